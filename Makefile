@@ -1,0 +1,69 @@
+# Everything a person needs. Python >= 3.11 and root; on Debian, what else is missing is installed with apt.
+#
+#   make demo      install into .venv and run a real container: a copy of this very system
+#   make test      all tests that can run here (those that cannot say why)
+#   make test-kill SIGKILL of every process of ours at random instants, 200 times
+#   make lint      ruff and mypy --strict
+#   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
+#   make test-vm   the tests of the unified cgroup hierarchy, in a QEMU guest
+#   make clean     remove what the others made here
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# What goes into the wheel: a change of any of these installs it again.
+SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -prune -o -type f -print)
+# Of the packages named by $(1), those that are not installed.
+missing = $(shell for p in $(1); do \
+	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
+
+.PHONY: demo test test-kill lint bench test-vm clean apt-demo apt-test
+
+# ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
+demo: $(VENV)/installed
+	$(BIN)/mydocker run --rm -i --rootfs / --hostname demo --memory 64m --pids-limit 50 --cpus 0.5 \
+		/bin/sh < docs/demo.sh
+
+# ---- the tests run on a wheel that is installed regularly, as that is what starts fast
+test: $(VENV)/installed-for-tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+test-kill: $(VENV)/installed-for-tests
+	MYDOCKER_KILLS=200 $(BIN)/python -m pytest tests/integration/test_sigkill.py $(PYTEST_OPTIONS)
+
+lint: $(VENV)/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python bench/main.py --output docs/benchmarks.md
+
+test-vm: $(VENV)/installed-for-tests
+	$(BIN)/python tests/vm/main.py
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .cache
+
+# ---- what they stand on
+$(VENV)/bin/python: | apt-demo
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet .
+	touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed | apt-test
+	$(BIN)/pip install --quiet '.[test,lint]'
+	touch $@
+
+# venv needs ensurepip, which Debian has in a package of its own; filters are compiled by libseccomp.
+DEMO_PACKAGES = libseccomp2 $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+apt-demo:
+	@./.ci/apt $(call missing,$(DEMO_PACKAGES))
+
+# A test whose program could not be installed is skipped, and says so.
+apt-test:
+	@./.ci/apt $(call missing,$(shell grep -v '^#' tests/apt-packages.txt)) || echo "going on without them"

@@ -1,0 +1,236 @@
+"""`make bench`: how mydocker compares with docker, podman, runc, crun and conmon on this machine, now.
+
+    python bench/main.py [--rounds N] [--output FILE]
+
+Builds a wheel, installs it into a temporary environment (only a regular installation starts the way that
+users get), starts the peers, lets everyone do the same work in turn, and writes a Markdown page. Runs as
+root in a mount and a network namespace of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import engines
+import measure
+import memory
+import report
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="how often each command is measured (%(default)s)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", help="of: runs execs lists memory runtimes phases"
+    )
+    parser.add_argument("--output", help="the page to write, besides standard output")
+    parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: containers are made by root here; run as root")
+    if options.inside:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        page = Bench(options.inside, options.rounds, options.only).run()
+        print(page)
+        if options.output:
+            with open(options.output, "w") as file:
+                file.write(page)
+        return
+    directory = tempfile.mkdtemp(prefix="mydocker-bench-")
+    try:
+        _say("installing a wheel")
+        install(f"{directory}/venv")
+        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
+        result = subprocess.run([*unshare, sys.executable, *sys.argv, "--inside", directory], check=False)
+    finally:
+        shutil.rmtree(directory)
+    sys.exit(result.returncode)
+
+
+class Bench:
+    """One run: the installation, the image, and the rows as they come in."""
+
+    def __init__(self, directory: str, rounds: int, only: Sequence[str] | None = None) -> None:
+        self.directory = directory
+        self.only = only
+        self.rounds = rounds
+        self.bin = f"{directory}/venv/bin"
+        self.log = f"{directory}/stderr"
+        self.ours = [f"{self.bin}/mydocker", "--root", f"{directory}/root", "--state", f"{directory}/state"]
+        self.rows: list[report.Row] = []
+        self.skipped: list[str] = []
+        self.environment = {
+            "PATH": engines.SEARCH,
+            "HOME": directory,
+            "TMPDIR": directory,
+            "CONTAINERS_CONF": f"{directory}/containers.conf",  # of podman
+            "MYDOCKER_FORKSERVER": f"{directory}/forkserver",
+        }
+
+    def run(self) -> str:
+        self.ours = [
+            f"{self.bin}/mydocker",
+            "--root",
+            f"{self.directory}/root",
+            "--state",
+            f"{self.directory}/state",
+        ]
+        rootfs = engines.build_rootfs(f"{self.directory}/rootfs")
+        archive = engines.build_image(rootfs, f"{self.directory}/image.tar")
+        engines.run([*self.ours, "import", archive, engines.IMAGE], self.environment)
+        with ExitStack() as stack:
+            clients: dict[str, list[str]] = {"mydocker": self.ours}
+            for name, start in (("docker", engines.docker), ("podman", engines.podman)):
+                _say(f"starting {name}")
+                try:
+                    clients[name] = stack.enter_context(
+                        start(f"{self.directory}/{name}", archive, self.environment)
+                    )
+                except engines.Missing as reason:
+                    self.skipped.append(str(reason))
+            for part in (self.runs, self.execs, self.lists, self.memory):
+                self._try(part, clients)
+            self._try(self.runtimes, {"rootfs": [rootfs]})
+            self._try(self.phases, {"rootfs": [rootfs]})
+        self._stop_forkserver()
+        return report.page(self.rows, self.skipped, self.rounds)
+
+    def _try(self, part: Callable[[dict[str, list[str]]], None], argument: dict[str, list[str]]) -> None:
+        if self.only is not None and part.__name__ not in self.only:
+            return
+        _say(f"measuring {part.__name__}")
+        try:
+            part(argument)
+        except (engines.Missing, measure.CommandFailed) as reason:
+            self.skipped.append(f"{part.__name__}: {reason}")
+
+    # ---- the rows
+
+    def runs(self, clients: dict[str, list[str]]) -> None:
+        arguments = ["run", "--rm", "--network", "none", engines.IMAGE, "true"]
+        self._compare(
+            "run --rm --network none", {n: [*c, *arguments] for n, c in clients.items()}, {"docker": 10}
+        )
+
+    def execs(self, clients: dict[str, list[str]]) -> None:
+        for client in clients.values():
+            arguments = [
+                "run",
+                "-d",
+                "--name",
+                "target",
+                "--network",
+                "none",
+                engines.IMAGE,
+                "sleep",
+                "100000",
+            ]
+            engines.run([*client, *arguments], self.environment)
+        commands = {name: [*client, "exec", "target", "true"] for name, client in clients.items()}
+        self._compare("exec", commands, {"docker": 3})
+
+    def lists(self, clients: dict[str, list[str]]) -> None:
+        """With one container running, that of ``execs``."""
+        self._compare("ps", {name: [*client, "ps"] for name, client in clients.items()}, {"docker": 1})
+        self._compare("images", {name: [*client, "images"] for name, client in clients.items()}, {})
+
+    def memory(self, clients: dict[str, list[str]]) -> None:
+        measured = {
+            "mydocker": memory.of_monitors(self.ours, self.environment),
+            "conmon": memory.of_conmons(clients["podman"], self.environment) if "podman" in clients else [],
+        }
+        self.rows.append(report.memory_row(measured))
+        for client in clients.values():
+            engines.run([*client, "rm", "-f", "target"], self.environment)
+
+    def runtimes(self, places: dict[str, list[str]]) -> None:
+        bundle = engines.build_bundle(places["rootfs"][0], f"{self.directory}/bundle")
+        commands = {}
+        for title, name, options in (
+            ("mydocker-runtime", f"{self.bin}/mydocker-runtime", []),
+            ("runc", "runc", []),
+            ("crun", "crun", []),
+            ("crun, without cgroups", "crun", ["--cgroup-manager", "disabled"]),
+        ):
+            try:
+                program = engines.program(name)
+                state = ["--root", f"{self.directory}/state-of-{os.path.basename(name)}"]
+                command = [program, *options, *state, "run", "--bundle", bundle, "bench-{n}"]
+                measure.once([word.replace("{n}", "first") for word in command], self.environment, self.log)
+            except (engines.Missing, measure.CommandFailed) as reason:
+                self.skipped.append(f"{title}: {reason}")
+            else:
+                commands[title] = command
+        self._compare("run of a bundle", commands, {"runc": 1})
+
+    def phases(self, places: dict[str, list[str]]) -> None:
+        """Where the time of `mydocker run` goes: each line does a little more than the one before."""
+        python = [f"{self.bin}/python", "-I", "-S", "-X", "utf8", "-c", "pass"]
+        arguments = ["run", "--rm", "--network", "none"]
+        cold = ["/usr/bin/env", "MYDOCKER_FORKSERVER=0", *self.ours]
+        commands = {
+            "`sh -c :`": ["/bin/sh", "-c", ":"],
+            "`python -I -S -c pass`": python,
+            "`mydocker --version`": [self.ours[0], "--version"],
+            "`mydocker ps`": [*self.ours, "ps"],
+            "`mydocker run --rm IMAGE true`": [*self.ours, *arguments, engines.IMAGE, "true"],
+            "`mydocker run --rm --rootfs DIR true`": [
+                *self.ours,
+                *arguments,
+                "--rootfs",
+                places["rootfs"][0],
+                "true",
+            ],
+            "`mydocker run --rm IMAGE true` without the forkserver": [
+                *cold,
+                *arguments,
+                engines.IMAGE,
+                "true",
+            ],
+        }
+        series = measure.compare(commands, self.environment, self.log, self.rounds)
+        self.rows.append(report.phase_row(series))
+
+    def _compare(self, title: str, commands: dict[str, list[str]], goals: dict[str, float]) -> None:
+        ours, *others = commands
+        series = measure.compare(commands, self.environment, self.log, self.rounds)
+        self.rows.append(report.time_row(title, series, ours, others, goals))
+
+    def _stop_forkserver(self) -> None:
+        """It may be killed at any time, and its package is about to be removed."""
+        for name in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    ours = os.fsencode(f"{self.directory}/forkserver/") in file.read()
+            except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+                continue
+            if ours:
+                os.kill(int(name), 9)
+
+
+def install(directory: str) -> None:
+    """Install the repository as a user does, into a new environment."""
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    subprocess.run([f"{directory}/bin/pip", "install", *quiet, REPOSITORY], check=True)
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

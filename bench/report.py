@@ -1,0 +1,104 @@
+"""The page that a run of the benchmark writes: plain Markdown, every number of it measured in that run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from measure import Series
+
+COMMAND = "make bench"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A section of the page: its title, the header of its table, and the lines."""
+
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+def time_row(title: str, series: Series, ours: str, others: Sequence[str], goals: Mapping[str, float]) -> Row:
+    lines = [[ours, *_milliseconds(series, ours), "", ""]]
+    for name in others:
+        ratio = series.ratio(ours, name)
+        goal = goals.get(name)
+        verdict = "" if goal is None else f"{goal:g}x: {'reached' if ratio >= goal else 'missed'}"
+        lines.append([name, *_milliseconds(series, name), f"{ratio:.2f}x", verdict])
+    return Row(title, ("", "median, ms", "first to last decile", "our speed-up", "goal"), lines)
+
+
+def memory_row(measured: Mapping[str, Sequence[int]]) -> Row:
+    lines = [
+        [name, f"{statistics.median(values):.0f}", f"{min(values)} to {max(values)}"]
+        for name, values in measured.items()
+        if values
+    ]
+    if all(measured.values()) and len(measured) == 2:
+        ours, theirs = (statistics.median(values) for values in measured.values())
+        verdict = "reached" if ours <= 2 * theirs else "missed"
+        lines.append([f"ratio (goal: at most 2): {verdict}", f"{ours / theirs:.2f}", ""])
+    return Row("Private memory of the process beside a container", ("", "median, kB", "range"), lines)
+
+
+def phase_row(series: Series) -> Row:
+    lines = [[name, *_milliseconds(series, name)] for name in series.times]
+    return Row("Where the time goes", ("", "median, ms", "first to last decile"), lines)
+
+
+def page(rows: Sequence[Row], skipped: Sequence[str], rounds: int) -> str:
+    parts = [
+        "# Benchmarks",
+        f"Written by `{COMMAND}`; not to be edited.",
+        f"The commands of a table take turns, {rounds} rounds after a warm-up. A speed-up is the median over"
+        " the rounds of the peer's time divided by ours. mydocker is a wheel, installed regularly; the peers"
+        " are Debian's, with directories of their own, without a network, on one image of a static busybox.",
+        _machine(),
+    ]
+    for row in rows:
+        parts.append(f"## {row.title}")
+        parts.append(_table(row))
+    if skipped:
+        parts.append("## Not measured")
+        parts.append("\n".join(f"- {' '.join(reason.split())}" for reason in skipped))
+    return "\n\n".join(parts) + "\n"
+
+
+def _milliseconds(series: Series, name: str) -> tuple[str, str]:
+    first, last = series.spread(name)
+    return f"{series.median(name) * 1e3:.1f}", f"{first * 1e3:.1f} to {last * 1e3:.1f}"
+
+
+def _table(row: Row) -> str:
+    lines = [row.header, ["---"] * len(row.header), *row.lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine() -> str:
+    facts = {
+        "kernel": f"{platform.release()}, {platform.machine()}",
+        "processors": f"{os.cpu_count()}, {_processor()}",
+        "Python": platform.python_version(),
+        "cgroups": "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1 or hybrid",
+        "peers": ", ".join(filter(None, map(_version, ("docker.io", "podman", "runc", "crun", "conmon")))),
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str:
+    """Name and version of a Debian package, or nothing."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${Version}", package]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout

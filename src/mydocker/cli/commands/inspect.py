@@ -1,0 +1,96 @@
+"""``inspect``: the documents of containers and images, whole or through a template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from mydocker import errors
+from mydocker.cli import output
+from mydocker.cli.command import PROGRAM, Command, Invocation
+from mydocker.cli.flags.pflag import Flag, text, unbuilt
+from mydocker.cli.format.rows import Document
+from mydocker.cli.template.printing import to_json
+from mydocker.image.inspect import document as image_document
+
+_BUILT = ("container", "image")
+_Find = Callable[[Invocation, str], dict[str, Any]]
+
+
+def _container(invocation: Invocation, reference: str) -> dict[str, Any]:
+    return invocation.engine.containers.get(reference).inspect()
+
+
+def _image(invocation: Invocation, reference: str) -> dict[str, Any]:
+    return image_document(invocation.engine.images.get(reference))
+
+
+def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
+    """A container, or else an image; a name of both is the container's, as in Docker."""
+    for find in (_container, _image):
+        try:
+            return find(invocation, reference)
+        except (errors.NotFound, errors.InvalidArgument):
+            continue  # what cannot be a name of one may be a name of the other
+    raise errors.NotFound(f"no such object: {reference}")
+
+
+_FINDERS: dict[str, _Find] = {"": _either, "container": _container, "image": _image}
+
+
+def run(invocation: Invocation) -> int:
+    type_ = invocation.flags.get("type", "")
+    if type_ not in _FINDERS:
+        quoted = ", ".join(f'"{name}"' for name in _BUILT)
+        raise errors.InvalidArgument(f'unknown type: "{type_}": must be one of {quoted}')
+    return show(invocation, _FINDERS[type_])
+
+
+def show(invocation: Invocation, find: _Find) -> int:
+    """Everything that is found is printed, then what is not is reported."""
+    format = invocation["format"]
+    template = Document(format)
+    found, missing = [], []
+    for reference in invocation.arguments:
+        try:
+            found.append(find(invocation, reference))
+        except errors.NotFound as error:
+            missing.append(error)
+    if not format:
+        output.out(json.dumps(found, indent=4, ensure_ascii=False))
+    else:
+        lines = [template.show(document, to_json) for document in found]
+        if lines:
+            output.out("\n".join(lines))
+    for reason in missing:
+        output.err(f"{PROGRAM}: {reason}")
+    return 1 if missing else 0
+
+
+_FORMAT = text("format", "f", "Format output using a custom template: 'json' or a Go TEMPLATE")
+_SIZE = unbuilt("size", "sizes of containers are not measured", short="s", switch=True)
+
+
+def _command(usage: str, summary: str, action: Callable[[Invocation], int], *flags: Flag) -> Command:
+    return Command(usage, summary, action, flags=(_FORMAT, *flags), least=1, most=None)
+
+
+COMMAND = _command(
+    "inspect [OPTIONS] NAME|ID [NAME|ID...]",
+    "Return low-level information on containers and images",
+    run,
+    _SIZE,
+    text("type", "", "Only inspect objects of the given type (container, image)"),
+)
+CONTAINER = _command(
+    "inspect [OPTIONS] CONTAINER [CONTAINER...]",
+    "Display detailed information on one or more containers",
+    lambda invocation: show(invocation, _container),
+    _SIZE,
+)
+IMAGE = _command(
+    "inspect [OPTIONS] IMAGE [IMAGE...]",
+    "Display detailed information on one or more images",
+    lambda invocation: show(invocation, _image),
+)

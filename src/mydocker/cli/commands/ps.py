@@ -1,0 +1,107 @@
+"""``ps``, ``container ls``: list containers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mydocker.cli import output
+from mydocker.cli.command import Command, Invocation
+from mydocker.cli.flags.filter import parse_filter, to_filters
+from mydocker.cli.flags.go import quote
+from mydocker.cli.flags.pflag import number, switch, text, values
+from mydocker.cli.format import rows
+from mydocker.cli.format.units import ago, ellipsis, local_time
+
+_COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+_HEADINGS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAt": "CREATED AT",
+    "RunningFor": "CREATED",
+    "Ports": "PORTS",
+    "State": "STATE",
+    "Status": "STATUS",
+    "Names": "NAMES",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS",
+}
+_TYPE = "*formatter.ContainerContext"
+_COMMAND_WIDTH, _MOUNT_WIDTH, _ID_WIDTH = 20, 15, 12
+
+
+def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
+    """The fields of one line, from the document of ``GET /containers/json``."""
+    labels = summary["Labels"] or {}
+    mounts = [mount.get("Name") or mount["Source"] for mount in summary["Mounts"]]
+    command, image = summary["Command"], summary["Image"] or "<none>"
+    identifier = summary["Id"]
+    if truncate:
+        command = ellipsis(command, _COMMAND_WIDTH)
+        mounts = [ellipsis(mount, _MOUNT_WIDTH) for mount in mounts]
+        identifier = identifier[:_ID_WIDTH]
+        if image == summary["ImageID"]:
+            image = image.removeprefix("sha256:")[:_ID_WIDTH]
+    return {
+        "ID": identifier,
+        "Image": image,
+        "Command": quote(command),
+        "CreatedAt": local_time(summary["Created"]),
+        "RunningFor": ago(summary["Created"], now),
+        "Ports": "",
+        "State": summary["State"],
+        "Status": summary["Status"],
+        "Names": ",".join(name.removeprefix("/") for name in summary["Names"]),
+        "Labels": ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
+        "Label": lambda name: labels.get(name, ""),
+        "Mounts": ",".join(mounts),
+        "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in summary["Mounts"])),
+        "Networks": summary["HostConfig"]["NetworkMode"],
+    }
+
+
+def run(invocation: Invocation) -> int:
+    last = 1 if invocation["latest"] else invocation["last"]
+    containers = invocation.engine.containers.list(
+        all=invocation["all"] or last > 0, filters=to_filters(invocation["filter"])
+    )
+    if last > 0:
+        containers = containers[:last]
+    truncate = not invocation["no-trunc"]
+    if invocation["quiet"]:
+        if containers:
+            output.out("\n".join(c.id[:_ID_WIDTH] if truncate else c.id for c in containers))
+        return 0
+    now = time.time()
+    shown = rows.render(
+        invocation["format"],
+        [row(container.summary(), truncate=truncate, now=now) for container in containers],
+        columns=_COLUMNS,
+        headings=_HEADINGS,
+        type_=_TYPE,
+    )
+    if shown or invocation["format"] == "":
+        output.out(shown)
+    return 0
+
+
+FORMAT_HELP = "'table' (default), 'table TEMPLATE', 'json' or a Go TEMPLATE"
+
+COMMAND = Command(
+    "ps [OPTIONS]",
+    "List containers",
+    run,
+    flags=(
+        switch("all", "a", "Show all containers (default shows just running)"),
+        values("filter", "f", "Filter output based on conditions provided", parse_filter, "filter"),
+        text("format", "", f"Format output using a custom template: {FORMAT_HELP}"),
+        number("last", "n", "Show n last created containers (includes all states)", default=-1),
+        switch("latest", "l", "Show the latest created container (includes all states)"),
+        switch("no-trunc", "", "Don't truncate output"),
+        switch("quiet", "q", "Only display container IDs"),
+    ),
+)

@@ -1,0 +1,38 @@
+"""``rm``: remove containers."""
+
+from __future__ import annotations
+
+from mydocker import errors
+from mydocker.cli.command import Command, Invocation
+from mydocker.cli.commands.each import each
+from mydocker.cli.flags.pflag import switch, unbuilt
+
+
+def run(invocation: Invocation) -> int:
+    force = invocation["force"]
+
+    def remove(reference: str) -> str | None:
+        try:
+            container = invocation.engine.containers.get(reference)
+        except errors.NotFound:
+            if force:  # the wish is fulfilled already
+                return None
+            raise
+        container.remove(force=force, volumes=invocation["volumes"])
+        return reference
+
+    return each(invocation.arguments, remove)
+
+
+COMMAND = Command(
+    "rm [OPTIONS] CONTAINER [CONTAINER...]",
+    "Remove one or more containers",
+    run,
+    flags=(
+        switch("force", "f", "Force the removal of a running container (uses SIGKILL)"),
+        unbuilt("link", "containers are not linked", short="l", switch=True),
+        switch("volumes", "v", "Remove anonymous volumes associated with the container"),
+    ),
+    least=1,
+    most=None,
+)

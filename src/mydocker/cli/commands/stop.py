@@ -1,0 +1,34 @@
+"""``stop``: ask containers to end, and end those that do not."""
+
+from __future__ import annotations
+
+from mydocker.cli.command import Command, Invocation
+from mydocker.cli.commands.each import each
+from mydocker.cli.flags.go import parse_int
+from mydocker.cli.flags.pflag import text, value
+
+
+def run(invocation: Invocation) -> int:
+    timeout = invocation["timeout"] if invocation["timeout"] is not None else invocation["time"]
+    signal = invocation["signal"] or None
+
+    def stop(reference: str) -> str:
+        container = invocation.engine.containers.get(reference)
+        container.stop(timeout, signal=signal)
+        return reference
+
+    return each(invocation.arguments, stop)
+
+
+COMMAND = Command(
+    "stop [OPTIONS] CONTAINER [CONTAINER...]",
+    "Stop one or more running containers",
+    run,
+    flags=(
+        text("signal", "s", "Signal to send to the container"),
+        value("timeout", "t", "Seconds to wait before killing the container", parse_int, "int"),
+        value("time", "", "", parse_int, "int"),
+    ),
+    least=1,
+    most=None,
+)

@@ -1,0 +1,130 @@
+"""The flags that ``run`` and ``create`` share: their names, value syntaxes and help.
+
+In scope: declaration. What they add up to is in ``config.py``. Flags of Docker that stand on something not
+built yet are listed at the end, and refuse by name.
+"""
+
+from __future__ import annotations
+
+from mydocker.cli.flags import host, limit, mount
+from mydocker.cli.flags.environment import parse_env, parse_label
+from mydocker.cli.flags.go import parse_int, parse_uint
+from mydocker.cli.flags.pflag import Flag, number, switch, text, unbuilt, value, values
+from mydocker.cli.flags.size import parse_cpus, parse_size, parse_swap
+
+DETACH_KEYS = text("detach-keys", "", "Override the key sequence for detaching a container")
+
+
+def _parse_weight(given: str) -> int:
+    return parse_uint(given, bits=16)
+
+
+_NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
+_HEALTH = "containers have no health checks"
+_RESTART = "containers are not restarted"
+_PULL = "there are no registries (load an archive)"
+_LOG = "there is one log driver, json-file, without options"
+
+CONTAINER: tuple[Flag, ...] = (
+    values("add-host", "", "Add a custom host-to-IP mapping (host:ip)", host.parse_extra_host),
+    values("annotation", "", "Add an annotation to the container (passed to the OCI runtime)", kind="map"),
+    values("attach", "a", "Attach to STDIN, STDOUT or STDERR", host.parse_stream),
+    value("blkio-weight", "", "Block IO (relative weight), between 10 and 1000, or 0 to disable",
+          _parse_weight, "uint16", default=0),
+    values("blkio-weight-device", "", "Block IO weight (relative device weight)", limit.parse_weight_device),
+    values("cap-add", "", "Add Linux capabilities"),
+    values("cap-drop", "", "Drop Linux capabilities"),
+    text("cgroup-parent", "", "Optional parent cgroup for the container"),
+    text("cgroupns", "", "Cgroup namespace to use (host|private); by default private on v2, host on v1"),
+    text("cidfile", "", "Write the container ID to the file"),
+    number("cpu-period", "", "Limit CPU CFS (Completely Fair Scheduler) period"),
+    number("cpu-quota", "", "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    number("cpu-shares", "c", "CPU shares (relative weight)"),
+    value("cpus", "", "Number of CPUs", parse_cpus, "decimal", default=0),
+    text("cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)"),
+    text("cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)"),
+    values("device", "", "Add a host device to the container"),
+    values("device-cgroup-rule", "", "Add a rule to the cgroup allowed devices list", host.parse_device_rule),
+    values("device-read-bps", "", "Limit read rate (B/s) from a device", limit.parse_throttle_bps),
+    values("device-read-iops", "", "Limit read rate (IO/s) from a device", limit.parse_throttle_iops),
+    values("device-write-bps", "", "Limit write rate (B/s) to a device", limit.parse_throttle_bps),
+    values("device-write-iops", "", "Limit write rate (IO/s) to a device", limit.parse_throttle_iops),
+    text("domainname", "", "Container NIS domain name"),
+    value("entrypoint", "", "Overwrite the default ENTRYPOINT of the image", str, "string"),
+    values("env", "e", "Set environment variables", parse_env),
+    values("env-file", "", "Read in a file of environment variables"),
+    values("expose", "", "Expose a port or a range of ports"),
+    values("group-add", "", "Add additional groups to join"),
+    text("hostname", "h", "Container host name"),
+    value("init", "", "Run an init inside the container that forwards signals and reaps processes",
+          switch("init", "", "").parse, "")._replace(implied="true"),
+    switch("interactive", "i", "Keep STDIN open even if not attached"),
+    text("ipc", "", "IPC mode to use"),
+    values("label", "l", "Set meta data on a container", parse_label),
+    values("label-file", "", "Read in a line delimited file of labels"),
+    value("memory", "m", "Memory limit", parse_size, "bytes", default=0),
+    value("memory-reservation", "", "Memory soft limit", parse_size, "bytes", default=0),
+    value("memory-swap", "", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+          parse_swap, "bytes", default=0),
+    value("memory-swappiness", "", "Tune container memory swappiness (0 to 100)",
+          host.parse_memory_swappiness, "int", default=-1),
+    values("mount", "", "Attach a filesystem mount to the container", mount.parse_mount, "mount"),
+    text("name", "", "Assign a name to the container"),
+    value("network", "", "Network of the container (none|host|container:NAME)", host.parse_network, "network",
+          default="none"),
+    value("net", "", "", host.parse_network, "network"),
+    switch("oom-kill-disable", "", "Disable OOM Killer"),
+    number("oom-score-adj", "", "Tune host's OOM preferences (-1000 to 1000)"),
+    text("pid", "", "PID namespace to use"),
+    number("pids-limit", "", "Tune container pids limit (set -1 for unlimited)"),
+    switch("privileged", "", "Give extended privileges to this container"),
+    switch("read-only", "", "Mount the container's root filesystem as read only"),
+    switch("rm", "", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    text("rootfs", "", "Run from this directory, beneath an overlay, without image", kind="directory"),
+    values("security-opt", "", "Security Options"),
+    value("shm-size", "", "Size of /dev/shm", parse_size, "bytes", default=0),
+    text("stop-signal", "", "Signal to stop the container"),
+    value("stop-timeout", "", "Timeout (in seconds) to stop a container", parse_int, "int"),
+    values("sysctl", "", "Sysctl options", limit.parse_sysctl, "map"),
+    values("tmpfs", "", "Mount a tmpfs directory", mount.parse_tmpfs),
+    switch("tty", "t", "Allocate a pseudo-TTY"),
+    values("ulimit", "", "Ulimit options", limit.parse_ulimit, "ulimit"),
+    text("user", "u", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    text("userns", "", "User namespace to use"),
+    text("uts", "", "UTS namespace to use"),
+    values("volume", "v", "Bind mount a directory or a file", mount.parse_volume),
+    text("workdir", "w", "Working directory inside the container"),
+)  # fmt: skip
+
+RUN: tuple[Flag, ...] = (
+    switch("detach", "d", "Run container in background and print container ID"),
+    DETACH_KEYS,
+    switch("explain", "", "Print each step of making the container, with what the kernel shows after it"),
+    switch("sig-proxy", "", "Proxy received signals to the process", default=True),
+)
+
+REFUSED: tuple[Flag, ...] = (
+    *(unbuilt(name, _NETWORK) for name in (
+        "dns", "dns-opt", "dns-option", "dns-search", "ip", "ip6", "link", "link-local-ip", "mac-address",
+        "net-alias", "network-alias")),
+    unbuilt("publish", _NETWORK, short="p"),
+    unbuilt("publish-all", _NETWORK, short="P", switch=True),
+    *(unbuilt(name, _HEALTH) for name in (
+        "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
+        "health-timeout")),
+    unbuilt("no-healthcheck", _HEALTH, switch=True),
+    unbuilt("restart", _RESTART),
+    unbuilt("pull", _PULL),
+    unbuilt("quiet", _PULL, short="q", switch=True),
+    unbuilt("platform", "images of other platforms are not chosen between"),
+    unbuilt("log-driver", _LOG),
+    unbuilt("log-opt", _LOG),
+    unbuilt("volume-driver", "there are no volume drivers"),
+    unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),
+    unbuilt("storage-opt", "the size of a container's layer is not limited"),
+    unbuilt("gpus", "there are no device requests (use --device)"),
+    unbuilt("runtime", "there is one runtime, mydocker's own"),
+    unbuilt("cpu-rt-period", "real-time scheduling is not limited (use --ulimit rtprio)"),
+    unbuilt("cpu-rt-runtime", "real-time scheduling is not limited (use --ulimit rtprio)"),
+    unbuilt("kernel-memory", "kernels since 5.4 count it as part of --memory"),
+)  # fmt: skip

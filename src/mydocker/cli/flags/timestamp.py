@@ -1,0 +1,42 @@
+"""``--since`` and ``--until``: points in time, absolute or before now.
+
+``2013-01-02T13:23:37Z``, with fewer parts or a zone; ``1357133017.5`` (Unix time); ``42m`` (that long ago).
+Without a zone it is local time.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from mydocker import errors
+from mydocker.cli.flags import go
+
+_NANO = 1_000_000_000
+_DATE = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})(?:T(\d{2})(?::(\d{2})(?::(\d{2})(\.\d+)?)?)?)?(Z|[+-]\d{2}:\d{2})?", re.ASCII
+)
+
+
+def parse_timestamp(flag: str, text: str, now: float) -> float | None:
+    """Unix time, None for no text. Raises ``InvalidArgument``."""
+    if not text:
+        return None
+    try:
+        return now - go.parse_duration(text) / _NANO
+    except ValueError:
+        pass  # not a duration: then it is a date or a number
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+        return float(text)
+    matched = _DATE.fullmatch(text)
+    if not matched:
+        raise errors.InvalidArgument(
+            f'invalid value for "{flag}": failed to parse {text} as a time or a duration'
+        )
+    year, month, day, hour, minute, second, fraction, zone = matched.groups()
+    iso = f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}:{second or '00'}{zone or ''}"
+    try:
+        moment = datetime.fromisoformat(iso).timestamp()
+    except ValueError as error:
+        raise errors.InvalidArgument(f'invalid value for "{flag}": {text}: {error}') from error
+    return moment + float(fraction or 0)

@@ -1,0 +1,138 @@
+"""The commands by name: where each one is, and its line in the help. A module is imported when it is called.
+
+``ps`` and ``container ls`` are one command under two names; both are in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NamedTuple
+
+from mydocker.cli.command import PROGRAM, Command, describe
+from mydocker.cli.flags.pflag import Flag, switch, text
+
+GLOBAL_FLAGS: tuple[Flag, ...] = (
+    switch("debug", "D", "Show where in the program an error comes from"),
+    text("root", "", "Directory of images and containers (default /var/lib/mydocker)", kind="directory"),
+    text("state", "", "Directory of what runs (default /run/mydocker)", kind="directory"),
+    switch("version", "v", "Print version information and quit"),
+    switch("help", "", "Print usage"),
+)
+
+
+class Entry(NamedTuple):
+    module: str
+    """of ``mydocker.cli.commands``"""
+    summary: str
+    attribute: str = "COMMAND"
+
+    def load(self) -> Command:
+        command: Command = getattr(import_module(f"mydocker.cli.commands.{self.module}"), self.attribute)
+        return command
+
+
+COMMON = {
+    "run": Entry("run", "Create and run a new container from an image or a directory"),
+    "exec": Entry("exec", "Execute a command in a running container"),
+    "ps": Entry("ps", "List containers"),
+    "images": Entry("images", "List images"),
+    "version": Entry("version", "Show the version information"),
+    "info": Entry("info", "Display system-wide information"),
+}
+OTHERS = {
+    "attach": Entry(
+        "attach", "Attach local standard input, output, and error streams to a running container"
+    ),
+    "create": Entry("create", "Create a new container"),
+    "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
+    "inspect": Entry("inspect", "Return low-level information on containers and images"),
+    "kill": Entry("kill", "Kill one or more running containers"),
+    "load": Entry("load", "Load an image from a tar archive or STDIN"),
+    "logs": Entry("logs", "Fetch the logs of a container"),
+    "rm": Entry("rm", "Remove one or more containers"),
+    "rmi": Entry("rmi", "Remove one or more images"),
+    "start": Entry("start", "Start one or more stopped containers"),
+    "stop": Entry("stop", "Stop one or more running containers"),
+}
+_INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or more containers", "CONTAINER")
+_INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
+GROUPS = {
+    "container": {
+        **{name: OTHERS[name] for name in ("attach", "create", "kill", "logs", "rm", "start", "stop")},
+        **{name: COMMON[name] for name in ("exec", "run")},
+        **dict.fromkeys(("ls", "list", "ps"), COMMON["ps"]),
+        "inspect": _INSPECT_CONTAINER,
+    },
+    "image": {
+        **{name: OTHERS[name] for name in ("import", "load")},
+        **dict.fromkeys(("ls", "list"), COMMON["images"]),
+        **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
+        "inspect": _INSPECT_IMAGE,
+    },
+}
+GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images"}
+_SYNONYMS = frozenset(("list", "ps", "remove"))
+
+
+class UnknownCommand(Exception):
+    """The words name no command; the message is Docker's."""
+
+
+class GroupCalled(Exception):
+    """The words name a group and nothing in it: its help is wanted."""
+
+
+def every() -> Iterator[Entry]:
+    yield from {**COMMON, **OTHERS}.values()
+    yield _INSPECT_CONTAINER
+    yield _INSPECT_IMAGE
+
+
+def find(words: list[str]) -> tuple[str, Entry, list[str]]:
+    """The name as called, the command, and the words after it. Raises ``UnknownCommand``, ``GroupCalled``."""
+    name, *rest = words
+    group = GROUPS.get(name)
+    if group is None:
+        entry = COMMON.get(name) or OTHERS.get(name)
+        if entry is None:
+            raise UnknownCommand(f"unknown command: {PROGRAM} {name}")
+        return name, entry, rest
+    if not rest or rest[0] in ("--help", "help"):
+        raise GroupCalled(name)
+    verb, *rest = rest
+    if verb not in group:
+        raise UnknownCommand(f"unknown command: {PROGRAM} {name} {verb}")
+    return f"{name} {verb}", group[verb], rest
+
+
+def overview() -> str:
+    sections = [
+        f"Usage:  {PROGRAM} [OPTIONS] COMMAND",
+        "A container engine in Python, with no daemon",
+        "Common Commands:\n" + _rows(COMMON),
+        "Management Commands:\n" + "\n".join(f"  {n:<12}{s}" for n, s in GROUP_SUMMARIES.items()),
+        "Commands:\n" + _rows(OTHERS),
+        "Global Options:\n" + describe(GLOBAL_FLAGS),
+        f"Run '{PROGRAM} COMMAND --help' for more information on a command.",
+    ]
+    return "\n\n".join(sections)
+
+
+def group_help(name: str) -> str:
+    return "\n\n".join(
+        (
+            f"Usage:  {PROGRAM} {name} COMMAND",
+            GROUP_SUMMARIES[name],
+            "Commands:\n" + _rows(GROUPS[name]),
+            f"Run '{PROGRAM} {name} COMMAND --help' for more information on a command.",
+        )
+    )
+
+
+def _rows(entries: dict[str, Entry]) -> str:
+    return "\n".join(
+        f"  {name:<12}{entries[name].summary}"
+        for name in sorted(entries)
+        if name not in _SYNONYMS or name == "ps"
+    )

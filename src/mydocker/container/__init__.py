@@ -1,0 +1,1 @@
+"""Container records, their states, and the verbs that move them."""

@@ -1,0 +1,154 @@
+"""Create a container: everything is decided here, nothing runs yet.
+
+The steps, each of which can be the last (SIGKILL), and what then remains is what ``reconcile`` removes:
+
+    directory under <state>, locked      says that somebody is at work on this identifier
+    directory, config.json               the record names everything that follows
+    the name                             symlink(2) succeeds for one of two who want it
+    layers, files, volumes
+    state.json                           from here on it is a container
+
+With ``starting`` the last step is left to the monitor: the caller starts the container at once, and if it
+dies before, nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotFound
+from ..monitor.timestamp import now
+from ..runtime import cgroup
+from . import files, merge, names, rootfs, volumes
+from .config import Config, HostConfig
+from .mounts import mount_points
+from .reconcile import destroy
+from .record import Record
+from .state import State
+from .store import Lock, Store
+from .validate import validate
+
+if TYPE_CHECKING:
+    from ..image.store import Image, ImageStore
+
+
+def create(
+    store: Store,
+    images: ImageStore,
+    config: Config,
+    host: HostConfig,
+    *,
+    name: str | None = None,
+    starting: bool = False,
+) -> tuple[Record, Lock | None]:
+    """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on."""
+    if name is not None:
+        name = names.check(name)
+    validate(config, host)
+    host = _settled(store, host)
+    if host.rootfs:
+        return _create(store, None, config, host, name, starting)
+    with images.hold():
+        return _create(store, images.resolve(config.image), config, host, name, starting)
+
+
+def _create(
+    store: Store, image: Image | None, config: Config, host: HostConfig, name: str | None, starting: bool
+) -> tuple[Record, Lock | None]:
+    config = merge.merge(config, image.config.config if image is not None else None)
+    validate(config, host)
+    identifier, lock = _new(store)
+    record: Record | None = None
+    try:
+        directory = store.directory(identifier)
+        os.mkdir(directory, 0o710)
+        config = _named(store, config, host, identifier)
+        points, anonymous = volumes.name_anonymous(mount_points(config, host), store.root)
+        path, args = merge.command(config)
+        draft = Record(
+            id=identifier,
+            created=now(),
+            path=path,
+            args=args,
+            name=name or "",
+            image=image.id if image is not None else "",
+            layers=image.lowers if image is not None else [host.rootfs],
+            config=config,
+            host_config=host,
+            mounts=points,
+            anonymous_volumes=anonymous,
+        )
+        record = _claim(store, draft)
+        rootfs.prepare(directory, record)
+        files.write(directory, record)
+        volumes.create(store.root, record)
+        if not starting:
+            store.write_state(identifier, State(), durable=record.durable)
+            store.release(identifier, lock)
+            return record, None
+    except BaseException:
+        destroy(store, identifier, record, lock)
+        raise
+    return record, lock
+
+
+def _new(store: Store) -> tuple[str, Lock]:
+    while True:
+        identifier = os.urandom(32).hex()
+        if identifier[:12].isdecimal():
+            continue  # would be taken for a number, as a host name for one
+        lock = store.lock(identifier)
+        if lock is not None:
+            return identifier, lock
+
+
+def _claim(store: Store, record: Record) -> Record:
+    """Write the record and take its name; without one, take the first generated name that is free."""
+    if record.name:
+        store.write_record(record)
+        store.claim(record.name, record.id)
+        return record
+    attempt = 0
+    while True:
+        named = msgspec.structs.replace(record, name=names.generate(attempt))
+        store.write_record(named)
+        try:
+            store.claim(named.name, named.id)
+        except Conflict:
+            attempt += 1
+            continue
+        return named
+
+
+def _named(store: Store, config: Config, host: HostConfig, identifier: str) -> Config:
+    """With its host name: the host's, another container's, the user's, or the identifier's beginning."""
+    if host.uts_mode == "host" or (host.network_mode == "host" and not config.hostname):
+        return msgspec.structs.replace(config, hostname=os.uname().nodename)
+    kind, _, other = host.network_mode.partition(":")
+    if kind == "container":
+        theirs = store.read_record(other).config
+        return msgspec.structs.replace(config, hostname=theirs.hostname, domainname=theirs.domainname)
+    if not config.hostname:
+        return msgspec.structs.replace(config, hostname=identifier[:12])
+    return config
+
+
+def _settled(store: Store, host: HostConfig) -> HostConfig:
+    """Identifiers in place of names of other containers, swap in place of "not said", rootfs looked at."""
+    changes: dict[str, object] = {}
+    for field in ("network_mode", "pid_mode", "ipc_mode"):
+        kind, _, name = getattr(host, field).partition(":")
+        if kind == "container":
+            changes[field] = f"container:{store.resolve(name)}"
+    if host.memory > 0 and host.memory_swap == 0 and cgroup.swap_limits():
+        changes["memory_swap"] = host.memory * 2
+    if host.rootfs:
+        if not os.path.isabs(host.rootfs):
+            raise InvalidArgument(f"the root file system must be an absolute path: {host.rootfs}")
+        if not os.path.isdir(host.rootfs):
+            raise NotFound(f"no such directory: {host.rootfs} (--rootfs takes the root of a system tree)")
+        changes["rootfs"] = os.path.realpath(host.rootfs)
+    return msgspec.structs.replace(host, **changes) if changes else host

@@ -1,0 +1,94 @@
+"""``ps --filter``: Docker's filters over records and states.
+
+A container has to match every key that is given, and for each key one of its values; of ``label``, all.
+Source: Docker CLI reference, ``docker container ls --filter``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ..errors import InvalidArgument, NotFound
+from ..image.store import ImageStore
+from .record import Record
+from .state import State, Status
+from .store import Store
+
+Pair = tuple[Record, State]
+
+
+def matches(
+    containers: list[Pair], filters: dict[str, list[str]], store: Store, images: ImageStore
+) -> set[str]:
+    """The identifiers of those that match; ``InvalidArgument`` for a filter or value that does not exist."""
+    kept = containers
+    for key, values in filters.items():
+        if key in ("before", "since"):
+            instants = [store.read_record(store.resolve(value)).created for value in values]
+            if key == "before":
+                kept = [pair for pair in kept if pair[0].created < min(instants)]
+            else:
+                kept = [pair for pair in kept if pair[0].created > max(instants)]
+        elif key == "ancestor":
+            wanted = {identifier for value in values for identifier in _images(images, value)}
+            kept = [pair for pair in kept if pair[0].image in wanted or pair[0].config.image in values]
+        elif key in _TESTS:
+            test = _TESTS[key]
+            combine = all if key == "label" else any
+            kept = [pair for pair in kept if combine(test(pair, value) for value in values)]
+        else:
+            raise InvalidArgument(f"invalid filter '{key}'")
+    return {record.id for record, _ in kept}
+
+
+def _images(images: ImageStore, reference: str) -> list[str]:
+    try:
+        return [images.resolve(reference).id]
+    except (NotFound, InvalidArgument):
+        return []
+
+
+def _name(pair: Pair, value: str) -> bool:
+    try:
+        pattern = re.compile(value.removeprefix("/"))
+    except re.error:
+        raise InvalidArgument(f"invalid filter 'name={value}'") from None
+    return pattern.search(pair[0].name) is not None
+
+
+def _status(pair: Pair, value: str) -> bool:
+    if value not in list(Status):
+        raise InvalidArgument(f"invalid filter 'status={value}'")
+    return pair[1].status == value
+
+
+def _exited(pair: Pair, value: str) -> bool:
+    if not value.removeprefix("-").isdecimal():
+        raise InvalidArgument(f"invalid filter 'exited={value}'")
+    return pair[1].status is Status.EXITED and pair[1].exit_code == int(value)
+
+
+def _label(pair: Pair, value: str) -> bool:
+    labels = pair[0].config.labels or {}
+    key, equals, wanted = value.partition("=")
+    return key in labels and (not equals or labels[key] == wanted)
+
+
+def _volume(pair: Pair, value: str) -> bool:
+    return any(value in (point.name, point.source, point.destination) for point in pair[0].mounts)
+
+
+def _network(pair: Pair, value: str) -> bool:
+    return pair[0].host_config.network_mode == value
+
+
+_TESTS: dict[str, Callable[[Pair, str], bool]] = {
+    "id": lambda pair, value: pair[0].id.startswith(value),
+    "name": _name,
+    "status": _status,
+    "exited": _exited,
+    "label": _label,
+    "volume": _volume,
+    "network": _network,
+}

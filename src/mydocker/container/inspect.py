@@ -1,0 +1,181 @@
+"""What ``inspect`` and ``ps`` say about a container, in the shapes of the Docker Engine API (v1.43).
+
+``GET /containers/{id}/json`` and ``GET /containers/json``. Only members that are true of this engine are
+there; a member that Docker's clients expect and that says "nothing" here has Docker's value for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from ..monitor.timestamp import NEVER, parse_rfc3339
+from . import rootfs
+from .record import MountPoint, Record
+from .state import State, Status
+from .store import Store
+
+
+def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
+    directory = store.directory(record.id)
+    stack = rootfs.snapshotter.stack(directory, record.layers)
+    host = msgspec.to_builtins(record.host_config)
+    log = f"{directory}/log"
+    return {
+        "Id": record.id,
+        "Created": record.created,
+        "Path": record.path,
+        "Args": record.args,
+        "State": {
+            "Status": str(state.status),
+            "Running": state.running,
+            "Paused": state.status is Status.PAUSED,
+            "Restarting": state.status is Status.RESTARTING,
+            "OOMKilled": state.oom_killed,
+            "Dead": state.status is Status.DEAD,
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": state.started_at,
+            "FinishedAt": state.finished_at,
+        },
+        "Image": record.image,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": log if record.host_config.log_config.type == "json-file" else "",
+        "Name": f"/{record.name}",
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": record.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": host,
+        "GraphDriver": {
+            "Name": "overlay2",
+            "Data": {
+                "ID": record.id,
+                "LowerDir": ":".join(stack.lowers),
+                "MergedDir": f"{directory}/rootfs",
+                "UpperDir": stack.upper,
+                "WorkDir": stack.work,
+            },
+        },
+        "Mounts": [
+            _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
+        ],
+        "Config": msgspec.to_builtins(record.config),
+        "NetworkSettings": {
+            "Ports": {},
+            "Networks": _networks(record),
+        },
+    }
+
+
+def summary(record: Record, state: State) -> dict[str, Any]:
+    config = record.config
+    return {
+        "Id": record.id,
+        "Names": [f"/{record.name}"],
+        "Image": config.image or record.host_config.rootfs,
+        "ImageID": record.image,
+        "Command": " ".join((record.path, *(f"'{each}'" if " " in each else each for each in record.args))),
+        "Created": parse_rfc3339(record.created) // 1_000_000_000,
+        "Ports": [],
+        "Labels": config.labels or {},
+        "State": str(state.status),
+        "Status": status(state),
+        "HostConfig": {"NetworkMode": record.host_config.network_mode},
+        "NetworkSettings": {"Networks": _networks(record)},
+        "Mounts": [
+            _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
+        ],
+    }
+
+
+def size_rw(store: Store, record: Record) -> int:
+    """Bytes in the files of the read-write layer (``ps --size``, ``inspect --size``)."""
+    total = 0
+    for directory, _, names in os.walk(f"{store.directory(record.id)}/rw/diff"):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(directory, name)).st_size
+            except FileNotFoundError:
+                continue  # the container is at work
+    return total
+
+
+def _is_mount(record: Record, point: MountPoint) -> bool:
+    """Docker lists the tmpfs of ``--mount``, but not those of ``--tmpfs``."""
+    return point.destination not in (record.host_config.tmpfs or {})
+
+
+def _mount(point: MountPoint) -> dict[str, Any]:
+    shown: dict[str, Any] = {"Type": point.type}
+    if point.type == "volume":
+        shown["Name"] = point.name
+    shown["Source"] = point.source
+    shown["Destination"] = point.destination
+    if point.driver:
+        shown["Driver"] = point.driver
+    shown |= {"Mode": point.mode, "RW": point.rw, "Propagation": point.propagation}
+    return shown
+
+
+def _networks(record: Record) -> dict[str, Any]:
+    mode = record.host_config.network_mode
+    return {} if mode.startswith("container:") else {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}
+
+
+# -- the STATUS column
+
+
+def status(state: State) -> str:
+    """``Up 5 minutes``, ``Exited (0) 3 seconds ago``, ``Created`` (moby, ``container/state.go``)."""
+    if state.running:
+        up = f"Up {since(state.started_at)}"
+        return f"{up} (Paused)" if state.status is Status.PAUSED else up
+    if state.status is Status.REMOVING:
+        return "Removal In Progress"
+    if state.status is Status.DEAD:
+        return "Dead"
+    if state.started_at == NEVER:
+        return "Created"
+    return f"Exited ({state.exit_code}) {since(state.finished_at)} ago"
+
+
+def since(instant: str) -> str:
+    return human_duration(time.time() - parse_rfc3339(instant) / 1e9)
+
+
+def human_duration(seconds: float) -> str:
+    """docker/go-units, ``HumanDuration``: one unit, rounded as it does."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{hours // 24 // 365} years"

@@ -1,0 +1,62 @@
+"""The record of a container: what was asked for and what it meant at that moment.
+
+``config.json`` is written once, when the container is created, and never again: the image is held by its
+identifier and its stack of layers, the options of image and user are already merged, anonymous volumes
+already have their names. What changes later is in ``state.json`` (``state.py``).
+"""
+
+import msgspec
+
+from .config import Config, HostConfig
+
+
+class MountPoint(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    """A mount that the user or the image asked for, resolved; the shape of ``inspect``'s ``Mounts``."""
+
+    type: str
+    name: str = ""
+    """the volume's name"""
+    source: str = ""
+    destination: str
+    driver: str = ""
+    mode: str = ""
+    rw: bool = msgspec.field(name="RW", default=True)
+    propagation: str = ""
+    recursive: bool = True
+    options: list[str] = []
+    """for tmpfs: its mount options"""
+    copy_up: bool = False
+    """a new volume: it starts with what the image has at the destination"""
+
+
+class Record(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    id: str
+    created: str
+    path: str
+    args: list[str]
+    name: str
+    """without the slash that Docker's documents put before it"""
+    image: str = ""
+    """the identifier of the image, ``sha256:…``; empty with ``--rootfs``"""
+    layers: list[str] = []
+    """the read-only directories of the root file system, top first"""
+    driver: str = "overlay"
+    platform: str = "linux"
+    config: Config
+    host_config: HostConfig
+    mounts: list[MountPoint] = []
+    anonymous_volumes: list[str] = []
+    """names of the volumes that nobody named: they go with ``rm -v`` and with ``--rm``"""
+
+    @property
+    def durable(self) -> bool:
+        """Whether it is worth an fsync: a container that removes itself would not survive a crash anyway."""
+        return not self.host_config.auto_remove
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+
+encoder = msgspec.json.Encoder()
+decoder = msgspec.json.Decoder(Record)

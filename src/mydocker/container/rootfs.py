@@ -1,0 +1,32 @@
+"""The root file system of a container: its layers under its own read-write layer.
+
+In scope: which directories these are, for an image and for ``--rootfs``. Out of scope: what is in them
+(``snapshot/``) and the mount, which the container's init makes in its own mount namespace (``runtime/``).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..runtime.rootfs import Overlay
+from ..snapshot.overlay import OverlaySnapshotter
+from ..snapshot.snapshotter import Snapshotter
+from .record import Record
+
+snapshotter: Snapshotter = OverlaySnapshotter()
+
+
+def prepare(directory: str, record: Record) -> None:
+    """Make the init layer and the read-write layer, and the place for the mount."""
+    snapshotter.prepare(directory, record.layers)
+    os.mkdir(_target(directory), 0o755)
+
+
+def stack(directory: str, record: Record) -> Overlay:
+    """The runtime's step that puts it together. A read-only root is made so after the mount points exist."""
+    found = snapshotter.stack(directory, record.layers)
+    return Overlay(list(found.lowers), found.upper, found.work, _target(directory))
+
+
+def _target(directory: str) -> str:
+    return f"{directory}/rootfs"

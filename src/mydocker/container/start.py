@@ -1,0 +1,229 @@
+"""Start a container: ask for a monitor, and hear from it how the start went.
+
+Here the transition is checked, namespaces of other containers are opened and the runtime document is made, so
+that most mistakes are found before there is another process. What the monitor is told is in
+``monitor/plan.py``, what it does in ``supervise.py``; the lock goes over to it as a descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from .. import errors
+from ..forkserver.spawn import spawn as spawn_by_server
+from ..monitor import client, plan, protocol, spawn
+from ..monitor.client import AttachOptions, Session
+from ..monitor.plan import Brief, Plan
+from ..monitor.protocol import AttachRequest, Event, Kind
+from . import files, rootfs, spec, supervise
+from .reconcile import GONE, settle
+from .record import Record
+from .state import STARTABLE, State
+from .store import Lock, Store
+
+_NAMESPACES = {"network": "net", "ipc": "ipc", "pid": "pid"}
+
+
+def start(
+    store: Store,
+    record: Record,
+    lock: Lock | None = None,
+    *,
+    attach: AttachOptions | None = None,
+    size: tuple[int, int] | None = None,
+    observer: Callable[[Event], None] | None = None,
+) -> Session | None:
+    """Start it, and with ``attach`` return the session of its standard streams. ``lock`` is create's.
+
+    A container that runs already is not started again: ``attach`` then joins it, otherwise nothing is done.
+    Raises what the runtime raised, ``CommandNotFound`` for example.
+    """
+    if lock is None:
+        state, lock = _take(store, record)
+        if lock is None:
+            if attach is None:
+                return None
+            return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
+    else:
+        state = State()
+    opened: list[int] = []
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+    try:
+        try:
+            made = _plan(store, record, opened, size, explain=observer is not None)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                supervise.fail(store, record, state, lock, error)
+            raise
+        _write_all(memory, plan.encode(made))
+        request = None
+        if attach is not None:
+            request = AttachRequest(stdin=attach.stdin, stdout=attach.stdout, stderr=attach.stderr)
+        logged = record.host_config.log_config.type != "none"
+        brief = Brief(
+            root=store.root,
+            state=store.state,
+            id=record.id,
+            run_directory=store.run_directory(record.id),
+            log=f"{store.directory(record.id)}/log" if logged else "",
+            stdin_once=record.config.stdin_once,
+            attach=request,
+            starter=theirs.fileno(),
+            lock=lock.fd,
+            plan=memory,
+            namespaces=opened,
+        )
+        _launch(brief)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        lock.close()
+        for fd in (memory, *opened):
+            os.close(fd)
+    return _hear(store, record, ours, attach, observer)
+
+
+def _launch(brief: Brief) -> None:
+    """A process that begins in ``supervise.main``: from the forkserver if there is one, else by two forks."""
+    argument = plan.encode(brief)
+    if not spawn_by_server(supervise.ENTRY, argument, brief.descriptors, spawn.NAME):
+        spawn.spawn(lambda: supervise.main(argument))
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _hear(
+    store: Store,
+    record: Record,
+    connection: socket.socket,
+    attach: AttachOptions | None,
+    observer: Callable[[Event], None] | None,
+) -> Session | None:
+    """Events and then the outcome, from the monitor that was just forked."""
+    session: Session | None = None
+    try:
+        while True:
+            try:
+                kind, body = client.receive(connection)
+            except errors.Unavailable:
+                settle(store, record.id, patience=GONE)
+                raise errors.Unavailable(
+                    f"the monitor of container {record.id[:12]} died before the container was started"
+                ) from None
+            if kind is Kind.EVENT and observer is not None:
+                observer(protocol.event.decode(body))
+            elif kind is Kind.ERROR:
+                raise protocol.failure.decode(body).exception()
+            elif kind is Kind.STARTED:
+                break
+        if attach is not None:
+            # without a terminal, bytes that look like the keys are data
+            keys = attach.detach_keys if attach.stdin and record.config.tty else b""
+            session = Session(connection, store.run_directory(record.id), 0, keys)
+        return session
+    finally:
+        if session is None:
+            connection.close()
+
+
+def _take(store: Store, record: Record) -> tuple[State, Lock | None]:
+    """The state and the lock of a container that can be started; no lock if it runs already."""
+    for _ in range(2):
+        lock = store.lock(record.id)
+        state = store.read_state(record.id)
+        if lock is None:
+            if state.running:
+                return state, None
+            raise errors.Conflict(f"container {record.id} is being started or removed (try again)")
+        if not state.running:
+            break
+        lock.close()
+        settle(store, record.id, patience=GONE)
+    assert lock is not None
+    if state.status not in STARTABLE:
+        store.release(record.id, lock)
+        raise errors.Conflict(f"container {record.id} cannot be started: it is {state.status}")
+    return state, lock
+
+
+def _plan(
+    store: Store,
+    record: Record,
+    opened: list[int],
+    size: tuple[int, int] | None,
+    *,
+    explain: bool,
+) -> Plan:
+    directory = store.directory(record.id)
+    stack = rootfs.stack(directory, record)
+    namespaces, donors = _join(store, record, opened)
+    around = spec.Surroundings(
+        root=stack.target,
+        files=files.sources(store, record),
+        namespaces=namespaces,
+        ipc_donor=donors.get("ipc", 0),
+        cgroup_v2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+        size=size,
+    )
+    for point in record.mounts:
+        if point.type == "bind" and "create" in point.options and not os.path.lexists(point.source):
+            os.makedirs(point.source, exist_ok=True)
+    return Plan(
+        spec={**spec.document(record, around)},
+        bundle=directory,
+        lowers=stack.lowers,
+        upper=stack.upper,
+        work=stack.work,
+        target=stack.target,
+        seccomp_cache=f"{store.state}/seccomp",
+        size=size,
+        open_stdin=record.config.open_stdin,
+        init=bool(record.host_config.init),
+        explain=explain,
+    )
+
+
+def _join(store: Store, record: Record, opened: list[int]) -> tuple[dict[str, str], dict[str, int]]:
+    """The namespaces of other containers, as paths of descriptors that hold in this process and its forks,
+    and the processes that they were taken from.
+
+    The other container's lock is looked at after its namespace was opened: if it is still held by then, the
+    process whose namespace that is was the container's, and no later one with the same number.
+    """
+    host = record.host_config
+    modes = {"network": host.network_mode, "ipc": host.ipc_mode, "pid": host.pid_mode}
+    result: dict[str, str] = {}
+    donors: dict[str, int] = {}
+    for kind, mode in modes.items():
+        what, _, other = mode.partition(":")
+        if what != "container":
+            continue
+        theirs = store.read_record(other)
+        if kind == "ipc" and theirs.host_config.ipc_mode not in ("shareable", "host"):
+            raise errors.Conflict(
+                f"can't join IPC of container {other}: non-shareable IPC (hint: use IpcMode:shareable for "
+                "the donor container)"
+            )
+        state = store.read_state(other)
+        refusal = errors.Conflict(f"cannot join {kind} namespace of a non running container: {other}")
+        if not state.running:
+            raise refusal
+        try:
+            fd = os.open(f"/proc/{state.pid}/ns/{_NAMESPACES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise refusal from None
+        opened.append(fd)
+        if not store.held(other):
+            raise refusal
+        result[kind] = f"/proc/self/fd/{fd}"
+        donors[kind] = state.pid
+    return result, donors

@@ -1,0 +1,98 @@
+"""The container's side of its monitor: what a start, a failure and an end mean for the record.
+
+``main`` is where the process begins that ``start.py`` asks for. Nothing is read or decided before it has to
+be: the record is looked at by the builder that makes the container, and by the monitor when it has ended.
+"""
+
+from __future__ import annotations
+
+from .. import errors
+from ..monitor import spawn
+from ..monitor.monitor import Monitor
+from ..monitor.plan import Brief, decode_brief
+from ..monitor.timestamp import now
+from ..runtime import cgroup
+from .reconcile import destroy
+from .record import Record
+from .spec import cgroup_path
+from .state import State, Status
+from .store import Lock, Store
+
+ENTRY = "mydocker.container.supervise:main"
+
+
+def main(argument: bytes) -> None:
+    """The whole life of a monitor; ``argument`` is its ``Brief``."""
+    brief = decode_brief(argument)
+
+    def run() -> None:
+        spawn.detach(brief.descriptors)
+        Monitor(brief, Owner(brief)).run()
+
+    spawn.guarded(run, f"{brief.state}/monitor-crash.log")
+
+
+def exit_code_of(error: Exception) -> int:
+    """What ``State.ExitCode`` says after a start that failed, as in Docker."""
+    if isinstance(error, errors.CommandNotFound):
+        return 127
+    if isinstance(error, errors.CommandNotExecutable):
+        return 126
+    return 128
+
+
+class Owner:
+    """See ``monitor.Owner``. The lock comes with the process, and is given up by ``failed`` and ``ended``."""
+
+    __slots__ = ("_brief", "_store")
+
+    def __init__(self, brief: Brief) -> None:
+        self._brief = brief
+        self._store = Store(brief.root, brief.state)
+
+    def started(self, pid: int) -> None:
+        record, state = self._read()
+        running = state.to(Status.RUNNING, pid=pid, exit_code=0, error="", oom_killed=False, started_at=now())
+        self._store.write_state(record.id, running, durable=record.durable)
+
+    def failed(self, error: Exception) -> None:
+        record, state = self._read()
+        fail(self._store, record, state, Lock(self._brief.lock), error)
+
+    def clear(self) -> bool:
+        record, _ = self._read()
+        try:
+            group = cgroup.open(cgroup_path(record))
+        except errors.NotFound:
+            return False  # somebody has removed it by hand
+        oom_killed = group.oom_kills() > 0
+        group.remove()
+        return oom_killed
+
+    def ended(self, code: int, *, oom_killed: bool) -> None:
+        record, state = self._read()
+        ended = state.to(Status.EXITED, pid=0, exit_code=code, oom_killed=oom_killed, finished_at=now())
+        _end(self._store, record, ended, Lock(self._brief.lock))
+
+    def _read(self) -> tuple[Record, State]:
+        record = self._store.read_record(self._brief.id)
+        try:
+            return record, self._store.read_state(record.id)
+        except errors.NotFound:
+            return record, State()  # created to be started at once: see create.py
+
+
+def fail(store: Store, record: Record, state: State, lock: Lock, error: Exception) -> None:
+    """Note that a start has failed, or remove the container that removes itself; give up the lock."""
+    if state.running:  # it failed after it was noted as running
+        state = state.to(Status.EXITED, pid=0, finished_at=now())
+    failed = state.to(state.status, exit_code=exit_code_of(error), error=str(error))
+    _end(store, record, failed, lock)
+
+
+def _end(store: Store, record: Record, state: State, lock: Lock) -> None:
+    if record.host_config.auto_remove:
+        destroy(store, record.id, record, lock)
+        return
+    store.write_state(record.id, state, durable=record.durable)
+    store.release(record.id, lock)

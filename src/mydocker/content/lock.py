@@ -1,0 +1,47 @@
+"""Locks that the kernel releases when their holder is gone (man 2 flock)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+
+class Lock:
+    """``with Lock(path):`` holds it exclusively, ``with Lock(path, shared=True):`` beside other readers.
+
+    The file stays: removing it would let two holders lock two files of one name.
+    """
+
+    def __init__(self, path: str, *, shared: bool = False) -> None:
+        self._path = path
+        self._operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        self._descriptor = -1
+
+    def __enter__(self) -> Lock:
+        self._open()
+        try:
+            fcntl.flock(self._descriptor, self._operation)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def acquire_now(self) -> bool:
+        """Take it if nobody holds it; true if it is held now, to be released by ``release``."""
+        self._open()
+        try:
+            fcntl.flock(self._descriptor, self._operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.__exit__()
+            return False
+        return True
+
+    def release(self) -> None:
+        self.__exit__()

@@ -1,0 +1,182 @@
+"""Blobs in an OCI image layout (image-spec image-layout.md), which skopeo and umoci can read as it stands.
+
+    <root>/oci-layout             {"imageLayoutVersion": "1.0.0"}
+           index.json             what is here, by name; ``image/`` decides what is in it
+           blobs/sha256/<hex>     the bytes with that digest
+           ingest/<pid>-<n>       a blob on its way in, named after the process that writes it
+           ingest/<pid>-<n>.note  says that something may have become garbage
+
+A blob is taken in by writing it to ``ingest``, checking size and digest, fsync, rename, fsync of the
+directory; so a name in ``blobs`` is a promise about what is in it. Who holds no blob in ``ingest`` is known
+by ``image/``'s lock, under which leftovers of the killed are removed.
+
+Out of scope: what blobs mean, and which may go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+
+from .. import errors
+from ..oci import descriptor as descriptors
+from ..oci import digest as digests
+from . import files
+
+CHUNK = 1 << 20
+_serial = itertools.count()
+
+
+class ContentStore:
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._blobs = os.path.join(root, "blobs", "sha256")
+        self._ingest = os.path.join(root, "ingest")
+
+    def initialise(self) -> None:
+        """Make the directories and ``oci-layout`` where they are missing."""
+        os.makedirs(self._blobs, exist_ok=True)
+        os.makedirs(self._ingest, mode=0o700, exist_ok=True)
+        layout = os.path.join(self.root, descriptors.LAYOUT_FILE)
+        if not os.path.exists(layout):
+            files.replace(layout, b'{"imageLayoutVersion":"%s"}' % descriptors.LAYOUT_VERSION.encode())
+
+    @property
+    def index(self) -> str:
+        return os.path.join(self.root, descriptors.INDEX_FILE)
+
+    def path(self, digest: str) -> str:
+        return os.path.join(self._blobs, digests.encoded(digests.validate_sha256(digest)))
+
+    def has(self, digest: str) -> bool:
+        return os.path.exists(self.path(digest))
+
+    def size(self, digest: str) -> int:
+        """NotFound if there is no such blob."""
+        try:
+            return os.stat(self.path(digest)).st_size
+        except FileNotFoundError:
+            raise errors.NotFound(f"no such blob: {digest}") from None
+
+    def read(self, digest: str, limit: int = 32 << 20) -> bytes:
+        """The whole of a small blob: a manifest, a configuration. NotFound; CorruptData beyond ``limit``."""
+        try:
+            with open(self.path(digest), "rb", buffering=0) as blob:
+                data = blob.read(limit + 1)
+        except FileNotFoundError:
+            raise errors.NotFound(f"no such blob: {digest}") from None
+        if len(data) > limit:
+            raise errors.CorruptData(f"blob {digest}: larger than {limit} bytes, which no document is")
+        return data
+
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """The contents in pieces."""
+        try:
+            with open(self.path(digest), "rb", buffering=0) as blob:
+                while chunk := blob.read(CHUNK):
+                    yield chunk
+        except FileNotFoundError:
+            raise errors.NotFound(f"no such blob: {digest}") from None
+
+    def add(self, data: bytes) -> str:
+        """Take in a small blob; return its digest."""
+        digest = digests.of(data)
+        if not self.has(digest):
+            with self.ingest() as blob:
+                blob.write(data)
+                blob.commit(digest)
+        return digest
+
+    def ingest(self) -> Ingest:
+        return Ingest(self._ingest, self._blobs)
+
+    def all(self) -> Iterator[str]:
+        """The digests of all blobs."""
+        for name in os.listdir(self._blobs):
+            yield "sha256:" + name
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob; it is no error if it is gone."""
+        try:
+            os.unlink(self.path(digest))
+        except FileNotFoundError:
+            return
+
+    def note(self) -> str:
+        """Leave a note that blobs or layers may be about to lose their last reference; return its path."""
+        path = os.path.join(self._ingest, f"{os.getpid()}-{next(_serial)}.note")
+        with open(path, "wb"):
+            return path
+
+    def forget(self, note: str) -> None:
+        """Take a note back, when it has turned out otherwise."""
+        try:
+            os.unlink(note)
+        except FileNotFoundError:
+            return
+
+    def noted(self) -> bool:
+        """Whether there is a note, or a blob on its way: something to look at if nobody else is here."""
+        return bool(os.listdir(self._ingest))
+
+    def remove_leftovers(self) -> None:
+        """Remove what was never finished. Only when nobody is taking anything in."""
+        for name in os.listdir(self._ingest):
+            os.unlink(os.path.join(self._ingest, name))
+        for name in os.listdir(self.root):
+            if name.endswith(".tmp"):
+                os.unlink(os.path.join(self.root, name))
+
+
+class Ingest:
+    """One blob on its way in. Leaving the ``with`` block without ``commit`` removes it."""
+
+    def __init__(self, directory: str, blobs: str) -> None:
+        self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
+        self._blobs = blobs
+        self._hash = hashlib.sha256()
+        self._descriptor = -1
+        self.size = 0
+
+    def __enter__(self) -> Ingest:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(self._path, flags, 0o644)
+        except FileExistsError:  # left by a killed process that had our number
+            os.unlink(self._path)
+            self._descriptor = os.open(self._path, flags, 0o644)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            os.unlink(self._path)
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    @property
+    def digest(self) -> str:
+        """Of what has been written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def commit(self, expected: str | None = None, size: int | None = None) -> str:
+        """Check, make durable, give it its name; return the digest."""
+        digest = self.digest
+        if size is not None and self.size != size:
+            raise errors.CorruptData(f"blob {expected or digest}: {self.size} bytes, expected {size}")
+        if expected is not None and digest != digests.validate_sha256(expected):
+            raise errors.CorruptData(f"blob {expected}: its contents have the digest {digest}")
+        os.fsync(self._descriptor)
+        os.rename(self._path, os.path.join(self._blobs, digests.encoded(digest)))
+        os.close(self._descriptor)
+        self._descriptor = -1
+        files.sync_directory(self._blobs)
+        return digest

@@ -1,0 +1,63 @@
+"""The public Python API: ``Engine`` and its collections.
+
+    from mydocker.engine import Config, Engine, HostConfig
+
+    engine = Engine()
+    container = engine.containers.create(Config(image="alpine", cmd=["echo", "hello"]))
+    container.start()
+    print(container.wait(), [entry.log for entry in container.logs()])
+
+No daemon stands behind it: each call does its work in the calling process, and what has to stay (a monitor
+for each running container) is forked from it. Errors are the classes of ``mydocker.errors``.
+"""
+
+from ..container.config import (
+    BindOptions,
+    Config,
+    DeviceMapping,
+    HostConfig,
+    LogConfig,
+    Mount,
+    RestartPolicy,
+    ThrottleDevice,
+    TmpfsOptions,
+    Ulimit,
+    VolumeOptions,
+    WeightDevice,
+)
+from ..container.record import Record
+from ..container.state import State, Status
+from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
+from ..monitor.log import LogEntry
+from ..monitor.protocol import Event, Kind
+from .containers import Container, Containers
+from .engine import Engine
+from .images import Images
+
+__all__ = [
+    "DEFAULT_DETACH_KEYS",
+    "AttachOptions",
+    "BindOptions",
+    "Config",
+    "Container",
+    "Containers",
+    "DeviceMapping",
+    "Engine",
+    "Event",
+    "HostConfig",
+    "Images",
+    "Kind",
+    "LogConfig",
+    "LogEntry",
+    "Mount",
+    "Record",
+    "RestartPolicy",
+    "Session",
+    "State",
+    "Status",
+    "ThrottleDevice",
+    "TmpfsOptions",
+    "Ulimit",
+    "VolumeOptions",
+    "WeightDevice",
+]

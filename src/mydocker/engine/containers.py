@@ -1,0 +1,234 @@
+"""``Engine.containers``: the collection, and one container as an object that does things.
+
+A ``Container`` is a reference: an identifier and its record, which never changes. Its ``state`` is what was
+read last; ``refresh`` reads it again. Every call looks first whether a process that was killed left something
+to put right (``container/reconcile.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..container import create as creating
+from ..container import execute, inspect, remove, start, stop
+from ..container.config import Config, HostConfig
+from ..container.filters import matches
+from ..container.reconcile import reconcile, settle, sweep
+from ..container.record import Record
+from ..container.state import State
+from ..container.store import Lock, Store
+from ..container.validate import signal_number
+from ..errors import Conflict, NotFound
+from ..image.store import ImageStore
+from ..monitor import client, log
+from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
+from ..monitor.log import LogEntry
+from ..monitor.protocol import Event
+
+
+class Container:
+    def __init__(self, store: Store, record: Record, state: State | None, lock: Lock | None = None) -> None:
+        self._store = store
+        self._lock = lock
+        self.record = record
+        self.state = state if state is not None else State()
+
+    def __repr__(self) -> str:
+        return f"<Container {self.record.name} {self.short_id} {self.state.status}>"
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def short_id(self) -> str:
+        return self.record.short_id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    def refresh(self) -> State:
+        """Read the state again; ``NotFound`` when the container is gone."""
+        self.state = _current(self._store, self.id)
+        return self.state
+
+    def start(
+        self,
+        *,
+        attach: AttachOptions | None = None,
+        size: tuple[int, int] | None = None,
+        observer: Callable[[Event], None] | None = None,
+    ) -> Session | None:
+        """Start it; with ``attach``, return a session that has missed nothing. ``size`` is (rows, columns).
+
+        ``observer`` is told each step of the runtime while the container is made. A container that runs
+        already is left as it is. Raises ``CommandNotFound``, ``CommandNotExecutable``, ``StartFailed``.
+        """
+        lock, self._lock = self._lock, None
+        return start.start(self._store, self.record, lock, attach=attach, size=size, observer=observer)
+
+    def discard(self) -> None:
+        """Remove a container that was created with ``starting`` and will not be started after all."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+            settle(self._store, self.id)
+
+    def attach(self, options: AttachOptions, *, size: tuple[int, int] | None = None) -> Session:
+        if not self.refresh().running:
+            raise Conflict(f"cannot attach to a stopped container, start it first: {self.name}")
+        terminal = self.record.config.tty
+        session = client.attach(self._store.run_directory(self.id), options, terminal=terminal)
+        if size is not None and self.record.config.tty:
+            session.resize(*size)
+        return session
+
+    def exec(
+        self,
+        command: list[str],
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        detach: bool = False,
+        env: list[str] | None = None,
+        user: str = "",
+        workdir: str = "",
+        privileged: bool = False,
+        size: tuple[int, int] | None = None,
+        detach_keys: bytes = DEFAULT_DETACH_KEYS,
+    ) -> Session | None:
+        return execute.execute(
+            self._store,
+            self.record,
+            command,
+            tty=tty,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            detach=detach,
+            env=env,
+            user=user,
+            working_dir=workdir,
+            privileged=privileged,
+            size=size,
+            detach_keys=detach_keys,
+        )
+
+    def stop(self, timeout: int | None = None, *, signal: str | int | None = None) -> None:
+        """Within ``timeout`` seconds, by ``signal``; by default the container's own of both."""
+        stop.stop(self._store, self.record, timeout, None if signal is None else signal_number(signal))
+
+    def kill(self, signal: str | int = "KILL") -> None:
+        stop.kill(self._store, self.record, signal_number(signal))
+
+    def resize(self, rows: int, columns: int) -> None:
+        stop.resize(self._store, self.record, rows, columns)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        return stop.wait(self._store, self.record)
+
+    def remove(self, *, force: bool = False, volumes: bool = False) -> None:
+        remove.remove(self._store, self.record, force=force, volumes=volumes)
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> Iterator[LogEntry]:
+        """What it wrote, oldest first; with ``follow`` until it ends. ``since``, ``until``: Unix times."""
+        if self.record.host_config.log_config.type == "none":
+            raise Conflict("configured logging driver does not support reading")
+
+        def ended() -> bool:
+            return not self._store.held(self.id)
+
+        entries = log.read(f"{self._store.directory(self.id)}/log", ended if follow else None, tail=tail)
+        return log.select_entries(entries, since=since, until=until, stdout=stdout, stderr=stderr)
+
+    def inspect(self) -> dict[str, Any]:
+        """Docker's ``GET /containers/{id}/json``."""
+        return inspect.inspect(self._store, self.record, self.refresh())
+
+    def summary(self) -> dict[str, Any]:
+        """Docker's element of ``GET /containers/json``, from the state that was read last."""
+        return inspect.summary(self.record, self.state)
+
+    def size_rw(self) -> int:
+        return inspect.size_rw(self._store, self.record)
+
+
+class Containers:
+    def __init__(self, store: Store, images: ImageStore) -> None:
+        self._store = store
+        self._images = images
+
+    def create(
+        self,
+        config: Config,
+        host_config: HostConfig | None = None,
+        *,
+        name: str | None = None,
+        starting: bool = False,
+    ) -> Container:
+        """Make a container. ``starting``: it is started next, by this process; until then it does not count.
+
+        Raises ``NotFound`` (image), ``InvalidArgument`` (values), ``Conflict`` (name), in Docker's words.
+        """
+        reconcile(self._store)
+        record, lock = creating.create(
+            self._store,
+            self._images,
+            config,
+            host_config if host_config is not None else HostConfig(),
+            name=name,
+            starting=starting,
+        )
+        return Container(self._store, record, None, lock)
+
+    def get(self, reference: str) -> Container:
+        """By identifier, name, or a prefix of one identifier; ``NotFound`` in Docker's words."""
+        reconcile(self._store)
+        identifier = self._store.resolve(reference)
+        try:
+            record = self._store.read_record(identifier)
+            return Container(self._store, record, _current(self._store, identifier))
+        except NotFound:
+            raise NotFound(f"No such container: {reference}") from None
+
+    def list(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> list[Container]:
+        """Those that run, or ``all``, the newest first. Filters are Docker's (``container/filters.py``)."""
+        sweep(self._store)
+        found: list[Container] = []
+        for identifier in self._store.ids():
+            try:
+                state = self._store.read_state(identifier)
+                record = self._store.read_record(identifier)
+            except NotFound:
+                continue  # removed meanwhile
+            found.append(Container(self._store, record, state))
+        found.sort(key=lambda container: container.record.created, reverse=True)
+        chosen = filters or {}
+        pairs = [(container.record, container.state) for container in found]
+        keep = matches(pairs, chosen, self._store, self._images)
+        every = all or bool({"status", "exited"} & chosen.keys())
+        return [
+            container for container in found if container.id in keep and (every or container.state.running)
+        ]
+
+
+def _current(store: Store, identifier: str) -> State:
+    state = store.read_state(identifier)
+    if state.running and not store.held(identifier):
+        settle(store, identifier)
+        state = store.read_state(identifier)
+    return state

@@ -1,0 +1,247 @@
+"""The child that the forkserver forks for one command: becomes what its launcher is, then runs the command.
+
+Whatever a launcher has passed is put in place first; if something cannot be, the request is refused and
+the launcher runs the command itself. The order matters in two places. The connection is made to raise
+SIGHUP when the launcher goes away *before* the request is accepted: a launcher that is gone by then is seen
+when the acceptance is sent. And the exit status is sent *after* every other descriptor was closed: whoever
+waits for the launcher finds pipes closed and locks free, without the time that the kernel needs to take
+down the memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import marshal
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from . import cold
+
+if TYPE_CHECKING:
+    from .launcher import Request
+
+_F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
+_NAME_MAX = 15  # TASK_COMM_LEN without its end
+
+
+origin: tuple[str, bytes] | None = None
+"""The server that this process came from: the path of its socket, and its identity."""
+
+
+class _Refused(Exception):
+    """The worker cannot become what the launcher is."""
+
+
+def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
+    """Read the request, run it, report its exit status; ends the process."""
+    global origin
+    origin = (path, own_identity)
+    try:
+        request, descriptors = _read_request(connection)
+    except EOFError:
+        os._exit(1)
+    try:
+        if request[0] != own_identity:
+            raise _Refused("another process hashes to the same name")
+        os.fchdir(descriptors.pop())
+        connection = _place(connection, descriptors, request[4])
+        entry, argument = request[1], request[-1]
+        if argument is not None:
+            _set_name(request[2][0])
+            _outlive(connection, entry, argument)
+        _restore(request)
+    except (_Refused, OSError):
+        connection.sendall(reply(b"R", 0))
+        os._exit(1)
+    # A process group with a parent in the same session: an orphaned one ignores SIGTSTP (setpgid(2)).
+    os.setpgid(0, 0)
+    _watch(connection)
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        socket.send_fds(connection, [reply(b"A", os.getpid())], [pidfd])
+    except OSError:
+        os._exit(1)
+    os.close(pidfd)
+    status = _call(entry)
+    _finish(connection, status)
+
+
+def _outlive(connection: socket.socket, entry: str, argument: bytes) -> NoReturn:
+    """Run what ``spawn.py`` asked for: nobody waits for it."""
+    os.setsid()
+    try:
+        connection.sendall(reply(b"A", os.getpid()))
+    except OSError:  # the caller is gone, and would not know
+        os._exit(1)
+    connection.close()
+    try:
+        cold.load(entry)(argument)
+    finally:
+        os._exit(0)
+
+
+def rehearse(entry: str) -> None:
+    """Touch what a command touches: the pages that a fork shares are copied when they are first written to.
+
+    ``--version`` is a command without effects; whatever it does here, it is done again in earnest.
+    """
+    sys.argv[:] = ["rehearsal", "--version"]
+    _set_environment(dict(os.environb))
+    _open_standard_streams()
+    try:
+        cold.load(entry)()
+    except BaseException:  # noqa: BLE001 - SystemExit above all
+        _flush()
+    _flush()
+
+
+def reply(kind: bytes, number: int) -> bytes:
+    return kind + number.to_bytes(4, "little")
+
+
+def _read_request(connection: socket.socket) -> tuple[Request, list[int]]:
+    header, descriptors, flags, _ = socket.recv_fds(connection, 4, 253)
+    if flags & socket.MSG_CTRUNC:
+        raise EOFError
+    while len(header) < 4:
+        header += _some(connection, 4 - len(header))
+    body = bytearray()
+    length = int.from_bytes(header, "little")
+    while len(body) < length:
+        body += _some(connection, length - len(body))
+    request: Request = marshal.loads(body)
+    return request, descriptors
+
+
+def _some(connection: socket.socket, length: int) -> bytes:
+    data = connection.recv(length)
+    if not data:
+        raise EOFError
+    return data
+
+
+def _restore(request: Request) -> None:
+    """Take over what the request carries, apart from descriptors."""
+    _, _, argv, environment, _, umask, ignored, blocked, _ = request
+    os.umask(umask)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    _set_environment(environment)
+    sys.argv[:] = argv
+    _open_standard_streams()
+    _set_name(os.path.basename(argv[0]))
+
+
+def _place(connection: socket.socket, descriptors: list[int], numbers: list[int]) -> socket.socket:
+    """Give the received descriptors the numbers that they have in the launcher, and close all others."""
+    above = max(numbers) + 1
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, above) for descriptor in descriptors]
+    kept = fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, above)
+    connection.detach()
+    for descriptor, number in zip(moved, numbers, strict=True):
+        os.dup2(descriptor, number)
+    _close_all_but({*numbers, kept})
+    return socket.socket(fileno=kept)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    first = 0
+    for number in sorted(kept):
+        if first < number:  # os.closerange(0, 0) closes everything
+            os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _set_environment(environment: dict[bytes, bytes]) -> None:
+    os.environb.clear()
+    os.environb.update(environment)
+    time.tzset()
+
+
+def _open_standard_streams() -> None:
+    """``sys.stdin`` and so on as the interpreter makes them at its start, in UTF-8 mode."""
+    for descriptor, name, errors in (
+        (0, "stdin", "surrogateescape"),
+        (1, "stdout", "surrogateescape"),
+        (2, "stderr", "backslashreplace"),
+    ):
+        stream = open(  # noqa: SIM115 - it lives as long as the process
+            descriptor,
+            "w" if descriptor else "r",
+            buffering=1 if descriptor == 2 or os.isatty(descriptor) else -1,
+            encoding="utf-8",
+            errors=errors,
+            closefd=False,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _set_name(name: str) -> None:
+    """What ps(1) calls this process, instead of the interpreter's name."""
+    with open("/proc/self/comm", "wb", buffering=0) as file:
+        file.write(os.fsencode(name)[:_NAME_MAX])
+
+
+def _watch(connection: socket.socket) -> None:
+    """Have the kernel send SIGHUP to this process when the launcher's end closes."""
+    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(connection, _F_SETSIG, signal.SIGHUP)
+    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def _call(entry: str) -> int:
+    """Call the function as the interpreter runs a program, and return the exit status that it would have."""
+    try:
+        return _status(cold.load(entry)())
+    except SystemExit as stop:
+        return _status(stop.code)
+    except BaseException as error:  # noqa: BLE001 - this is the end of the process
+        sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, KeyboardInterrupt):
+            _flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        return 1
+
+
+def _status(code: object) -> int:
+    """What ``sys.exit(code)`` makes of ``code``."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _finish(connection: socket.socket, status: int) -> NoReturn:
+    """What the interpreter does at its end, then the report."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if not _flush():
+        status = 120  # as Python does when its standard output cannot be written
+    _close_all_but({connection.fileno()})
+    try:
+        connection.sendall(reply(b"E", status))
+    except OSError:
+        os._exit(status)
+    os._exit(status)
+
+
+def _flush() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        print(f"Exception ignored in: {sys.stdout!r}\n{type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Images: names, configuration, and how archives become layers."""

@@ -1,0 +1,92 @@
+"""``import``: an image of one layer from the tar of a root file system.
+
+``--change`` takes the Dockerfile instructions that only touch the configuration: CMD, ENTRYPOINT, ENV,
+EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR, in their Dockerfile syntax (docker import(1)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
+
+from .. import errors
+from ..archive.compression import inflated
+from ..oci import descriptor as descriptors
+from ..oci import reference as references
+from .changes import apply_changes
+from .documents import Descriptor, History, ImageConfig, Manifest, Rootfs, encode
+from .load import architecture
+from .sources import descriptor_chunks
+from .store import ImageStore
+
+
+def import_(store: ImageStore, given: str | int, reference: str, *, changes: Collection[str], message: str,
+            platform: str) -> str:  # fmt: skip
+    """Import the tar at a path, or read from a descriptor; return the image's id.
+
+    ``platform`` is ``linux/arch[/variant]``; this machine's when empty. ``reference`` may be empty.
+    """
+    names = [str(references.parse_tagged(reference))] if reference else []
+    run = apply_changes(changes)
+    machine, variant = _platform(platform)
+    with store.ingest():
+        name = given if isinstance(given, str) else "standard input"
+        layer, diff_id = _take_in(store, given, name)
+        config = encode(
+            ImageConfig(
+                created=_now(),
+                comment=message or f"Imported from {'-' if isinstance(given, int) else given}",
+                architecture=machine,
+                variant=variant,
+                os="linux",
+                config=run,
+                rootfs=Rootfs(diff_ids=[diff_id]),
+                history=[History(created=_now(), comment=message or f"Imported from {name}")],
+            )
+        )
+        digest = store.content.add(config)
+        described = Descriptor(media_type=descriptors.OCI_CONFIG, digest=digest, size=len(config))
+        return store.commit(Manifest(config=described, layers=[layer]), names)
+
+
+def _take_in(store: ImageStore, given: str | int, name: str) -> tuple[Descriptor, str]:
+    """Store and unpack the archive. The blob is the plain tar, so its digest is the diff_id."""
+    descriptor = os.dup(given) if isinstance(given, int) else _open(given)
+    try:
+        chunks = inflated(descriptor_chunks(descriptor), store.layers.limits, name)
+        with store.content.ingest() as blob:
+            diff_id = store.layers.unpack(_tee(chunks, blob.write), name, want_end=True)
+            blob.commit(diff_id)
+    finally:
+        os.close(descriptor)
+    return Descriptor(media_type=descriptors.OCI_LAYER, digest=diff_id, size=blob.size), diff_id
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise errors.NotFound(f"no such file: {path}") from None
+    except OSError as error:
+        raise errors.InvalidArgument(f"cannot read {path}: {error.strerror}") from error
+
+
+def _tee(chunks: Iterator[bytes], write: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        write(chunk)
+        yield chunk
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _platform(text: str) -> tuple[str, str]:
+    if not text:
+        return architecture(), ""
+    system, _, rest = text.partition("/")
+    machine, _, variant = rest.partition("/")
+    if system != "linux":
+        raise errors.NotSupported(f"platform {text}: only linux images can run here")
+    return machine or architecture(), variant

@@ -1,0 +1,50 @@
+"""Processes held by descriptor: pidfd_open(2), pidfd_send_signal(2), waitid(2) with P_PIDFD.
+
+A pidfd names one process for good: a number that the kernel gave to somebody else in the meantime is never
+signalled.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from .syscall import syscall
+
+_P_PIDFD = 3
+
+
+def pidfd_open(pid: int) -> int:
+    """Return a close-on-exec descriptor of the process ``pid``."""
+    return os.pidfd_open(pid)
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    """Send ``signal``; ``ProcessLookupError`` once the process has ended and was waited for."""
+    syscall("pidfd_send_signal", pidfd, signal, None, 0)
+
+
+def has_exited(pidfd: int) -> bool:
+    """Whether the process has ended (it may still be a zombie)."""
+    return wait_exit(pidfd, 0)
+
+
+def wait_exit(pidfd: int, timeout: float | None) -> bool:
+    """Wait until the process has ended, at most ``timeout`` seconds; whether it has. It is not reaped."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
+def reap(pidfd: int) -> int:
+    """Wait for this child to end and return its exit code: 0..255, or 128+n where signal n ended it."""
+    result = os.waitid(_P_PIDFD, pidfd, os.WEXITED)
+    if result is None:  # only with WNOHANG
+        raise OSError(errno.ECHILD, os.strerror(errno.ECHILD))
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def pidfd_getfd(pidfd: int, descriptor: int) -> int:
+    """Return a copy of a ``descriptor`` of another process, close-on-exec (pidfd_getfd(2))."""
+    return syscall("pidfd_getfd", pidfd, descriptor, 0)

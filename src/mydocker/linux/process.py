@@ -1,0 +1,97 @@
+"""Making processes: clone3(2), and leaving nothing open for what they execute.
+
+``clone3`` here is fork with more to say: which new namespaces, which cgroup, a pidfd back. The caller has to
+be single-threaded, as for any fork that goes on running Python: libc's own locks are not seen to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from .syscall import libc, syscall
+
+CLONE_VM = 0x100
+CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
+CLONE_INTO_CGROUP = 0x200000000
+
+CLOSE_RANGE_CLOEXEC = 4
+SIGCHLD = 17
+
+
+class _CloneArguments(ctypes.Structure):
+    """``struct clone_args``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags",
+            "pidfd",
+            "child_tid",
+            "parent_tid",
+            "exit_signal",
+            "stack",
+            "stack_size",
+            "tls",
+            "set_tid",
+            "set_tid_size",
+            "cgroup",
+        )
+    )
+
+
+# What os.fork does around the call, so that the interpreter in the child is whole.
+_before = ctypes.pythonapi.PyOS_BeforeFork
+_after_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
+_after_child = ctypes.pythonapi.PyOS_AfterFork_Child
+for _function in (_before, _after_parent, _after_child):
+    _function.restype = None
+    _function.argtypes = ()
+
+
+def clone3(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork with ``flags`` (CLONE_NEW*); return (0, -1) in the child, and (pid, pidfd) in the parent.
+
+    ``cgroup`` is a descriptor of a cgroup v2 directory for the child to start in. With ``CLONE_PARENT`` the
+    child is a sibling, which reports its end to the caller's parent. Raises ``OSError``.
+    """
+    pidfd = ctypes.c_int(-1)
+    arguments = _CloneArguments(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
+    if not flags & CLONE_PARENT:
+        arguments.exit_signal = SIGCHLD
+    if cgroup is not None:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup
+    reference, size = ctypes.byref(arguments), ctypes.sizeof(arguments)
+    _before()
+    try:
+        pid = syscall("clone3", reference, size)
+    except OSError:
+        _after_parent()
+        raise
+    if pid == 0:
+        _after_child()
+        return 0, -1
+    _after_parent()
+    return pid, pidfd.value
+
+
+def cloexec_from(first: int) -> None:
+    """Mark every descriptor from ``first`` on close-on-exec, those nobody told us about included."""
+    try:
+        syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL):
+            raise
+        for name in os.listdir("/proc/self/fd"):  # before 5.11
+            if int(name) >= first:
+                libc.fcntl(int(name), 2, 1)  # F_SETFD, FD_CLOEXEC; EBADF: listdir's own
+
+
+def reset_signals() -> None:
+    """Set every signal to its default and block none: Python ignores SIGPIPE, the caller maybe more."""
+    for number in range(1, 65):
+        libc.signal(number, None)  # SIG_DFL; EINVAL for those that cannot be changed
+    libc.sigprocmask(2, bytes(128), None)  # SIG_SETMASK, the empty set

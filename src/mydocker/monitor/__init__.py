@@ -1,0 +1,1 @@
+"""The process beside each container: standard streams, log, added processes, control socket."""

@@ -1,0 +1,178 @@
+"""Making the container and adding processes to it, in a process of their own that ends when it is done.
+
+A builder is forked by the monitor. What it makes are children of the monitor (``CLONE_PARENT``), and it hands
+over a descriptor for everything that the monitor then serves: pidfd, listening socket, pipes or terminal.
+
+Why not in the monitor itself: the work writes to some thousand pages, each of which the kernel would copy for
+the monitor, to be kept for as long as the container runs. That is the difference between a monitor of 6 MB
+and one that weighs what conmon does.
+"""
+
+import os
+import signal
+import socket
+from typing import Any, Protocol
+
+import msgspec
+
+from ..runtime import cgroup
+from ..runtime import task as runtime
+from ..runtime.rootfs import Overlay
+from . import protocol
+from .client import listen
+from .plan import Brief, Plan, decode_plan
+from .protocol import Event, Failure, Kind, packet
+
+
+class Starting(Protocol):
+    """What a start means for the container's record."""
+
+    def started(self, pid: int) -> None: ...
+
+    def failed(self, error: Exception) -> None:
+        """The container could not be started; nothing of it is left in the kernel."""
+
+
+class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Handed over with the descriptors pidfd, then for a container its listening socket, then the streams:
+    the terminal's master, or what there is of standard input, output and error."""
+
+    pid: int
+    terminal: bool = False
+    input: bool = False
+    output: bool = False
+    # what an exec asked for
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    detach: bool = False
+
+
+built = msgspec.json.Decoder(Built)
+
+
+class _Pipes:
+    """The standard streams of a process without a terminal: our ends, and its own until it has them."""
+
+    __slots__ = ("ours", "theirs")
+
+    def __init__(self, *, stdin: bool, output: bool) -> None:
+        self.ours: list[int] = []
+        self.theirs: list[int] = []
+        for fd in (0, 1, 2):
+            if fd == 0 and stdin:
+                theirs, ours = os.pipe2(os.O_CLOEXEC)
+            elif fd and output:
+                ours, theirs = os.pipe2(os.O_CLOEXEC)
+            else:
+                self.theirs.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+                continue
+            self.ours.append(ours)
+            self.theirs.append(theirs)
+
+    @property
+    def stdio(self) -> runtime.Stdio:
+        return runtime.Stdio(*self.theirs)
+
+
+def read_plan(fd: int) -> Plan:
+    return decode_plan(os.pread(fd, os.fstat(fd).st_size, 0))
+
+
+def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
+    """Make and start the container and hand it over; or tell the owner and the starter why not."""
+    plan = read_plan(brief.plan)
+    terminal = bool(plan.spec["process"].get("terminal"))
+    task = None
+    try:
+        pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
+        task = runtime.create(
+            plan.spec,  # type: ignore[arg-type]
+            id=brief.id,
+            bundle=plan.bundle,
+            rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
+            stdio=pipes.stdio if pipes is not None else None,
+            console_rows_columns=plan.size,
+            init_binary=plan.init,
+            observer=_observer(starter) if plan.explain else None,
+            parent_death_signal=signal.SIGKILL,
+            seccomp_cache=plan.seccomp_cache,
+            for_parent=True,
+        )
+        task.start()
+        listener = listen(brief.run_directory)
+        owner.started(task.pid)
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
+        if task is not None:
+            task.delete()
+        owner.failed(error)
+        tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+        return
+    streams = [task.console] if pipes is None and task.console is not None else []
+    if pipes is not None:
+        streams += pipes.ours
+    answer = Built(pid=task.pid, terminal=terminal, input=plan.open_stdin, output=True)
+    _hand_over(monitor, answer, [task.pidfd, listener.fileno(), *streams])
+
+
+def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.socket) -> None:
+    """Add a process to the container whose init this is and hand it over; or tell the monitor why not."""
+    try:
+        request = protocol.exec_request.decode(body)
+        plan = read_plan(brief.plan)
+        spec: Any = plan.spec
+        task = runtime.Task(
+            spec,
+            brief.id,
+            plan.bundle,
+            pid=pid,
+            pidfd=pidfd,
+            cgroup=cgroup.open(spec["linux"]["cgroupsPath"]),
+            channel=None,
+            filter=runtime.compile_filter(spec, plan.seccomp_cache),
+        )
+        terminal = bool(request.process.get("terminal"))
+        pipes = None if terminal else _Pipes(stdin=request.stdin, output=not request.detach)
+        added = task.exec(
+            request.process,  # type: ignore[arg-type]
+            pipes.stdio if pipes is not None else None,
+            console_rows_columns=(request.rows, request.columns) if request.rows else None,
+            parent_death_signal=signal.SIGKILL,
+            for_parent=True,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
+        tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+        return
+    streams = [added.console] if pipes is None and added.console is not None else []
+    if pipes is not None:
+        streams += pipes.ours
+    answer = Built(
+        pid=added.pid,
+        terminal=terminal,
+        input=request.stdin,
+        output=not request.detach,
+        stdin=request.stdin,
+        stdout=request.stdout,
+        stderr=request.stderr,
+        detach=request.detach,
+    )
+    _hand_over(monitor, answer, [added.pidfd, *streams])
+
+
+def _observer(starter: socket.socket) -> Any:
+    def observe(event: Any) -> None:
+        tell(starter, packet(Kind.EVENT, protocol.encode(Event(event.step, event.observed))))
+
+    return observe
+
+
+def _hand_over(monitor: socket.socket, answer: Built, descriptors: list[int]) -> None:
+    socket.send_fds(monitor, [packet(Kind.STARTED, protocol.encode(answer))], descriptors)
+
+
+def tell(connection: socket.socket, message: bytes) -> None:
+    """Send to somebody who may have been killed by now: nothing depends on whether it is heard."""
+    try:
+        connection.send(message)
+    except (BrokenPipeError, ConnectionResetError):
+        return

@@ -1,0 +1,57 @@
+"""What a monitor is told before it starts, in two documents.
+
+``Brief`` is what it needs itself, for as long as the container runs. ``Plan`` is what it takes to make the
+container and to add processes to it: only builders (``build.py``) read it, from a memfd, so that the pages it
+takes to hold it as objects are never the monitor's.
+"""
+
+from typing import Any
+
+import msgspec
+
+from .protocol import AttachRequest
+
+
+class Brief(msgspec.Struct, frozen=True, kw_only=True):
+    root: str
+    state: str
+    id: str
+    run_directory: str
+    log: str
+    """path of the log; empty: nothing is logged"""
+    stdin_once: bool
+    attach: AttachRequest | None
+    """which streams the starter gets; ``None``: it hears how the start went and leaves"""
+    starter: int
+    """descriptor of the connection to who starts it"""
+    lock: int
+    """descriptor of the container's lock, which is held as long as one process has it"""
+    plan: int
+    """descriptor of the memfd with the ``Plan``"""
+    namespaces: list[int]
+    """descriptors of namespaces to join, which the plan calls /proc/self/fd/N"""
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [self.starter, self.lock, self.plan, *self.namespaces]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    spec: dict[str, Any]
+    """the OCI runtime document"""
+    bundle: str
+    lowers: list[str]
+    upper: str
+    work: str
+    target: str
+    """the directories of the overlay (``runtime/rootfs.py``)"""
+    seccomp_cache: str
+    size: tuple[int, int] | None
+    open_stdin: bool
+    init: bool
+    explain: bool
+
+
+encode = msgspec.json.encode
+decode_brief = msgspec.json.Decoder(Brief).decode
+decode_plan = msgspec.json.Decoder(Plan).decode

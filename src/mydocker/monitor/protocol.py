@@ -1,0 +1,125 @@
+"""What is said over a monitor's socket: one packet, one message.
+
+The socket is ``SOCK_SEQPACKET``, so packets keep their bounds and nothing is framed here. A packet is one
+byte, its ``Kind``, and a body. The first packet of a client says what the connection is for:
+
+    client                                  monitor
+    ATTACH  AttachRequest                   STARTED, then output …, EXIT
+    EXEC    ExecRequest                     STARTED or ERROR, then output …, EXIT
+    CONTROL SignalRequest | ResizeRequest   DONE or ERROR, and so on for each further CONTROL
+
+An attached client may send STDIN and STDIN_EOF. Signals and sizes go over a connection of their own, because
+input that the container does not read holds up everything behind it. The starter has no first packet: its
+connection is made by the fork, and it hears EVENT (``--explain``) …, then STARTED or ERROR.
+
+Bodies that are documents are JSON; STDOUT, STDERR and STDIN are bytes as they are; EXIT is a decimal number.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from .. import errors
+
+CHUNK = 32 * 1024
+"""the most output or input in one packet; half of a pipe"""
+
+PACKET = CHUNK + 1
+"""enough to receive any packet whole but for EXEC, which may be ``LONG_PACKET``"""
+
+LONG_PACKET = 200 * 1024
+"""what the kernel's default send buffer lets through in one piece (net.core.wmem_default, 208 KiB)"""
+
+
+class Kind(IntEnum):
+    # from the client
+    ATTACH = 1
+    EXEC = 2
+    CONTROL = 3
+    STDIN = 4
+    STDIN_EOF = 5
+    # from the monitor
+    STARTED = 16
+    EVENT = 17
+    ERROR = 18
+    DONE = 19
+    STDOUT = 20
+    STDERR = 21
+    EXIT = 22
+    # made by the client's side of a session, never sent
+    DETACHED = 32
+
+
+class AttachRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+
+
+class ExecRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    process: dict[str, object]
+    """the OCI runtime document's ``process``"""
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    detach: bool = False
+    rows: int = 0
+    columns: int = 0
+
+
+class ControlRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A signal or a size, for the process that STARTED gave this number; 0 is the container's init."""
+
+    process: int = 0
+    signal: int = 0
+    rows: int = 0
+    columns: int = 0
+
+
+class Started(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    process: int = 0
+    pid: int = 0
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """One step of the runtime, and what the kernel shows of it after it was taken."""
+
+    step: str
+    shown: str
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """An exception on its way to another process: the name of its class in ``errors``, and its message."""
+
+    name: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        if isinstance(error, errors.Error):
+            return cls(type(error).__name__, str(error))
+        if isinstance(error, OSError):
+            return cls("StartFailed", str(error))
+        return cls("Error", f"{type(error).__name__}: {error}")
+
+    def exception(self) -> errors.Error:
+        known = getattr(errors, self.name, errors.Error)
+        if isinstance(known, type) and issubclass(known, errors.Error):
+            return known(self.message)
+        return errors.Error(self.message)
+
+
+encode = msgspec.json.encode
+attach_request = msgspec.json.Decoder(AttachRequest)
+exec_request = msgspec.json.Decoder(ExecRequest)
+control_request = msgspec.json.Decoder(ControlRequest)
+started = msgspec.json.Decoder(Started)
+event = msgspec.json.Decoder(Event)
+failure = msgspec.json.Decoder(Failure)
+
+
+def packet(kind: Kind, body: bytes = b"") -> bytes:
+    return _HEADS[kind] + body
+
+
+_HEADS = {kind: bytes((kind,)) for kind in Kind}

@@ -1,0 +1,95 @@
+"""Becoming a monitor: a process of its own, that keeps nothing of the one it was forked from.
+
+The caller may be a short-lived worker or somebody's Python program, so the monitor is no child of it (a
+program that waits for its own children must not meet ours), is in no session or process group of it, holds
+none of its descriptors, and does not sit in its working directory.
+"""
+
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without enumerations, each of which would be touched and so copied
+
+NAME = "mydocker-mon"
+"""what ps and /proc/<pid>/comm show; the kernel keeps 15 characters"""
+
+
+def spawn(run: Callable[[], None]) -> None:
+    """Run ``run`` in a process that is nobody's child, and in a session of its own. Returns at once."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    first = os.fork()
+    if first:
+        os.waitpid(first, 0)
+        return
+    status = 1
+    try:
+        os.setsid()
+        if os.fork():
+            status = 0
+            return
+        run()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def forked(work: Callable[[socket.socket], None], crash_log: str) -> tuple[int, socket.socket]:
+    """Fork a child that does ``work`` and ends; its number, and a connection to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        ours.close()
+        guarded(lambda: work(theirs), crash_log)
+    finally:
+        os._exit(0)
+
+
+def guarded(work: Callable[[], None], crash_log: str) -> None:
+    """The top of a process: what comes out of ``work`` is a mistake of ours, and is appended to a file."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 - nobody is there to catch it
+        fd = os.open(crash_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(fd, traceback.format_exc().encode())
+        os.close(fd)
+
+
+def detach(keep: Iterable[int]) -> None:
+    """Let go of everything but the descriptors ``keep``."""
+    # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
+    gc.disable()
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    first = 3
+    for fd in (*sorted({*keep} - {0, 1, 2}), os.sysconf("SC_OPEN_MAX")):
+        if first < fd:
+            os.closerange(first, fd)
+        first = fd + 1
+    signal.set_wakeup_fd(-1)
+    for number in range(1, signal.NSIG):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, NAME.encode())
+    os.close(fd)

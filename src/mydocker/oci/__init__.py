@@ -1,0 +1,1 @@
+"""The OCI documents and names: digests, references, descriptors, image and runtime documents."""

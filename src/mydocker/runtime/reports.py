@@ -1,0 +1,182 @@
+"""The commands of ``mydocker-runtime`` that only look: state, list, ps, spec, features."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mydocker.errors import Conflict, InvalidArgument
+from mydocker.oci.json import dumps
+from mydocker.runtime import store
+from mydocker.runtime.state import OCI_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mydocker.oci.runtime import Spec
+    from mydocker.runtime.main import Call
+    from mydocker.runtime.store import Entry
+
+
+def state(call: Call) -> int:
+    """The state of one container, in the shape of the specification and with runc's additions."""
+    print(dumps(_summary(store.find(call.root, call.only_id())), indent=2))
+    return 0
+
+
+def list_(call: Call) -> int:
+    """All containers of this root."""
+    entries = store.all_entries(call.root)
+    if call.options.flag("quiet"):
+        print("".join(f"{entry.id}\n" for entry in entries), end="")
+        return 0
+    rows = [_summary(entry) for entry in entries]
+    if _format(call, "table") == "json":
+        print(dumps(rows))
+        return 0
+    header = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+    keys = ("id", "pid", "status", "bundle", "created", "owner")
+    _table([header, *(tuple(str(row[key]) for key in keys) for row in rows)])
+    return 0
+
+
+def ps(call: Call) -> int:
+    """The processes in the container's cgroup; as a table, what the host's ps says about them."""
+    from mydocker.runtime.verbs import cgroup_of
+
+    entry = store.find(call.root, call.id())
+    if entry.status() == "stopped":
+        raise Conflict(f"container {entry.id} is not running")
+    pids = sorted(cgroup_of(entry).pids())
+    if _format(call, "table") == "json":
+        print(dumps(pids))
+        return 0
+    import subprocess
+
+    words = call.words[1:] or ["-ef"]
+    lines = subprocess.run(["ps", *words], check=True, capture_output=True, text=True).stdout.splitlines()
+    try:
+        column = lines[0].split().index("PID")
+    except (IndexError, ValueError):
+        raise InvalidArgument(f"ps {' '.join(words)} shows no PID column to choose lines by") from None
+    print(lines[0])
+    for line in lines[1:]:
+        fields = line.split()
+        if len(fields) > column and fields[column].isdigit() and int(fields[column]) in pids:
+            print(line)
+    return 0
+
+
+def spec(call: Call) -> int:
+    """Write config.json into the bundle: a shell on a terminal, with the default confinement."""
+    if call.words:
+        raise InvalidArgument(f"unexpected argument: {call.words[0]}")
+    path = os.path.join(call.options.value("bundle", "."), "config.json")
+    try:
+        with open(path, "x") as file:
+            file.write(dumps(example(), indent=4) + "\n")
+    except FileExistsError:
+        raise Conflict(f"{path} exists already (remove it first)") from None
+    return 0
+
+
+def example() -> Spec:
+    """The document that ``spec`` writes."""
+    from mydocker.oci import defaults
+
+    capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    return {
+        "ociVersion": OCI_VERSION,
+        "process": {
+            "terminal": True,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": [f"PATH={defaults.PATH}", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": capabilities,
+                "effective": capabilities,
+                "permitted": capabilities,
+            },
+            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}],
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "mydocker",
+        "mounts": defaults.mounts(),
+        "linux": {
+            "resources": {"devices": defaults.device_rules()[:1]},
+            "namespaces": [{"type": k} for k in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "maskedPaths": defaults.masked_paths(),
+            "readonlyPaths": defaults.readonly_paths(),
+        },
+    }
+
+
+def features(call: Call) -> int:
+    """What is built, in the shape of the specification's features.md."""
+    from mydocker.linux import capability, namespace
+    from mydocker.linux.seccomp import library_version
+    from mydocker.runtime.steps import options
+
+    if call.words:
+        raise InvalidArgument(f"unexpected argument: {call.words[0]}")
+    hooks = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    print(
+        dumps(
+            {
+                "ociVersionMin": "1.0.0",
+                "ociVersionMax": OCI_VERSION,
+                "hooks": hooks,
+                "mountOptions": sorted(options.NAMES),
+                "linux": {
+                    "namespaces": sorted(namespace.KINDS),
+                    "capabilities": capability.NAMES,
+                    "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+                    "seccomp": {"enabled": True},
+                    "apparmor": {"enabled": True},
+                    "selinux": {"enabled": False},
+                    "intelRdt": {"enabled": False},
+                    "mountExtensions": {"idmap": {"enabled": False}},
+                },
+                "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
+            },
+            indent=2,
+        )
+    )
+    return 0
+
+
+def _summary(entry: Entry) -> dict[str, object]:
+    import pwd
+
+    status = entry.status()
+    root = entry.spec.get("root", {}).get("path", "")
+    try:
+        owner = pwd.getpwuid(entry.uid).pw_name
+    except KeyError:
+        owner = str(entry.uid)
+    return {
+        "ociVersion": entry.spec["ociVersion"],
+        "id": entry.id,
+        "pid": 0 if status == "stopped" else entry.pid,
+        "status": status,
+        "bundle": entry.bundle,
+        "rootfs": os.path.normpath(os.path.join(entry.bundle, root)),
+        "created": entry.created,
+        "annotations": entry.spec.get("annotations", {}),
+        "owner": owner,
+    }
+
+
+def _format(call: Call, default: str) -> str:
+    format = call.options.value("format", default)
+    if format not in ("table", "json"):
+        raise InvalidArgument(f"--format is table or json, not {format}")
+    return format
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")

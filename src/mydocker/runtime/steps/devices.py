@@ -1,0 +1,175 @@
+"""/dev: the device nodes of the document and those that every container has, and the usual links.
+
+In the first user namespace nodes are made by mknod(2). In another one the kernel refuses that, so the host's
+nodes are bound instead (their trees are cloned by the runtime, before the clone). Which devices may be opened
+is the cgroup's business (``linux/cgroup``), not that of the nodes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mydocker.errors import InvalidArgument, NotFound
+from mydocker.linux import mount, path
+from mydocker.runtime.step import Context, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mydocker.oci.runtime import Device
+
+_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+# config-linux.md, "Default Devices"; /dev/console and /dev/ptmx are made with the terminal.
+DEFAULT: tuple[tuple[str, int, int], ...] = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+# "Default symlinks", runtime-linux.md
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+)
+
+
+class Node:
+    """One device node to be."""
+
+    __slots__ = ("gid", "major", "minor", "mode", "path", "uid")
+
+    def __init__(self, path: str, mode: int, major: int, minor: int, uid: int, gid: int) -> None:
+        self.path = path
+        self.mode = mode
+        self.major = major
+        self.minor = minor
+        self.uid = uid
+        self.gid = gid
+
+
+def nodes(devices: list[Device]) -> list[Node]:
+    """The default devices, and those of the document, which win where both name a path."""
+    found = {name: Node(name, stat.S_IFCHR | 0o666, major, minor, 0, 0) for name, major, minor in DEFAULT}
+    for device in devices:
+        name, kind = device.get("path", ""), device.get("type", "")
+        if not name.startswith("/") or kind not in _TYPES:
+            raise InvalidArgument(f"invalid device {name!r} of type {kind!r}")
+        mode = _TYPES[kind] | device.get("fileMode", 0o666) & 0o7777
+        numbers = device.get("major", 0), device.get("minor", 0)
+        found[os.path.normpath(name)] = Node(name, mode, *numbers, device.get("uid", 0), device.get("gid", 0))
+    return list(found.values())
+
+
+class DeviceNodes(Step):
+    __slots__ = ("nodes", "trees", "userns")
+
+    def __init__(self, nodes: list[Node], userns: bool) -> None:
+        self.nodes = nodes
+        self.userns = userns
+        self.trees: dict[str, int] = {}
+
+    def describe(self) -> str:
+        verb = "bind" if self.userns else "make"
+        return f"{verb} the devices {', '.join(node.path for node in self.nodes)}"
+
+    def prepare(self) -> None:
+        if not self.userns:
+            return
+        for node in self.nodes:
+            if stat.S_ISFIFO(node.mode):
+                continue
+            try:
+                tree = mount.open_tree(node.path, mount.OPEN_TREE_CLONE)
+            except FileNotFoundError:
+                raise NotFound(f"no such device on the host to bind: {node.path}") from None
+            self.trees[node.path] = tree
+            _require_device(tree, node)
+
+    def release(self) -> None:
+        while self.trees:
+            os.close(self.trees.popitem()[1])
+
+    def apply(self, context: Context) -> None:
+        for node in self.nodes:
+            tree = self.trees.get(node.path)
+            if tree is None:
+                self._make(node, context)
+            else:
+                point = path.make_file_in_root(context.root, node.path)
+                try:
+                    mount.move_mount(tree, point)
+                finally:
+                    os.close(point)
+
+    def observe(self, context: Context) -> str:
+        descriptor = path.open_in_root(context.root, "/dev")
+        os.close(descriptor)
+        shown = []
+        for node in self.nodes:
+            descriptor = path.open_in_root(context.root, node.path)
+            try:
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            shown.append(f"{node.path} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
+        return ", ".join(shown)
+
+    def _make(self, node: Node, context: Context) -> None:
+        parent, name = os.path.split(os.path.normpath(node.path))
+        directory = path.make_directory_in_root(context.root, parent)
+        try:
+            device = os.makedev(node.major, node.minor)
+            try:
+                os.mknod(name, node.mode, device, dir_fd=directory)
+            except FileExistsError:
+                existing = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_IFMT(existing.st_mode) != stat.S_IFMT(node.mode) or existing.st_rdev != device:
+                    raise
+            # The node is ours, and its directory is on a mount that nobody else has write access to yet;
+            # the umask has been 0 since init began.
+            if (node.uid, node.gid) != (0, 0):
+                os.chown(name, node.uid, node.gid, dir_fd=directory, follow_symlinks=False)
+        finally:
+            os.close(directory)
+
+
+class DeviceLinks(Step):
+    """/dev/fd, stdin, stdout, stderr, core, and ptmx of the container's own devpts."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return f"link /dev/{', /dev/'.join(name for name, _ in _LINKS)} and /dev/ptmx"
+
+    def apply(self, context: Context) -> None:
+        directory = path.make_directory_in_root(context.root, "/dev")
+        try:
+            for name, target in _LINKS:
+                _link(name, target, directory)
+            try:
+                os.unlink("ptmx", dir_fd=directory)
+            except FileNotFoundError:
+                pass
+            _link("ptmx", "pts/ptmx", directory)
+        finally:
+            os.close(directory)
+
+
+def _link(name: str, target: str, directory: int) -> None:
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except FileExistsError:
+        pass  # the image's own, which is as good
+
+
+def _require_device(descriptor: int, node: Node) -> None:
+    status = os.fstat(descriptor)
+    if status.st_rdev != os.makedev(node.major, node.minor):
+        numbers = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        raise InvalidArgument(f"the host's {node.path} is {numbers}, not {node.major}:{node.minor}")

@@ -1,0 +1,307 @@
+"""Mounts below the root: file systems of their own, and bind mounts.
+
+Each is made detached, given its attributes, and only then attached on its destination, which is a descriptor
+found by openat2(2) inside of the root (``linux/path.py``). So no string path is looked up twice, nothing is
+visible half-made, and a symbolic link that another container plants in a shared volume leads nowhere
+outside (CVE-2021-30465). procfs and sysfs go on real directories only, and what is bound over procfs is
+limited to files that are known to be harmless (CVE-2019-16884, CVE-2019-19921): the security attributes of
+the process are written through it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mydocker.errors import Forbidden, InvalidArgument, NotFound, NotSupported
+from mydocker.linux import mount, namespace, path, prctl
+from mydocker.linux.pidfd import pidfd_open, reap
+from mydocker.linux.process import clone3
+from mydocker.runtime.channel import Channel
+from mydocker.runtime.rootfs import mount_line
+from mydocker.runtime.step import Context, Step
+from mydocker.runtime.steps.options import Options, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mydocker.oci.runtime import Mount
+
+_OVER_PROC = frozenset(
+    (
+        "cpuinfo",
+        "diskstats",
+        "loadavg",
+        "meminfo",
+        "net/dev",
+        "slabinfo",
+        "stat",
+        "swaps",
+        "sys/crypto/fips_enabled",
+        "sys/kernel/ns_last_pid",
+        "uptime",
+    )
+)
+
+
+def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str]) -> Step:
+    """Return the step for one entry of the document's ``mounts``."""
+    destination = entry.get("destination", "")
+    if not destination.startswith("/"):
+        # Relative destinations are deprecated; the specification reads them from "/".
+        destination = "/" + destination
+    if entry.get("uidMappings") or entry.get("gidMappings"):
+        raise NotSupported(f"id-mapped mounts are not supported ({destination})")
+    options = parse(entry.get("options", []), destination)
+    type = entry.get("type", "")
+    if options.bind or type in ("bind", "rbind"):
+        source = entry.get("source", "")
+        if not source:
+            raise InvalidArgument(f"the bind mount on {destination} has no source")
+        options.recursive = options.recursive or type == "rbind"
+        return Bind(os.path.join(bundle, source), destination, options)
+    if type == "mydocker.tree":
+        return Borrowed(entry.get("source", ""), destination, options)
+    if not type or type == "none":
+        raise InvalidArgument(f"the mount on {destination} has no type")
+    if type == "cgroup":
+        return CgroupMount(destination, options, cgroups)
+    return Filesystem(type, entry.get("source", type), destination, options)
+
+
+class _Attached(Step):
+    __slots__ = ("destination", "options")
+
+    def __init__(self, destination: str, options: Options) -> None:
+        self.destination = destination
+        self.options = options
+
+    def observe(self, context: Context) -> str:
+        descriptor = path.open_in_root(context.root, self.destination)
+        try:
+            return mount_line(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Filesystem(_Attached):
+    """proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has by name."""
+
+    __slots__ = ("source", "type")
+
+    def __init__(self, type: str, source: str, destination: str, options: Options) -> None:
+        super().__init__(destination, options)
+        self.type = type
+        self.source = source
+
+    def describe(self) -> str:
+        data = ",".join(self.options.data)
+        return f"mount {self.type} on {self.destination}" + (f" ({data})" if data else "")
+
+    def apply(self, context: Context) -> None:
+        tree = filesystem(self.type, self.source, self.options.data)
+        try:
+            self.options.apply_attributes(tree)
+            point = path.make_directory_in_root(context.root, self.destination)
+            try:
+                if self.type in ("proc", "sysfs"):
+                    _require_real_directory(context.root, self.destination)
+                else:
+                    _require_outside_proc(point, self, context)
+                mount.move_mount(tree, point)
+            finally:
+                os.close(point)
+        finally:
+            os.close(tree)
+
+
+class Bind(_Attached):
+    """A file or directory of the host, whose tree is cloned by the runtime, before the clone of init.
+
+    That is where an unmapped or unprivileged container could not look, and where a mount that is shared with
+    the host still has its peers, so that ``rshared`` and ``rslave`` mean what they say.
+    """
+
+    __slots__ = ("is_directory", "source", "tree")
+
+    def __init__(self, source: str, destination: str, options: Options) -> None:
+        super().__init__(destination, options)
+        self.source = source
+        self.tree = -1
+        self.is_directory = False
+
+    def describe(self) -> str:
+        return f"bind {self.source} on {self.destination}"
+
+    def prepare(self) -> None:
+        flags = mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if self.options.recursive else 0)
+        try:
+            self.tree = mount.open_tree(self.source, flags)
+        except FileNotFoundError:
+            raise NotFound(f"bind source path does not exist: {self.source}") from None
+        self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
+
+    def release(self) -> None:
+        if self.tree >= 0:
+            os.close(self.tree)
+            self.tree = -1
+
+    def apply(self, context: Context) -> None:
+        make = path.make_directory_in_root if self.is_directory else path.make_file_in_root
+        point = make(context.root, self.destination)
+        try:
+            self._refuse_over_proc(point, context)
+            self.options.apply_attributes(self.tree, default_propagation="rprivate")
+            mount.move_mount(self.tree, point)
+        finally:
+            os.close(point)
+
+    def _refuse_over_proc(self, point: int, context: Context) -> None:
+        place = _place(point, context)
+        if (
+            place == "/proc"
+            and self.is_directory
+            and mount.filesystem_magic(self.tree) == mount.PROC_SUPER_MAGIC
+        ):
+            return  # /proc of another PID namespace
+        if place.removeprefix("/proc/") not in _OVER_PROC:
+            _require_outside_proc(point, self, context)
+
+
+class Borrowed(Bind):
+    """A directory as another process sees it, "<pid>:<path>": /dev/shm of the container whose IPC is shared.
+
+    Mount type ``mydocker.tree``, ours. A process of the runtime's enters that mount namespace, resolves the
+    path in its root, and hands the cloned tree back.
+    """
+
+    __slots__ = ()
+
+    def prepare(self) -> None:
+        number, _, name = self.source.partition(":")
+        if not number.isdigit() or not name.startswith("/"):
+            raise InvalidArgument(f"the source of a mydocker.tree is pid:/path, not {self.source!r}")
+        try:
+            pidfd = pidfd_open(int(number))
+        except ProcessLookupError:
+            raise NotFound(f"no such process to take {name} from: {number}") from None
+        ours, theirs = Channel.pair()
+        try:
+            pid, child = clone3()
+            if pid == 0:
+                _lend(pidfd, name, theirs)
+            theirs.close()
+            kind, fields, descriptor = ours.receive()
+            reap(child)
+            os.close(child)
+        finally:
+            os.close(pidfd)
+            ours.close()
+            theirs.close()
+        if descriptor is None:
+            reason = fields[0] if kind == "error" and fields else "the helper process ended"
+            raise NotFound(f"cannot take {name} from process {number}: {reason}")
+        self.tree = descriptor
+        self.is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+def _lend(pidfd: int, name: str, channel: Channel) -> None:
+    """In a process of its own: send the tree at ``name`` in the mount namespace of ``pidfd``."""
+    try:
+        prctl.set_dumpable(False)
+        namespace.setns(pidfd, namespace.CLONE_NEWNS)
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        point = path.open_in_root(root, name)
+        tree = mount.open_tree("", mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE | mount.AT_EMPTY_PATH, point)
+        channel.send("tree", descriptor=tree)
+    except OSError as error:
+        channel.send("error", (error.strerror or str(error)).lower())
+    finally:
+        os._exit(0)
+
+
+class CgroupMount(_Attached):
+    """The container's own cgroups: each hierarchy's directory bound below one tmpfs, or the one of v2."""
+
+    __slots__ = ("cgroups",)
+
+    def __init__(self, destination: str, options: Options, cgroups: dict[str, str]) -> None:
+        super().__init__(destination, options)
+        self.cgroups = cgroups
+
+    def describe(self) -> str:
+        return f"show the container its own cgroups on {self.destination}"
+
+    def apply(self, context: Context) -> None:
+        point = path.make_directory_in_root(context.root, self.destination)
+        try:
+            _require_outside_proc(point, self, context)
+            if list(self.cgroups) == ["unified"]:
+                self._bind(self.cgroups["unified"], point)
+                return
+            base = filesystem("tmpfs", "cgroup", ["mode=755"])
+            try:
+                mount.move_mount(base, point)
+                for name, directory in self.cgroups.items():
+                    self._add(base, name, directory)
+                self.options.apply_attributes(base)
+            finally:
+                os.close(base)
+        finally:
+            os.close(point)
+
+    def _add(self, base: int, name: str, directory: str) -> None:
+        """Bind one hierarchy below ``base``, under the names that programs look for."""
+        entry = name.removeprefix("name=")
+        os.mkdir(entry, 0o755, dir_fd=base)
+        point = os.open(entry, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+        try:
+            self._bind(directory, point)
+        finally:
+            os.close(point)
+        if "," in entry:
+            for controller in entry.split(","):
+                os.symlink(entry, controller, dir_fd=base)
+
+    def _bind(self, directory: str, point: int) -> None:
+        tree = mount.open_tree(directory, mount.OPEN_TREE_CLONE)
+        try:
+            self.options.apply_attributes(tree, default_propagation="private")
+            mount.move_mount(tree, point)
+        finally:
+            os.close(tree)
+
+
+def filesystem(type: str, source: str, data: list[str]) -> int:
+    """Return the detached mount of a new instance of file system ``type`` with the options ``data``."""
+    handle = mount.fsopen(type)
+    try:
+        if source:
+            mount.fsconfig(handle, "source", source)
+        for option in data:
+            key, equals, value = option.partition("=")
+            mount.fsconfig(handle, key, value if equals else None)
+        return mount.fscreate(handle)
+    finally:
+        os.close(handle)
+
+
+def _require_outside_proc(point: int, step: Step, context: Context) -> None:
+    """Raise ``Forbidden`` if the mount would hide procfs or a part of it, where labels are written."""
+    if mount.filesystem_magic(point) == mount.PROC_SUPER_MAGIC or _place(point, context) == "/proc":
+        raise Forbidden(f"cannot {step.describe()}: /proc is for procfs")
+
+
+def _place(point: int, context: Context) -> str:
+    """Where ``point`` is, as the container will see it."""
+    return path.path_of(point)[len(path.path_of(context.root).rstrip("/")) :]
+
+
+def _require_real_directory(root: int, destination: str) -> None:
+    """Raise ``Forbidden`` if there is a symbolic link on the way to ``destination``."""
+    resolve = path.RESOLVE_IN_ROOT | path.RESOLVE_NO_SYMLINKS
+    try:
+        os.close(path.openat2(root, destination, os.O_PATH | os.O_DIRECTORY, 0, resolve))
+    except OSError as error:
+        raise Forbidden(
+            f"{destination} has to be a directory, not a symbolic link: {error.strerror}"
+        ) from None

@@ -1,0 +1,108 @@
+"""Mount options as the runtime specification spells them, sorted by the call that each becomes.
+
+Attributes of the one mount (``ro``, ``nosuid``, …) go to mount_setattr(2), their recursive forms (``rro``)
+too, with AT_RECURSIVE; propagation is a call of its own; the rest belongs to the file system and goes to
+fsconfig(2).
+"""
+
+from __future__ import annotations
+
+from mydocker.errors import InvalidArgument, NotSupported
+from mydocker.linux import mount
+from mydocker.runtime.rootfs import PROPAGATION
+
+# name: (attributes to set, attributes to clear)
+_ATTRIBUTES: dict[str, tuple[int, int]] = {
+    "ro": (mount.MOUNT_ATTR_RDONLY, 0),
+    "rw": (0, mount.MOUNT_ATTR_RDONLY),
+    "nosuid": (mount.MOUNT_ATTR_NOSUID, 0),
+    "suid": (0, mount.MOUNT_ATTR_NOSUID),
+    "nodev": (mount.MOUNT_ATTR_NODEV, 0),
+    "dev": (0, mount.MOUNT_ATTR_NODEV),
+    "noexec": (mount.MOUNT_ATTR_NOEXEC, 0),
+    "exec": (0, mount.MOUNT_ATTR_NOEXEC),
+    "nodiratime": (mount.MOUNT_ATTR_NODIRATIME, 0),
+    "diratime": (0, mount.MOUNT_ATTR_NODIRATIME),
+    "nosymfollow": (mount.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "symfollow": (0, mount.MOUNT_ATTR_NOSYMFOLLOW),
+    # The three ways to keep access times are one field, which is cleared as a whole before one is set.
+    "relatime": (mount.MOUNT_ATTR_RELATIME, mount.MOUNT_ATTR__ATIME),
+    "norelatime": (mount.MOUNT_ATTR_STRICTATIME, mount.MOUNT_ATTR__ATIME),
+    "noatime": (mount.MOUNT_ATTR_NOATIME, mount.MOUNT_ATTR__ATIME),
+    "atime": (mount.MOUNT_ATTR_RELATIME, mount.MOUNT_ATTR__ATIME),
+    "strictatime": (mount.MOUNT_ATTR_STRICTATIME, mount.MOUNT_ATTR__ATIME),
+    "nostrictatime": (mount.MOUNT_ATTR_RELATIME, mount.MOUNT_ATTR__ATIME),
+}
+_WITHOUT_EFFECT = ("defaults", "async", "nomand", "nolazytime", "loud", "remount")
+"""the default, said aloud"""
+_UNBUILT = ("tmpcopyup", "idmap", "ridmap", "copy-symlink", "dest-nofollow", "src-nofollow")
+
+
+class Options:
+    """The options of one mount."""
+
+    __slots__ = (
+        "bind",
+        "clear",
+        "data",
+        "propagation",
+        "recursive",
+        "recursive_clear",
+        "recursive_set",
+        "set",
+    )
+
+    def __init__(self) -> None:
+        self.bind = False
+        self.recursive = False
+        self.set = self.clear = 0
+        self.recursive_set = self.recursive_clear = 0
+        self.propagation: list[str] = []
+        self.data: list[str] = []
+
+    def apply_attributes(self, tree: int, *, default_propagation: str = "") -> None:
+        """Give the detached or attached mount ``tree`` what the options say about mounts."""
+        if self.recursive_set or self.recursive_clear:
+            mount.mount_setattr(tree, self.recursive_set, self.recursive_clear, recursive=True)
+        if self.set or self.clear:
+            mount.mount_setattr(tree, self.set, self.clear)
+        for name in self.propagation or filter(None, (default_propagation,)):
+            change = PROPAGATION[name]
+            mount.mount_setattr(
+                tree, propagation=change & ~mount.MS_REC, recursive=bool(change & mount.MS_REC)
+            )
+
+
+def parse(options: list[str], destination: str) -> Options:
+    """Sort the options of the mount on ``destination``; ``NotSupported`` for those that are not built."""
+    result = Options()
+    for option in options:
+        if option in ("bind", "rbind"):
+            result.bind = True
+            result.recursive = result.recursive or option == "rbind"
+        elif option in _ATTRIBUTES:
+            added, cleared = _ATTRIBUTES[option]
+            result.clear |= cleared | (added & mount.MOUNT_ATTR__ATIME and mount.MOUNT_ATTR__ATIME)
+            result.set = result.set & ~cleared | added
+            result.clear = result.clear & ~(added & ~mount.MOUNT_ATTR__ATIME)
+        elif option[:1] == "r" and option[1:] in _ATTRIBUTES:
+            added, cleared = _ATTRIBUTES[option[1:]]
+            result.recursive_set = result.recursive_set & ~cleared | added
+            result.recursive_clear = result.recursive_clear & ~(added & ~mount.MOUNT_ATTR__ATIME) | cleared
+        elif option in PROPAGATION:
+            result.propagation.append(option)
+        elif option in _UNBUILT:
+            raise NotSupported(f"mount option {option} on {destination} is not supported")
+        elif option in _WITHOUT_EFFECT:
+            continue
+        elif not option or "\0" in option:
+            raise InvalidArgument(f"invalid mount option {option!r} on {destination}")
+        else:
+            result.data.append(option)
+    return result
+
+
+NAMES = frozenset(
+    (*_ATTRIBUTES, *(f"r{name}" for name in _ATTRIBUTES), *PROPAGATION, *_WITHOUT_EFFECT, "bind", "rbind")
+)
+"""every option that is not handed on to the file system"""

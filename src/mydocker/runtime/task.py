@@ -1,0 +1,433 @@
+"""A task: the running instance of a container.
+
+    create    cgroup, clone, all steps; init waits before execve          state "created"
+    start     execve; poststart hooks                                            "running"
+    exec      one more process in the same namespaces and cgroup
+    delete    kill what is left, remove the cgroup, poststop hooks
+
+Whoever creates a task is the parent of its init and reaps it (``Task.wait``). A ``Task`` owns its pidfd;
+``console`` and what belongs to added processes is the caller's. Out of scope: who serves the streams, and
+what is remembered on disk.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from mydocker import errors
+from mydocker.errors import InvalidArgument, StartFailed
+from mydocker.linux import capability, namespace
+from mydocker.linux.pidfd import has_exited, pidfd_send_signal, reap, wait_exit
+from mydocker.runtime import cgroup as cgroups
+from mydocker.runtime import clone, hooks, init, plan, state
+from mydocker.runtime.channel import Channel
+from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
+from mydocker.runtime.step import Event, Step
+from mydocker.runtime.steps.namespaces import JoinNamespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mydocker.oci.runtime import Hook, IdMapping, Process, Spec
+    from mydocker.runtime.cgroup import Cgroup
+    from mydocker.runtime.seccomp import Filter
+
+    Observer = Callable[[Event], None]
+
+_SIGKILL = 9
+
+
+class Stdio:
+    """The descriptors that become 0, 1 and 2; they stay the caller's."""
+
+    __slots__ = ("stderr", "stdin", "stdout")
+
+    def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class AddedProcess:
+    """A process that ``Task.exec`` added. ``pidfd`` and ``console`` are the caller's to close."""
+
+    __slots__ = ("console", "pid", "pidfd", "warnings")
+
+    def __init__(self, pid: int, pidfd: int, console: int | None, warnings: list[str]) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.console = console
+        self.warnings = warnings
+
+    def kill(self, signal: int) -> None:
+        pidfd_send_signal(self.pidfd, signal)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Reap it and return its exit code (128+n for signal n), or None after ``timeout`` seconds."""
+        return reap(self.pidfd) if wait_exit(self.pidfd, timeout) else None
+
+
+class Task:
+    """A container's init, its cgroup, and what the container's document said."""
+
+    __slots__ = (
+        "_channel",
+        "_filter",
+        "_observer",
+        "bundle",
+        "cgroup",
+        "console",
+        "id",
+        "namespaces",
+        "pid",
+        "pidfd",
+        "spec",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        id: str,
+        bundle: str,
+        *,
+        pid: int,
+        pidfd: int,
+        cgroup: Cgroup | None,
+        channel: Channel | None,
+        filter: Filter | None = None,
+    ) -> None:
+        self.spec = spec
+        self.id = id
+        self.bundle = bundle
+        self.pid = pid
+        self.pidfd = pidfd
+        self.cgroup = cgroup
+        self.console: int | None = None
+        self.warnings: list[str] = []
+        self.namespaces: dict[str, int] = {}
+        self._channel = channel
+        self._filter = filter
+        self._observer: Observer | None = None
+
+    def start(self) -> None:
+        """Let init execute its program. Raises ``CommandNotFound`` and the like; init has ended then."""
+        if self._channel is None:
+            raise errors.Conflict(f"container {self.id} is not in the state created")
+        channel, self._channel = self._channel, None
+        with channel:
+            channel.send("go")
+            finish_start(channel, self)
+        if self._observer is not None:
+            self._observer(Event(f"execve {' '.join(self.spec['process']['args'])}", _confinement(self.pid)))
+        run_hooks(self.spec, "poststart", self.id, self.bundle, "running", self.pid)
+
+    def exec(
+        self,
+        process: Process,
+        stdio: Stdio | None,
+        *,
+        console_rows_columns: tuple[int, int] | None = None,
+        observer: Observer | None = None,
+        parent_death_signal: int = 0,
+        for_parent: bool = False,
+    ) -> AddedProcess:
+        """Add a process to the running container and let it execute."""
+        from mydocker.runtime import added
+
+        return added.start(
+            self,
+            process,
+            stdio,
+            console_rows_columns,
+            observer,
+            parent_death_signal=parent_death_signal,
+            for_parent=for_parent,
+        )
+
+    def kill(self, signal: int, all: bool = False) -> None:
+        """Send ``signal`` to init, or to ``all`` processes of the container."""
+        if all and self.cgroup is not None:
+            self.cgroup.kill(signal)
+        else:
+            pidfd_send_signal(self.pidfd, signal)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Reap init and return its exit code (128+n for signal n), or None after ``timeout`` seconds."""
+        return reap(self.pidfd) if wait_exit(self.pidfd, timeout) else None
+
+    def delete(self) -> None:
+        """End what is left, remove the cgroup, run the poststop hooks; again, and after ``wait``, is fine."""
+        if self.pidfd < 0:
+            return
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        try:
+            _end(self.pidfd, self.cgroup)
+        finally:
+            os.close(self.pidfd)
+            self.pidfd = -1
+            if self.cgroup is not None:
+                self.cgroup.close()
+        run_hooks(self.spec, "poststop", self.id, self.bundle, "stopped", 0)
+
+
+def create(
+    spec: Spec,
+    *,
+    id: str,
+    bundle: str,
+    rootfs: RootfsStep | None = None,
+    stdio: Stdio | None,
+    console_rows_columns: tuple[int, int] | None = None,
+    init_binary: bool = False,
+    observer: Observer | None = None,
+    parent_death_signal: int = 0,
+    listener: _socket.socket | None = None,
+    seccomp_cache: str | None = None,
+    for_parent: bool = False,
+) -> Task:
+    """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
+
+    Raises a class of ``errors``, with everything undone. ``observer`` is called with an ``Event`` for each
+    step. With a ``listener``, init waits for a connection there instead of ``Task.start``, and outlives the
+    caller. ``parent_death_signal`` is sent to init when its parent ends. With
+    ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready.
+    """
+    if "process" not in spec:
+        raise InvalidArgument("the runtime document has no process")
+    linux = spec.get("linux", {})
+    if rootfs is None:
+        root = spec.get("root", {}).get("path")
+        if not root:
+            raise InvalidArgument("the runtime document has no root.path")
+        rootfs = BoundRootfs(os.path.realpath(os.path.join(bundle, root)))
+    own = plan.Namespaces(linux.get("namespaces", []))
+    filter = compile_filter(spec, seccomp_cache)
+    cgroup: Cgroup | None = None
+    steps: list[Step] = []
+    ours, theirs = Channel.pair()
+    done = False
+    try:
+        own.open()
+        place = linux.get("cgroupsPath") or plan.default_cgroup(id)
+        cgroup = cgroups.prepare(place, linux.get("resources", {}))
+        if observer is not None:
+            for file, value in cgroup.describe():
+                observer(Event(f"limit by {file}", value))
+        work = plan.make(
+            spec,
+            own,
+            rootfs,
+            id=id,
+            bundle=bundle,
+            stdio=stdio,
+            rows_columns=console_rows_columns,
+            cgroups=cgroup.paths(),
+        )
+        for step in work.steps():
+            steps.append(step)
+            step.prepare()
+        start = init.Start(work, spec["process"], filter, observer is not None)
+        if init_binary:
+            from mydocker.runtime.reaper import become_init
+
+            start.reaper = become_init
+        start.listener = listener
+        start.parent_death_signal = parent_death_signal
+        start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
+        start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
+        joined_cgroup = cgroup
+
+        def main(joined: bool) -> None:
+            ours.close()
+            joins = [] if joined else [k for k in clone.join_order(own) if k != "pid"]
+            init.main(
+                start,
+                theirs,
+                lambda context: init.enter_container(
+                    context,
+                    cgroup=joined_cgroup,
+                    joins=[JoinNamespace(k, *own.joined[k]) for k in joins],
+                    new_user="user" in own.new,
+                    observing=start.observing,
+                ),
+            )
+
+        try:
+            pid, pidfd = clone.start(main, own, cgroup.fd, for_parent=for_parent)
+        except OSError as error:
+            raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
+        task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
+        theirs.close()
+        try:
+            _set_oom_score(spec["process"], task)
+            follow(ours, task, observer)
+            task._observer = observer
+            task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
+        except BaseException:
+            _end(pidfd, None)
+            os.close(pidfd)
+            if task.console is not None:
+                os.close(task.console)
+            raise
+        cgroup.close()
+        done = True
+        return task
+    finally:
+        theirs.close()
+        for step in steps:
+            step.release()
+        own.close()
+        if not done:
+            ours.close()
+            if cgroup is not None:
+                cgroup.remove()
+
+
+def compile_filter(spec: Spec, cache: str | None) -> Filter | None:
+    """The seccomp filter of ``spec``, if it has one; ``cache`` is where compiled ones are kept."""
+    section = spec.get("linux", {}).get("seccomp")
+    if not section:
+        return None
+    from mydocker.runtime import seccomp
+
+    return seccomp.compile(section, cache)
+
+
+def follow(channel: Channel, task: Task | AddedProcess, observer: Observer | None) -> None:
+    """Serve the process at the other end until it is ready to execute; raise what it reports."""
+    while True:
+        kind, fields, descriptor = channel.receive()
+        if kind == "ready":
+            return
+        if kind == "event" and observer is not None:
+            observer(Event(*fields))
+        elif kind == "warning":
+            task.warnings.append(fields[0])
+        elif kind == "console":
+            task.console = descriptor
+        elif kind == "map" and isinstance(task, Task):
+            _write_maps(task)
+            channel.send("go")
+        elif kind == "offsets" and isinstance(task, Task):
+            _write_process_file(task, "timens_offsets", fields[0])
+            channel.send("go")
+        elif kind == "hooks" and isinstance(task, Task):
+            for phase in ("prestart", "createRuntime"):
+                run_hooks(task.spec, phase, task.id, task.bundle, "creating", task.pid)
+            channel.send("go")
+        else:
+            raise reported(kind, fields)
+
+
+def finish_start(channel: Channel, task: Task, added: AddedProcess | None = None) -> None:
+    """Wait for the end of the channel, which is what a successful execve looks like.
+
+    At its other end is the init of ``task``, or a process ``added`` to it.
+    """
+    process = added or task
+    while True:
+        kind, fields, _ = channel.receive()
+        if not kind:
+            return
+        if kind != "listener" or task._filter is None:
+            raise reported(kind, fields)
+        from mydocker.linux.pidfd import pidfd_getfd
+        from mydocker.oci.json import loads
+        from mydocker.runtime import seccomp
+
+        descriptor = pidfd_getfd(process.pidfd, int(fields[0]))
+        try:
+            document = state.document(task.spec, task.id, "running", task.pid, task.bundle)
+            seccomp.send_listener(task._filter, descriptor, loads(document, "state"), process.pid)
+        except OSError as error:
+            raise StartFailed(f"{error.strerror}: {error.filename}") from error
+        finally:
+            os.close(descriptor)
+        channel.send("go")
+
+
+def reported(kind: str, fields: list[str]) -> errors.Error:
+    """The exception for what came over a channel instead of what was expected."""
+    if kind == "error" and len(fields) == 2:
+        found = getattr(errors, fields[0], None)
+        if isinstance(found, type) and issubclass(found, errors.Error):
+            return found(fields[1])
+    if not kind:
+        return StartFailed("init ended before it was ready (killed from outside, or out of memory)")
+    return StartFailed(f"unexpected message from init: {kind}")
+
+
+def _confinement(pid: int) -> str:
+    """What /proc/<pid>/status says about a process's privileges; it may have ended, but was not reaped."""
+    with open(f"/proc/{pid}/status") as file:
+        found = {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+    modes = {"0": "none", "1": "strict", "2": "filter"}
+    left = ", ".join(name[4:].lower() for name in capability.names(int(found["CapEff"], 16))) or "none"
+    seccomp = modes.get(found.get("Seccomp", ""), "unknown")
+    no_new_privileges = found.get("NoNewPrivs", "unknown")
+    return f"capabilities {left}; no_new_privs {no_new_privileges}; seccomp mode {seccomp}"
+
+
+def run_hooks(spec: Spec, kind: str, id: str, bundle: str, status: str, pid: int) -> None:
+    """Run the hooks of one ``kind``, if there are any."""
+    wanted: list[Hook] = spec.get("hooks", {}).get(kind, [])  # type: ignore[assignment]
+    if wanted:
+        hooks.run(kind, wanted, state.document(spec, id, status, pid, bundle))
+
+
+def _write_maps(task: Task) -> None:
+    linux = task.spec.get("linux", {})
+    for name in ("uid_map", "gid_map"):
+        mappings: list[IdMapping] = linux.get(f"{name[0:3]}Mappings", [])  # type: ignore[assignment]
+        if not mappings:
+            raise InvalidArgument(f"a new user namespace needs linux.{name[:3]}Mappings")
+        lines = "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings)
+        _write_process_file(task, name, lines)
+
+
+def _write_process_file(task: Task, name: str, text: str) -> None:
+    try:
+        with open(f"/proc/{task.pid}/{name}", "wb", buffering=0) as file:
+            file.write(text.encode())
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise StartFailed(f"cannot write {text.strip()!r} to {name}: {reason}") from error
+
+
+def _set_oom_score(process: Process, task: Task | AddedProcess) -> None:
+    """Written by the runtime, before init is in a user namespace; lowering needs CAP_SYS_RESOURCE."""
+    score = process.get("oomScoreAdj")
+    if score is None:
+        return
+    if not -1000 <= score <= 1000:
+        raise InvalidArgument(f"oomScoreAdj has to be from -1000 to 1000: {score}")
+    try:
+        with open(f"/proc/{task.pid}/oom_score_adj", "wb", buffering=0) as file:
+            file.write(str(score).encode())
+    except PermissionError:
+        with open(f"/proc/{task.pid}/oom_score_adj") as file:
+            kept = file.read().strip()
+        task.warnings.append(
+            f"the OOM score adjustment stays {kept}, not {score}: lowering it needs CAP_SYS_RESOURCE"
+        )
+
+
+def _end(pidfd: int, cgroup: Cgroup | None) -> None:
+    """Kill init and what is left in its cgroup, reap it if it is ours and was not yet, remove the cgroup."""
+    try:
+        pidfd_send_signal(pidfd, _SIGKILL)
+    except ProcessLookupError:
+        pass  # ended, and reaped
+    if cgroup is not None:
+        cgroup.remove()
+    if not has_exited(pidfd):
+        wait_exit(pidfd, None)
+    try:
+        reap(pidfd)
+    except ChildProcessError:
+        pass  # reaped by the caller, or not its child

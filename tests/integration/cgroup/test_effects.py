@@ -1,0 +1,108 @@
+"""What the limits do to processes, and what is counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mydocker.linux.cgroup.hierarchy import discover
+from support.cgroups import (
+    MEGABYTE,
+    Member,
+    controllers,
+    eat_and_wait,
+    idle,
+    need,
+    spin,
+)
+
+if TYPE_CHECKING:
+    from mydocker.runtime.cgroup import Cgroup
+
+
+def test_processes_beyond_the_limit_are_refused(prepare: Callable[..., Cgroup]) -> None:
+    need("pids")
+    cgroup = prepare(pids={"limit": 3})
+
+    def fork_until_refused() -> int:
+        made = 0
+        while made < 10:
+            try:
+                if os.fork() == 0:
+                    idle()
+            except BlockingIOError:
+                return made
+            made += 1
+        return made
+
+    assert Member(cgroup, fork_until_refused).wait() == 2
+    stats = cgroup.stats().pids
+    assert stats is not None
+    assert (stats.current, stats.limit) == (2, 3)
+    cgroup.kill()
+
+
+def test_out_of_memory_is_counted(prepare: Callable[..., Cgroup]) -> None:
+    need("memory")
+    cgroup = prepare(memory={"limit": 24 * MEGABYTE, "swap": 24 * MEGABYTE})
+    assert cgroup.oom_kills() == 0
+    assert Member(cgroup, lambda: eat_and_wait(200 * MEGABYTE)).wait() == -signal.SIGKILL
+    assert cgroup.oom_kills() == 1
+
+
+def test_a_quota_holds_and_is_counted(prepare: Callable[..., Cgroup]) -> None:
+    need("cpu")
+    cgroup = prepare(cpu={"quota": 20000, "period": 100000})
+    member = Member(cgroup, spin)
+    time.sleep(1.2)
+    member.end()
+    cpu = cgroup.stats().cpu
+    assert cpu is not None
+    assert cpu.total < 0.45e9, "a fifth of 1.2 s is 0.24 s"
+    assert cpu.throttled_periods > 3
+    assert cpu.throttled > 0.3e9
+
+
+def test_statistics(prepare: Callable[..., Cgroup]) -> None:
+    cgroup = prepare()
+    member = Member(cgroup, spin)
+    time.sleep(0.3)
+    stats = cgroup.stats()
+    member.end()
+    have = controllers()
+    if "cpuacct" in have or any(h.unified for h in discover()):
+        assert stats.cpu is not None
+        assert 0.05e9 < stats.cpu.total < 2e9
+        assert stats.cpu.user > 0
+    if "memory" in have:
+        assert stats.memory is not None
+        assert 0 < stats.memory.usage <= (stats.memory.maximum or 1 << 62)
+    if "pids" in have:
+        assert stats.pids is not None
+        assert (stats.pids.current, stats.pids.limit) == (1, None)
+    assert (stats.blkio is not None) == ("blkio" in have)
+    assert repr(stats).startswith("Stats(blkio=")
+
+
+def test_statistics_of_input_and_output(prepare: Callable[..., Cgroup], tmp_path: object) -> None:
+    need("blkio")
+    cgroup = prepare()
+
+    def write() -> None:
+        with open(f"{tmp_path}/data", "wb") as handle:
+            handle.write(bytes(MEGABYTE))
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    assert Member(cgroup, write).wait() == 0
+    if os.major(os.stat(str(tmp_path)).st_dev) == 0:
+        pytest.skip("the temporary directory is not on a block device")
+    devices = cgroup.stats().blkio
+    assert devices
+    assert sum(device.write_bytes for device in devices) >= MEGABYTE
+    assert sum(device.writes for device in devices) > 0

@@ -1,0 +1,1 @@
+"""What the tests share. Nothing here imports mydocker except where a function says so."""

@@ -1,0 +1,188 @@
+"""What a test leaves behind, read from the kernel and the file system.
+
+    before = Snapshot.take(root, state)
+    ...
+    wait_for_nothing_left(before, root, state)
+
+A leak is a mount, link, control group, process or file that was not there before. Allowed are the forkserver
+(a cache that may stay or go), and what stays on purpose: images, layers, volumes, compiled seccomp filters.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+
+from support import probe
+
+# Directories below --root whose contents a command is meant to leave, and files below --state.
+KEPT_IN_ROOT = ("image", "layer", "volume", "seccomp")
+KEPT_DIRECTORIES = ("container/by-name",)
+# The parents, and where podman keeps the processes that watch its containers
+KEPT_CGROUPS = ("mydocker", "mydocker-runtime", "mydocker-peers", "conmon")
+PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    mounts: frozenset[str]
+    links: frozenset[str]
+    cgroups: frozenset[str]
+    processes: frozenset[str]
+    files: frozenset[str]
+
+    @classmethod
+    def take(cls, *directories: str) -> Snapshot:
+        return cls(_mounts(), _links(), _cgroups(), _processes(), _files(directories))
+
+    def beyond(self, before: Snapshot) -> list[str]:
+        """Everything here that was not there before, one line each."""
+        return [
+            f"{kind}: {thing}"
+            for kind in ("mounts", "links", "cgroups", "processes", "files")
+            for thing in sorted(getattr(self, kind) - getattr(before, kind))
+        ]
+
+
+def left(before: Snapshot, *directories: str) -> list[str]:
+    return Snapshot.take(*directories).beyond(before)
+
+
+def wait_for_nothing_left(before: Snapshot, *directories: str, patience: float = PATIENCE) -> None:
+    """Raise AssertionError with the list of leaks, if any are still there after ``patience`` seconds.
+
+    A command may return a moment before the process that served it has left the process table.
+    """
+    end = time.monotonic() + patience
+    while found := left(before, *directories):
+        if time.monotonic() > end:
+            raise AssertionError("left behind:\n  " + "\n  ".join(found))
+        time.sleep(0.02)
+
+
+def wait_for_no_cgroup_left(before: Snapshot, patience: float = PATIENCE) -> None:
+    """The same for control groups alone, of whatever name: a peer's own are not called after us."""
+    end = time.monotonic() + patience
+    while found := sorted(_cgroups() - before.cgroups):
+        if time.monotonic() > end:
+            raise AssertionError("left behind:\n  " + "\n  ".join(found))
+        time.sleep(0.02)
+
+
+def unmount_below(directory: str) -> None:
+    """Podman leaves its storage mounted, and what is mounted cannot be removed."""
+    with open("/proc/self/mountinfo") as lines:
+        places = [line.split(" ")[4] for line in lines]
+    for place in reversed(places):
+        if place.startswith(directory + "/"):
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def _mounts() -> frozenset[str]:
+    with open("/proc/self/mountinfo") as lines:
+        return frozenset(" ".join(line.split(" ")[3:5]) for line in lines)
+
+
+def _links() -> frozenset[str]:
+    return frozenset(name for _, name in socket.if_nameindex())
+
+
+def _cgroups() -> frozenset[str]:
+    """Every control group of the session, apart from the empty parents that are kept."""
+    found = []
+    for place in set(probe.cgroup_hierarchies().values()):
+        for directory, _, _ in os.walk(place):
+            below = os.path.relpath(directory, place)
+            if os.path.basename(below) not in KEPT_CGROUPS:
+                found.append(directory)
+    return frozenset(found)
+
+
+def remove_cgroups(path: str) -> None:
+    """Remove a control group and its children, in every hierarchy that has it, once they are empty."""
+    end = time.monotonic() + PATIENCE
+    for place in set(probe.cgroup_hierarchies().values()):
+        for directory, _, _ in os.walk(os.path.join(place, path.strip("/")), topdown=False):
+            while True:
+                try:
+                    os.rmdir(directory)
+                    break
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > end:
+                        raise
+                    time.sleep(0.02)
+
+
+def _processes() -> frozenset[str]:
+    """Everything but the forkserver, and of its children the newest: it keeps one spare worker."""
+    found = {}
+    spares: dict[str, int] = {}
+    servers = forkservers()
+    for pid in _pids():
+        if pid in servers:
+            continue
+        try:
+            with open(f"/proc/{pid}/stat") as handle:
+                fields = handle.read().rpartition(")")[2].split()
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                command = handle.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, parent, started = fields[0], fields[1], fields[19]
+        if state in "ZX" and parent == "1":
+            continue  # about to be reaped
+        if int(parent) in servers:
+            spares[parent] = max(pid, spares.get(parent, 0))
+        found[pid] = f"{pid} (parent {parent}, started {started}) {command[:200]}"
+    return frozenset(text for pid, text in found.items() if pid not in spares.values())
+
+
+def forkservers() -> set[int]:
+    """Processes that hold a listening socket whose name says forkserver."""
+    inodes = set()
+    with open("/proc/net/unix") as lines:
+        for line in lines:
+            fields = line.split()
+            # Num RefCount Protocol Flags Type St Inode Path; flag 0x10000 is __SO_ACCEPTCON, it listens
+            if len(fields) == 8 and "forkserver" in fields[7] and int(fields[3], 16) & 0x10000:
+                inodes.add(f"socket:[{fields[6]}]")
+    return {pid for pid in _pids() if inodes & _descriptors(pid)} if inodes else set()
+
+
+def wait_for_forkserver(patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not forkservers():
+        if time.monotonic() > end:
+            raise AssertionError("no process listens on a forkserver's socket")
+        time.sleep(0.02)
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _descriptors(pid: int) -> set[str]:
+    found = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended: it holds nothing
+    return found
+
+
+def _files(directories: tuple[str, ...]) -> frozenset[str]:
+    found = []
+    for top in directories:
+        for directory, names, files in os.walk(top):
+            if directory == top:
+                names[:] = [name for name in names if name not in KEPT_IN_ROOT]
+            for name in [*names, *files]:
+                path = os.path.join(directory, name)
+                if os.path.dirname(path) != top and os.path.relpath(path, top) not in KEPT_DIRECTORIES:
+                    found.append(path)
+    return frozenset(found)
