@@ -11,7 +11,7 @@ import pytest
 
 from mydocker import errors
 from mydocker.engine import AttachOptions, Config, Container, Engine, HostConfig, LogConfig
-from support.session import hear, hear_until
+from support.session import Heard, hear, hear_until
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_output_is_whole_for_two_clients_and_the_log(engine: Engine, busybox_roo
     container = run(engine, busybox_rootfs, "sh", "-c", "read x; seq 1 20000", open_stdin=True)
     first = container.start(attach=AttachOptions(stdin=True))
     second = container.attach(AttachOptions())
-    heard = {}
+    heard: dict[str, Heard] = {}
     thread = threading.Thread(target=lambda: heard.update(second=hear(second)))
     thread.start()
     assert first is not None

@@ -29,12 +29,17 @@ class Heard:
         return kind in (Kind.EXIT, Kind.DETACHED)
 
 
+def _say(session: Session, stdin: bytes) -> None:
+    session.send(stdin)
+    session.close_stdin()
+
+
 def hear(session: Session | None, *, stdin: bytes | None = None, patience: float = 30) -> Heard:
     """Send ``stdin`` and its end (from a thread, as it may have to wait), and listen to the last word."""
     assert session is not None
     sender = None
     if stdin is not None:
-        sender = threading.Thread(target=lambda: (session.send(stdin), session.close_stdin()))
+        sender = threading.Thread(target=_say, args=(session, stdin))
         sender.start()
     heard = Heard()
     with session:

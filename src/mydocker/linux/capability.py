@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 
-from mydocker.oci.capabilities import CAPABILITIES as NAMES
+from mydocker.oci.capabilities import CAPABILITIES
 
 from .prctl import (
     PR_CAP_AMBIENT,
@@ -20,8 +20,8 @@ from .prctl import (
 )
 from .syscall import syscall
 
-CAP_SYS_ADMIN = NAMES.index("CAP_SYS_ADMIN")
-CAP_SYS_RESOURCE = NAMES.index("CAP_SYS_RESOURCE")
+CAP_SYS_ADMIN = CAPABILITIES.index("CAP_SYS_ADMIN")
+CAP_SYS_RESOURCE = CAPABILITIES.index("CAP_SYS_RESOURCE")
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -42,16 +42,16 @@ def mask(names: list[str] | tuple[str, ...]) -> int:
     """Return the set of ``names``; ``KeyError`` with the name of one that there is not."""
     result = 0
     for name in names:
-        if name not in NAMES:
+        if name not in CAPABILITIES:
             raise KeyError(name)
-        result |= 1 << NAMES.index(name)
+        result |= 1 << CAPABILITIES.index(name)
     return result
 
 
 def names(mask: int) -> list[str]:
     """Return the names in the set ``mask``; one newer than our list is called CAP_<number>."""
     found = [number for number in range(64) if mask >> number & 1]
-    return [NAMES[number] if number < len(NAMES) else f"CAP_{number}" for number in found]
+    return [CAPABILITIES[number] if number < len(CAPABILITIES) else f"CAP_{number}" for number in found]
 
 
 def last() -> int:

@@ -114,8 +114,9 @@ def example() -> Spec:
 
 def features(call: Call) -> int:
     """What is built, in the shape of the specification's features.md."""
-    from mydocker.linux import capability, namespace
+    from mydocker.linux import namespace
     from mydocker.linux.seccomp import library_version
+    from mydocker.oci.capabilities import CAPABILITIES
     from mydocker.runtime.steps import options
 
     if call.words:
@@ -130,7 +131,7 @@ def features(call: Call) -> int:
                 "mountOptions": sorted(options.NAMES),
                 "linux": {
                     "namespaces": sorted(namespace.KINDS),
-                    "capabilities": capability.NAMES,
+                    "capabilities": CAPABILITIES,
                     "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
                     "seccomp": {"enabled": True},
                     "apparmor": {"enabled": True},

@@ -12,6 +12,7 @@ import os
 
 from mydocker.errors import InvalidArgument
 from mydocker.linux import capability, path, prctl
+from mydocker.oci.capabilities import CAPABILITIES
 from mydocker.runtime.step import Context, Step
 from mydocker.runtime.steps.terminal import give_streams_to
 from mydocker.runtime.users import Account, group_id, home_of, look_up
@@ -94,8 +95,8 @@ class Identity(Step):
         self.sets: dict[str, int] = {}
         for kind in _SETS:
             names: list[str] = capabilities.get(kind, [])  # type: ignore[assignment]
-            self.unknown += [name for name in names if name not in capability.NAMES]
-            self.sets[kind] = capability.mask([name for name in names if name in capability.NAMES])
+            self.unknown += [name for name in names if name not in CAPABILITIES]
+            self.sets[kind] = capability.mask([name for name in names if name in CAPABILITIES])
 
     def describe(self) -> str:
         count = self.sets["bounding"].bit_count()
