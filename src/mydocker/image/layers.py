@@ -11,8 +11,8 @@
 
 A layer is unpacked without a look at those below it, so several can be at once, each in a process of its own.
 Only ``commit`` puts them on top of each other, from the bottom up, and takes out the whiteouts that hide
-nothing there. So a directory with a chain id for its name is complete. Which may be removed is ``ImageStore``'s to know, and
-it holds the lock under which leftovers (dotted names) are cleared away.
+nothing there. So a directory with a chain id for its name is complete. Which may be removed is
+``ImageStore``'s to know, and it holds the lock under which leftovers (dotted names) are cleared away.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
