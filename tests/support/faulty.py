@@ -34,6 +34,8 @@ class Asked:
     headers: Mapping[str, str]
     """names in lower case"""
     body: bytes = b""
+    peer: int = 0
+    """the client's port: one connection, one port"""
 
     @property
     def path(self) -> str:
@@ -52,7 +54,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     cut: int | None = None
-    """bytes of the body after which the connection is reset"""
+    """bytes of the body after which the connection is closed"""
+    reset: bool = False
+    """by RST, which may also take what the client has not read yet"""
     silent: bool = False
     """the connection is closed in place of a reply"""
 
@@ -66,9 +70,9 @@ def status(code: int, body: bytes = b"", **headers: str) -> Spoil:
     return lambda _asked, _answer: Answer(code, named, body)
 
 
-def truncate(after: int) -> Spoil:
-    """The reply ends after so many bytes of its body, in a reset."""
-    return lambda _asked, answer: replace(answer, cut=after)
+def truncate(after: int, *, reset: bool = False) -> Spoil:
+    """The reply ends after so many bytes of its body."""
+    return lambda _asked, answer: replace(answer, cut=after, reset=reset)
 
 
 def hang_up() -> Spoil:
@@ -246,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         owner = self.owner
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path, headers)
+        asked = Asked(self.command, self.path, headers, peer=self.client_address[1])
         with owner.lock:
             faults = [fault for fault in owner.faults if fault.matches(asked)]
             for fault in faults:
@@ -298,9 +302,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n" if answer.cut is None else b"")
         else:
             self.wfile.write(data)
-        if answer.cut is not None:
-            self.wfile.flush()
+        if answer.reset:
             self._reset()
+        elif answer.cut is not None:
+            self.close_connection = True
 
     def _reset(self) -> None:
         """Close with RST: a close alone would tell the client that this was the end (man 7 socket)."""

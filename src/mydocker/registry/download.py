@@ -22,7 +22,7 @@ from .failures import Subject
 from .message import Reply, Request
 from .remote import Remote
 
-CHUNK = 256 << 10
+CHUNK = 512 << 10
 _PROGRESS = 64 << 10
 """bytes that have to come through before a broken connection counts as the first one again"""
 
@@ -93,7 +93,7 @@ def _read(
     whole = False
     try:
         skip = _first(reply, digest, position, subject)
-        while chunk := stream.read(CHUNK):
+        while chunk := stream.read1(CHUNK):  # not read: what a broken one has read is lost
             if skip:
                 dropped = min(skip, len(chunk))
                 skip -= dropped

@@ -172,7 +172,7 @@ def _reply(response: BaseHTTPResponse, request: Request, url: str, subject: Subj
         return Reply(response.status, response.headers, url, b"", response)
     limit = _ERROR_LIMIT if refused or request.limit is None else request.limit
     try:
-        data = response.read(limit + 1)
+        data = _read(response, limit + 1)
     except BaseException:
         response.close()
         raise
@@ -189,10 +189,18 @@ def _reply(response: BaseHTTPResponse, request: Request, url: str, subject: Subj
     return Reply(response.status, response.headers, url, data[:limit])
 
 
+def _read(response: BaseHTTPResponse, limit: int) -> bytes:
+    """Up to ``limit`` bytes. A body that ends early is only known by the read after its last byte."""
+    data = b""
+    while len(data) < limit and (chunk := response.read(limit - len(data))):
+        data += chunk
+    return data
+
+
 def _drain(response: BaseHTTPResponse) -> None:
     """Read what is left, if it is little, so that the connection can be used again."""
     try:
-        short = len(response.read(_ERROR_LIMIT)) < _ERROR_LIMIT
+        short = len(_read(response, _ERROR_LIMIT)) < _ERROR_LIMIT
     except HTTPError:
         short = False
     if short:
