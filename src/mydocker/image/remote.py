@@ -153,10 +153,8 @@ def _kind(document: Document, name: str) -> str:
     kind = shape.media_type or told
     if kind not in known:
         raise errors.NotSupported(f"{name}: unsupported media type {kind or '(none)'}: not an image")
-    is_index = kind in descriptors.INDEXES
-    if (is_index and (bytes(shape.config) or bytes(shape.layers))) or (
-        not is_index and bytes(shape.manifests)
-    ):
+    of_the_other = (shape.config, shape.layers) if kind in descriptors.INDEXES else (shape.manifests,)
+    if any(map(bytes, of_the_other)):
         raise errors.CorruptData(f"{name}: an ambiguous document, both a manifest and an index")
     return kind
 
