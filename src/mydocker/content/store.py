@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .. import errors
 from ..oci import descriptor as descriptors
@@ -123,11 +123,13 @@ class ContentStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is taking anything in."""
-        for name in os.listdir(self._ingest):
-            os.unlink(os.path.join(self._ingest, name))
-        for name in os.listdir(self.root):
-            if name.endswith(".tmp"):
-                os.unlink(os.path.join(self.root, name))
+        for path in self.leftovers():
+            os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """Notes, blobs on their way, files that were to replace others: what is in hand, or was."""
+        ingest = [os.path.join(self._ingest, name) for name in os.listdir(self._ingest)]
+        return [*ingest, *(f"{self.root}/{name}" for name in os.listdir(self.root) if name.endswith(".tmp"))]
 
 
 class Ingest:

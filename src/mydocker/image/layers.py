@@ -44,6 +44,10 @@ class LayerStore:
     def _path(self, chain_id: str) -> str:
         return os.path.join(self.root, digests.encoded(digests.validate_sha256(chain_id)))
 
+    def directory(self, chain_id: str) -> str:
+        """The directory with everything of one layer."""
+        return self._path(chain_id)
+
     def diff(self, chain_id: str) -> str:
         """The directory with the layer's files."""
         return os.path.join(self._path(chain_id), "diff")
@@ -172,9 +176,12 @@ class LayerStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is unpacking or removing."""
-        for name in os.listdir(self.root):
-            if name.startswith("."):
-                remove_tree(os.path.join(self.root, name))
+        for path in self.leftovers():
+            remove_tree(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """What is being unpacked or removed, or was when somebody was killed."""
+        return [os.path.join(self.root, name) for name in os.listdir(self.root) if name.startswith(".")]
 
 
 def _hashed(chunks: Iterator[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:

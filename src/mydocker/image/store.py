@@ -91,7 +91,12 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes in the files of all its layers."""
-        return sum(map(self._store.layers.size, self.chain))
+        return sum(self.layer_sizes)
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Bytes in the files of each layer, bottom first."""
+        return [self._store.layers.size(chain_id) for chain_id in self.chain]
 
     @property
     def created(self) -> str:
@@ -220,9 +225,13 @@ class ImageStore:
         finally:
             garbage.collect_if_noted(self)
 
-    def locked(self) -> Lock:
-        """For ``with``: index.json does not change but through the holder."""
-        return Lock(self._lock)
+    def locked(self, *, shared: bool = False) -> Lock:
+        """For ``with``: index.json does not change but through the holder; ``shared``: not at all.
+
+        Removals decide under this lock. So who resolves an image and writes down that it is in use, both
+        inside of one shared hold, cannot have it removed in between.
+        """
+        return Lock(self._lock, shared=shared)
 
     def find(self, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was named by one."""
@@ -231,6 +240,10 @@ class ImageStore:
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
+
+    def names(self) -> Sequence[str]:
+        """All names in index.json, in full."""
+        return [name for entry in self._index().manifests if (name := _name(entry))]
 
     def unname(self, image: Image, names: set[str], *, drop: bool) -> None:
         """Take ``names`` off; with ``drop`` the image leaves the index, else it stays, if need be nameless.
