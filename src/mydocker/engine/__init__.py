@@ -33,6 +33,8 @@ from ..monitor.protocol import Event, Kind
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
+from .prune import SystemPruned
+from .usage import ContainerUsage, DiskUsage, VolumeUsage
 
 __all__ = [
     "DEFAULT_DETACH_KEYS",
@@ -40,8 +42,10 @@ __all__ = [
     "BindOptions",
     "Config",
     "Container",
+    "ContainerUsage",
     "Containers",
     "DeviceMapping",
+    "DiskUsage",
     "Engine",
     "Event",
     "HostConfig",
@@ -55,9 +59,11 @@ __all__ = [
     "Session",
     "State",
     "Status",
+    "SystemPruned",
     "ThrottleDevice",
     "TmpfsOptions",
     "Ulimit",
     "VolumeOptions",
+    "VolumeUsage",
     "WeightDevice",
 ]

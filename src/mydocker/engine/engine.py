@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
 from ..image.store import ImageStore
-from . import system
+from . import prune as pruning
+from . import system, usage
 from .containers import Containers
 from .images import Images, uses
+from .prune import SystemPruned
+from .usage import DiskUsage
 
 
 class Engine:
@@ -22,9 +26,9 @@ class Engine:
         self.root = os.path.abspath(root or DEFAULT_ROOT)
         self.state = os.path.abspath(state or DEFAULT_STATE)
         self._store = Store(self.root, self.state)
-        images = ImageStore(self.root, used=lambda: uses(self._store))
-        self.images = Images(images, self._store)
-        self.containers = Containers(self._store, images)
+        self._images = ImageStore(self.root, used=lambda: uses(self._store))
+        self.images = Images(self._images, self._store)
+        self.containers = Containers(self._store, self._images)
 
     def version(self) -> dict[str, object]:
         """Docker's ``GET /version``."""
@@ -34,3 +38,21 @@ class Engine:
         """Docker's ``GET /info``."""
         sweep(self._store)
         return system.info(self._store, images=len(self.images.list()))
+
+    def df(self) -> DiskUsage:
+        """What images, containers and volumes take on disk: every file is looked at."""
+        return usage.measure(self._store, self._images)
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        volumes: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> SystemPruned:
+        """Remove stopped containers, images without a tag (``all``: all that are unused), and leftovers.
+
+        ``volumes``: anonymous volumes that no container has, too. Filters are ``until`` (Unix time),
+        ``label`` and ``label!``.
+        """
+        return pruning.everything(self._store, self._images, all=all, volumes=volumes, filters=filters or {})

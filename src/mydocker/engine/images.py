@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import NotFound
+from ..image import filters as filtering
+from ..image import history
 from ..image.load import Progress
+from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
 
 
@@ -16,13 +20,35 @@ class Images:
         self._store = store
         self._containers = containers
 
-    def list(self) -> Sequence[Image]:
-        """The newest first."""
-        return self._store.list()
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Image]:
+        """The newest first. Filters are Docker's (``image/filters.py``); for ``reference`` a name must fit."""
+        chosen = filters or {}
+        filtering.check(chosen, filtering.LISTING)
+        images = self._store.list()
+        if not chosen:
+            return images
+        found = filtering.matching(images, chosen, self._store.resolve)
+        patterns = chosen.get("reference", ())
+        if not patterns:
+            return found
+        return [
+            image
+            for image in found
+            if any(filtering.fits(name, patterns) for name in (*image.repo_tags, *image.repo_digests))
+        ]
 
-    def get(self, reference: str) -> Image:
-        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none."""
-        return self._store.resolve(reference)
+    def get(self, reference: str, *, platform: str = "") -> Image:
+        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none.
+
+        Nor is there one when ``platform`` (``os/arch[/variant]``) is given and it is for another.
+        """
+        image = self._store.resolve(reference)
+        _require(image, reference, platform)
+        return image
+
+    def history(self, reference: str, *, platform: str = "") -> Sequence[Mapping[str, Any]]:
+        """Docker's ``GET /images/{id}/history``: the newest step first."""
+        return history.history(self.get(reference, platform=platform))
 
     def load(self, given: str | int, progress: Progress | None = None) -> Sequence[str]:
         """Load an archive by path or descriptor; returns the lines that ``docker load`` prints."""
@@ -41,12 +67,34 @@ class Images:
         return self._store.import_(stream, reference, changes=changes, message=message, platform=platform)
 
     def tag(self, reference: str, name: str) -> None:
+        """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""
         self._store.tag(reference, name)
 
-    def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
+    def remove(self, reference: str, *, force: bool = False, platform: str = "") -> Sequence[Removal]:
         """``Conflict``, in Docker's words, when a container stands in the way."""
         sweep(self._containers)
+        if platform:
+            self.get(reference, platform=platform)
         return self._store.remove(reference, force=force)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove unused images: those without a tag, or all of them with the filter ``dangling=false``.
+
+        The other filters are ``until`` (Unix time), ``label`` and ``label!``.
+        """
+        sweep(self._containers)
+        return prune(self._store, filters or {})
+
+
+def _require(image: Image, reference: str, platform: str) -> None:
+    config = image.config
+    has = [config.os or "linux", config.architecture, config.variant]
+    wanted = platform.split("/")
+    if platform and (not 2 <= len(wanted) <= 3 or wanted != has[: len(wanted)]):
+        raise NotFound(
+            f"image with reference {reference} was found but does not provide the specified platform "
+            f"({platform}): it is for {'/'.join(filter(None, has))}"
+        )
 
 
 def uses(containers: Store) -> Sequence[Use]:

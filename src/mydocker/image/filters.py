@@ -40,18 +40,22 @@ def matching(images: Sequence[Image], filters: Filters, resolve: Callable[[str],
 
     ``resolve`` finds the images that ``before`` and ``since`` name.
     """
-    tests: list[Callable[[Image], bool]] = []
     dangling = truth(filters)
-    if dangling is not None:
-        tests.append(lambda image: bool(image.repo_tags) is not dangling)
-    tests += [_labelled(label) for label in filters.get("label", ())]
-    tests += [_not(_labelled(label)) for label in filters.get("label!", ())]
-    for reference in filters.get("before", ()):
-        tests.append(_made(before=moment(resolve(reference).created)))
-    for reference in filters.get("since", ()):
-        tests.append(_made(after=moment(resolve(reference).created)))
-    tests += [_made(before=_seconds(text)) for text in filters.get("until", ())]
-    return [image for image in images if all(test(image) for test in tests)]
+    befores = [moment(resolve(reference).created) for reference in filters.get("before", ())]
+    sinces = [moment(resolve(reference).created) for reference in filters.get("since", ())]
+
+    def passes(image: Image) -> bool:
+        made = moment(image.created)
+        labels = image.config.config.labels if image.config.config else None
+        return (
+            (dangling is None or bool(image.repo_tags) is not dangling)
+            and labelled(labels, filters)
+            and old_enough(image.created, filters)
+            and all(made < edge for edge in befores)
+            and all(made > edge for edge in sinces)
+        )
+
+    return [image for image in images if passes(image)]
 
 
 def truth(filters: Filters) -> bool | None:
@@ -62,6 +66,23 @@ def truth(filters: Filters) -> bool | None:
             raise errors.InvalidArgument(f"invalid filter 'dangling={text}'")
         found = text in _TRUE
     return found
+
+
+def labelled(labels: Mapping[str, str] | None, filters: Filters) -> bool:
+    """Whether something with these labels passes ``label`` and ``label!``."""
+    return all(_has(labels or {}, label) for label in filters.get("label", ())) and not any(
+        _has(labels or {}, label) for label in filters.get("label!", ())
+    )
+
+
+def _has(labels: Mapping[str, str], wanted: str) -> bool:
+    name, equals, value = wanted.partition("=")
+    return name in labels and (not equals or labels[name] == value)
+
+
+def old_enough(created: str, filters: Filters) -> bool:
+    """Whether something that was made at ``created`` (RFC 3339) passes ``until``."""
+    return all(moment(created) < _seconds(text) for text in filters.get("until", ()))
 
 
 def fits(name: str, patterns: Sequence[str]) -> bool:
@@ -82,14 +103,6 @@ def moment(created: str) -> datetime:
     return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
 
 
-def _made(*, before: datetime | None = None, after: datetime | None = None) -> Callable[[Image], bool]:
-    def test(image: Image) -> bool:
-        made = moment(image.created)
-        return (before is None or made < before) and (after is None or made > after)
-
-    return test
-
-
 def _seconds(text: str) -> datetime:
     try:
         return datetime.fromtimestamp(float(text), UTC)
@@ -97,23 +110,9 @@ def _seconds(text: str) -> datetime:
         raise errors.InvalidArgument(f"invalid filter 'until={text}'") from None
 
 
-def _labelled(wanted: str) -> Callable[[Image], bool]:
-    name, equals, value = wanted.partition("=")
-
-    def test(image: Image) -> bool:
-        labels = (image.config.config.labels if image.config.config else None) or {}
-        return name in labels and (not equals or labels[name] == value)
-
-    return test
-
-
-def _not(test: Callable[[Image], bool]) -> Callable[[Image], bool]:
-    return lambda image: not test(image)
-
-
 @lru_cache(maxsize=64)
 def _pattern(text: str) -> re.Pattern[str]:
-    r"""``*`` any run without a slash, ``?`` one character but a slash, ``[a-z]`` ``[^a-z]``, ``\`` escapes."""
+    r"""``*`` a run without slashes, ``?`` one character but a slash, ``[a-z]``, ``[^a-z]``, ``\`` escapes."""
     parts: list[str] = []
     at = 0
     while at < len(text):

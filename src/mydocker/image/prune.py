@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..oci import reference as references
 from . import filters as filtering
 from . import garbage
 from .filters import Filters
@@ -35,15 +34,16 @@ class Pruned:
     """somebody is taking an image in, and will remove the files of those that are gone afterwards"""
 
 
-def prune(store: ImageStore, filters: Filters) -> Pruned:
+def prune(store: ImageStore, filters: Filters, *, downloads: bool = False) -> Pruned:
     """Remove unused images: those without a tag, or with ``dangling=false`` all that ``filters`` let through.
+
+    ``downloads``: give up those that were broken off, which the next pull would go on with.
 
     Filters are those of ``POST /images/prune``: ``dangling``, ``until`` (Unix time), ``label``, ``label!``.
     """
     filtering.check(filters, filtering.PRUNING)
     only_dangling = filtering.truth(filters) is not False
     others = {name: values for name, values in filters.items() if name != "dangling"}
-    store.initialise()
     removals: list[Removal] = []
     with store.hold(), store.locked():
         used = {use.image for use in store.used()}
@@ -52,8 +52,8 @@ def prune(store: ImageStore, filters: Filters) -> Pruned:
                 continue
             if not removals:
                 store.content.note()
+            store.unname(image, set(image.names), drop=True)
             names = [*image.repo_tags, *image.repo_digests]
-            store.unname(image, {str(references.parse(name)) for name in names}, drop=True)
             removals += [*(Removal(untagged=name) for name in names), Removal(deleted=image.id)]
     collected = garbage.collect(store, patience=_PATIENCE, measured=True)
     if collected is None:
