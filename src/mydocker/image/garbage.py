@@ -67,15 +67,13 @@ def collect(store: ImageStore, *, patience: float = 0, measured: bool = False) -
             return None
         time.sleep(_PAUSE)
     try:
-        collected = _collect(store, measured)
-        size = collected.size + sum(usage(path) for path in store.content.leftovers() if measured)
-        store.content.remove_leftovers()  # the notes are among them, so they are the last to go
+        return sweep(store, measured=measured)
     finally:
         lock.release()
-    return Collected(collected.chains, size)
 
 
-def _collect(store: ImageStore, measured: bool) -> Collected:
+def sweep(store: ImageStore, *, measured: bool = False) -> Collected:
+    """Remove everything that is not needed. The caller holds ``use.lock`` exclusively."""
     needed = everything_needed(store)
     removed = _from_the_top(store, set(store.layers.all()) - needed.chains)
     blobs = set(store.content.all()) - needed.blobs
@@ -84,11 +82,13 @@ def _collect(store: ImageStore, measured: bool) -> Collected:
         size += sum(usage(store.layers.directory(chain_id)) for chain_id in removed)
         size += sum(usage(path) for path in store.layers.leftovers())
         size += sum(usage(store.content.path(digest)) for digest in blobs)
+        size += sum(usage(path) for path in store.content.leftovers())
     for chain_id in removed:
         store.layers.remove(chain_id)
     for digest in blobs:
         store.content.remove(digest)
     store.layers.remove_leftovers()
+    store.content.remove_leftovers()  # the notes are among them, so they are the last to go
     return Collected(removed, size)
 
 

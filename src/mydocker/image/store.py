@@ -252,9 +252,20 @@ class ImageStore:
         """The image, and the full name if it was named by one."""
         return self._find(self._index(), reference)
 
+    def entries(self) -> Sequence[Descriptor]:
+        """The descriptors in index.json, of which each has one name or none. CorruptData if it is unreadable."""
+        return self._index().manifests
+
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
+
+    def drop(self, manifest: str) -> None:
+        """Take everything out of index.json that leads to a manifest, which need not be readable.
+
+        The caller holds ``locked()``.
+        """
+        self._write_index([entry for entry in self._index().manifests if entry.digest != manifest], [])
 
     def names(self) -> Sequence[str]:
         """All names in index.json, in full."""
