@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..content.lock import Lock
+from ..content.store import DOWNLOADS_KEPT
 from ..oci import digest as digests
 from ..oci import reference as references
 from ..snapshot.usage import usage
@@ -55,10 +56,13 @@ def collect_if_noted(store: ImageStore) -> Sequence[str]:
     return [] if collected is None else collected.chains
 
 
-def collect(store: ImageStore, *, patience: float = 0, measured: bool = False) -> Collected | None:
+def collect(
+    store: ImageStore, *, patience: float = 0, measured: bool = False, downloads: bool = False
+) -> Collected | None:
     """Collect now. None if somebody is at work for ``patience`` seconds, and will look here afterwards.
 
-    ``measured``: say what it brought, for which every file that goes is looked at.
+    ``measured``: say what it brought, for which every file that goes is looked at. ``downloads``: give up
+    those that were broken off a moment ago, too.
     """
     lock = Lock(store.use_lock)
     end = time.monotonic() + patience
@@ -67,12 +71,12 @@ def collect(store: ImageStore, *, patience: float = 0, measured: bool = False) -
             return None
         time.sleep(_PAUSE)
     try:
-        return sweep(store, measured=measured)
+        return sweep(store, measured=measured, downloads=downloads)
     finally:
         lock.release()
 
 
-def sweep(store: ImageStore, *, measured: bool = False) -> Collected:
+def sweep(store: ImageStore, *, measured: bool = False, downloads: bool = False) -> Collected:
     """Remove everything that is not needed. The caller holds ``use.lock`` exclusively."""
     needed = everything_needed(store)
     removed = _from_the_top(store, set(store.layers.all()) - needed.chains)
@@ -85,6 +89,9 @@ def sweep(store: ImageStore, *, measured: bool = False) -> Collected:
         size += sum(usage(path) for path in store.content.leftovers())
     for chain_id in removed:
         store.layers.remove(chain_id)
+    for digest in needed.blobs:
+        store.content.forget_download(digest)  # a pull was killed after its last step but this
+    size += store.content.sweep_downloads(0 if downloads else DOWNLOADS_KEPT)
     for digest in blobs:
         store.content.remove(digest)
     store.layers.remove_leftovers()

@@ -55,7 +55,7 @@ def prune(store: ImageStore, filters: Filters, *, downloads: bool = False) -> Pr
             store.unname(image, set(image.names), drop=True)
             names = [*image.repo_tags, *image.repo_digests]
             removals += [*(Removal(untagged=name) for name in names), Removal(deleted=image.id)]
-    collected = garbage.collect(store, patience=_PATIENCE, measured=True)
+    collected = garbage.collect(store, patience=_PATIENCE, measured=True, downloads=downloads)
     if collected is None:
         return Pruned(removals, 0, deferred=True)
     removals += [Removal(deleted=chain_id) for chain_id in collected.chains]

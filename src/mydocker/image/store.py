@@ -310,7 +310,7 @@ class ImageStore:
         return image_id
 
     def name(self, image_id: str, names: Sequence[str]) -> None:
-        """Give more names to an image that is here."""
+        """Give more names to an image that is here; NotFound if it is not, as a whole."""
         with Lock(self._lock):
             entries = self._index().manifests
             same = [entry for entry in entries if self._image_id(entry.digest) == image_id]

@@ -82,4 +82,5 @@ def measure(store: ImageStore) -> Usage:
 
 def unfinished(store: ImageStore) -> int:
     """Bytes on disk of what is on its way in, or was when it was interrupted."""
-    return sum(map(usage, [*store.content.leftovers(), *store.layers.leftovers()]))
+    places = (store.content.leftovers(), store.content.downloads(), store.layers.leftovers())
+    return sum(usage(path) for paths in places for path in paths)
