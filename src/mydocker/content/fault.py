@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import Error
+
 
 @dataclass
 class Fault:
@@ -30,11 +32,17 @@ class Fault:
 
 
 def settle(faults: list[Fault], *, sacrifice: bool) -> None:
-    """Repair what can be repaired, in order; with ``sacrifice``, remove what cannot."""
+    """Repair what can be repaired, in order; with ``sacrifice``, remove what cannot.
+
+    What an attempt runs into takes the place of the remedy, and the next one is tried.
+    """
     for fault in faults:
-        if fault.repair is not None:
-            fault.repair()
-            fault.outcome = "repaired"
-        elif fault.sacrifice is not None and sacrifice:
-            fault.sacrifice()
-            fault.outcome = "removed"
+        try:
+            if fault.repair is not None:
+                fault.repair()
+                fault.outcome = "repaired"
+            elif fault.sacrifice is not None and sacrifice:
+                fault.sacrifice()
+                fault.outcome = "removed"
+        except (Error, OSError) as error:
+            fault.remedy = f"cannot be repaired: {error}"

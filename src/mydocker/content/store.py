@@ -146,7 +146,13 @@ class ContentStore:
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
         for name in os.listdir(self._blobs):
-            yield "sha256:" + name
+            if digests.is_encoded(name):
+                yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is in the place of blobs and is none."""
+        names = [name for name in os.listdir(self._blobs) if not digests.is_encoded(name)]
+        return [os.path.join(self._blobs, name) for name in names]
 
     def remove(self, digest: str) -> None:
         """Remove a blob; it is no error if it is gone."""

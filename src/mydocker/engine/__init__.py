@@ -27,9 +27,11 @@ from ..container.config import (
 )
 from ..container.record import Record
 from ..container.state import State, Status
+from ..content.fault import Fault
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event, Kind
+from .check import Checked
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
@@ -40,6 +42,7 @@ __all__ = [
     "DEFAULT_DETACH_KEYS",
     "AttachOptions",
     "BindOptions",
+    "Checked",
     "Config",
     "Container",
     "ContainerUsage",
@@ -48,6 +51,7 @@ __all__ = [
     "DiskUsage",
     "Engine",
     "Event",
+    "Fault",
     "HostConfig",
     "Images",
     "Kind",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
 from ..image.store import ImageStore
+from . import check as checking
 from . import prune as pruning
 from . import system, usage
+from .check import Checked
 from .containers import Containers
 from .images import Images, uses
 from .prune import SystemPruned
@@ -42,6 +44,22 @@ class Engine:
     def df(self) -> DiskUsage:
         """What images, containers and volumes take on disk: every file is looked at."""
         return usage.measure(self._store, self._images)
+
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        remove_broken: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Checked:
+        """Verify every blob, image, layer, container and volume.
+
+        ``repair``: put right what loses nothing. ``remove_broken``: what cannot be repaired is removed.
+        ``progress(done, total)`` counts bytes.
+        """
+        return checking.check(
+            self._store, self._images, repair=repair, remove_broken=remove_broken, progress=progress
+        )
 
     def prune(
         self,

@@ -9,7 +9,8 @@ from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import NotFound
 from ..image import filters as filtering
-from ..image import history
+from ..image import history, platforms
+from ..image.documents import Platform
 from ..image.load import Progress
 from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
@@ -21,7 +22,7 @@ class Images:
         self._containers = containers
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Image]:
-        """The newest first. Filters are Docker's (``image/filters.py``); for ``reference`` a name must fit."""
+        """The newest first. Filters are Docker's (``image/filters.py``); ``reference``: one name fits."""
         chosen = filters or {}
         filtering.check(chosen, filtering.LISTING)
         images = self._store.list()
@@ -88,12 +89,11 @@ class Images:
 
 def _require(image: Image, reference: str, platform: str) -> None:
     config = image.config
-    has = [config.os or "linux", config.architecture, config.variant]
-    wanted = platform.split("/")
-    if platform and (not 2 <= len(wanted) <= 3 or wanted != has[: len(wanted)]):
+    has = Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+    if platform and not platforms.matches(platforms.parse(platform), has):
         raise NotFound(
             f"image with reference {reference} was found but does not provide the specified platform "
-            f"({platform}): it is for {'/'.join(filter(None, has))}"
+            f"({platform}): it is for {platforms.show(has)}"
         )
 
 

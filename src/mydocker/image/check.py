@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,8 +25,8 @@ from ..archive.compression import inflated
 from ..archive.stream import Stream
 from ..content.fault import Fault
 from ..oci import digest as digests
-from ..oci.descriptor import CONTAINERD_NAME
 from ..oci import reference as references
+from ..oci.descriptor import CONTAINERD_NAME
 from ..snapshot.usage import contents
 from . import garbage
 from .documents import Descriptor, ImageConfig, Manifest, decode
@@ -38,6 +38,7 @@ Progress = Callable[[int, int], None]
 _THREADS = min(8, os.cpu_count() or 1)
 _AGAIN = "pull or load the image again"
 _SWEEP = "`mydocker system check --repair` removes it"
+_GIVE_UP = f"`mydocker system check --repair --remove-broken` removes it; then {_AGAIN}"
 _UNPACK = "`mydocker system check --repair` unpacks it again"
 
 
@@ -61,7 +62,10 @@ class _Origin:
 
 
 class Check:
-    """One look at a store. The caller holds ``use.lock``, exclusively if anything is to be repaired."""
+    """One look at a store. The caller holds ``use.lock``, exclusively if anything is to be repaired.
+
+    ``leftovers`` looks at what only somebody who holds the lock exclusively can tell from work.
+    """
 
     def __init__(self, store: ImageStore, bases: Sequence[Base], progress: Progress | None = None) -> None:
         self.faults: list[Fault] = []
@@ -76,27 +80,28 @@ class Check:
         self._origins: dict[str, _Origin] = {}
         self._tops: set[str] = set()
 
-    def run(self, *, alone: bool) -> None:
-        """Find all faults. ``alone``: nobody else is at work, so what is unfinished was left behind."""
+    def run(self) -> None:
+        """Find all faults but leftovers."""
         try:
             entries = self._store.entries()
         except errors.CorruptData as error:
             remedy = "remove the file, and pull or load the images again"
             self.faults.append(Fault("image", "index.json", str(error), remedy))
             return
+        for path in (*self._store.content.strays(), *self._store.layers.strays()):
+            problem = "is not named after a digest, so it is none of ours"
+            self.faults.append(Fault("leftover", path, problem, f"remove {path}"))
         found = self._hash()
         for digest in dict.fromkeys(entry.digest for entry in entries):
             self._image(digest, [entry for entry in entries if entry.digest == digest])
         self._mismatched(found)
         self._directories()
-        if alone:
-            self._leftovers()
 
     # Blobs
 
     def _hash(self) -> Mapping[str, str]:
         """Digest -> what the contents have, of those that are wrong."""
-        names = [digest for digest in self._store.content.all() if self._is_name(digest)]
+        names = list(self._store.content.all())
         self.blobs = len(names)
         sizes = {digest: self._store.content.size(digest) for digest in names}
         total, done = sum(sizes.values()), 0
@@ -120,24 +125,11 @@ class Check:
         self._wrong = {digest for digest, actual in found.items() if actual != digest}
         return {digest: found[digest] for digest in sorted(self._wrong)}
 
-    def _is_name(self, digest: str) -> bool:
-        try:
-            digests.validate_sha256(digest)
-        except errors.InvalidArgument:
-            name = digests.encoded(digest)
-            path = os.path.join(self._store.content.root, "blobs", "sha256", name)
-            self.faults.append(
-                Fault("leftover", path, "is not named after a digest", _SWEEP, lambda: os.unlink(path))
-            )
-            return False
-        return True
-
     def _mismatched(self, found: Mapping[str, str]) -> None:
         for digest, actual in found.items():
             problem = f"its contents have the digest {actual}"
             if digest in self._needed:
-                remedy = "`mydocker system check --repair --remove-broken` removes it; then " + _AGAIN
-                fault = Fault("blob", digest, problem, remedy, sacrifice=self._remove_blob(digest))
+                fault = Fault("blob", digest, problem, _GIVE_UP, sacrifice=self._remove_blob(digest))
             else:
                 fault = Fault("blob", digest, problem, _SWEEP, self._remove_blob(digest))
             self.faults.append(fault)
@@ -161,8 +153,7 @@ class Check:
             self._broken(label, digest, str(error))
 
     def _broken(self, label: str, digest: str, problem: str) -> None:
-        remedy = "`mydocker system check --repair --remove-broken` gives it up; then " + _AGAIN
-        self.faults.append(Fault("image", label, problem, remedy, sacrifice=lambda: self._give_up(digest)))
+        self.faults.append(Fault("image", label, problem, _GIVE_UP, sacrifice=lambda: self._give_up(digest)))
 
     def _give_up(self, digest: str) -> None:
         with self._store.locked():
@@ -185,7 +176,9 @@ class Check:
                 )
         manifest = decode(Manifest, data, "its manifest")
         self._needed.update((manifest.config.digest, *(layer.digest for layer in manifest.layers)))
-        config = decode(ImageConfig, self._document(manifest.config.digest, "configuration"), "its configuration")
+        config = decode(
+            ImageConfig, self._document(manifest.config.digest, "configuration"), "its configuration"
+        )
         diff_ids = config.rootfs.diff_ids
         if len(diff_ids) != len(manifest.layers):
             raise errors.CorruptData(f"{len(manifest.layers)} layers, but {len(diff_ids)} diff_ids")
@@ -218,15 +211,7 @@ class Check:
     # Layers
 
     def _directories(self) -> None:
-        here = []
-        for chain_id in self._store.layers.all():
-            try:
-                digests.validate_sha256(chain_id)
-            except errors.InvalidArgument:
-                path = os.path.join(self._store.layers.root, digests.encoded(chain_id))
-                self.faults.append(Fault("leftover", path, "is not named after a layer", "remove it"))
-            else:
-                here.append(chain_id)
+        here = list(self._store.layers.all())
         self.layers = len(here)
         problems = {chain_id: problem for chain_id in here if (problem := self._directory(chain_id))}
         for base in self._bases:
@@ -252,11 +237,12 @@ class Check:
             return ""
 
     def _depth(self, chain_id: str) -> int:
-        depth = 0
-        while chain_id and depth < 1000:
-            chain_id = self._parent(chain_id) if self._store.layers.has(chain_id) or chain_id in self._origins else ""
-            depth += 1
-        return depth
+        """How many layers are below, as far as is known; so that those are repaired first."""
+        seen: list[str] = []
+        while chain_id and chain_id not in seen:
+            seen.append(chain_id)
+            chain_id = self._parent(chain_id)
+        return len(seen)
 
     def _directory(self, chain_id: str) -> str:
         """What is wrong with a layer that has a directory, or nothing."""
@@ -272,7 +258,8 @@ class Check:
         except (OSError, ValueError, errors.InvalidArgument) as error:
             return f"what is noted about it cannot be read: {error}"
         if origin is not None and parent != origin.parent:
-            return f"it says that it stands on {parent or 'nothing'}, its image says {origin.parent or 'nothing'}"
+            below, wanted = parent or "nothing", origin.parent or "nothing"
+            return f"it says that it stands on {below}, its image says {wanted}"
         found = contents(layers.diff(chain_id))
         if found == size:
             return ""
@@ -297,12 +284,20 @@ class Check:
     def _layer_fault(self, chain_id: str, problem: str) -> Fault:
         origin = self._origins.get(chain_id)
         user = next((base for base in self._bases if base.running and chain_id in base.chains), None)
-        if origin is None or not self._good(origin.blob.digest):
-            return Fault("layer", chain_id, problem, _AGAIN if origin else "no image has it: remove what uses it")
+        if origin is None:
+            remedy = "no image has it any more: remove the containers that use it"
+            return Fault("layer", chain_id, problem, remedy)
+        if not self._good(origin.blob.digest):
+            if not self._store.layers.has(chain_id) or any(chain_id in base.chains for base in self._bases):
+                return Fault("layer", chain_id, problem, f"{_AGAIN}, then {_UNPACK}")
+            return Fault("layer", chain_id, problem, _GIVE_UP, sacrifice=self._remove_layer(chain_id))
         if user is not None:
             remedy = f"stop container {user.container[:12]}, which runs on it, then {_UNPACK}"
             return Fault("layer", chain_id, problem, remedy)
         return Fault("layer", chain_id, problem, _UNPACK, lambda: self._unpack(chain_id, origin))
+
+    def _remove_layer(self, chain_id: str) -> Callable[[], None]:
+        return lambda: self._store.layers.remove(chain_id)
 
     def _unpack(self, chain_id: str, origin: _Origin) -> None:
         layers = self._store.layers
@@ -325,7 +320,13 @@ class Check:
             if not os.path.isdir(self._store.layers.init(chain_id)):
                 problem = "the init layer on top of it is missing"
                 self.faults.append(
-                    Fault("layer", chain_id, problem, "`mydocker system check --repair` makes it", self._make_init(chain_id))
+                    Fault(
+                        "layer",
+                        chain_id,
+                        problem,
+                        "`mydocker system check --repair` makes it",
+                        self._make_init(chain_id),
+                    )
                 )
 
     def _make_init(self, chain_id: str) -> Callable[[], None]:
@@ -333,22 +334,21 @@ class Check:
 
     # Leftovers
 
-    def _leftovers(self) -> None:
-        found = list(self._left_behind())
-        for path in found:
-            self.faults.append(Fault("leftover", path, "nobody is at work on it any more", _SWEEP, self._sweep))
+    def leftovers(self) -> None:
+        """Find what is unfinished, or here for nothing."""
+        for path in (*self._store.content.leftovers(), *self._store.layers.leftovers()):
+            self._leftover(path, "nobody is at work on it any more")
         try:
             needed = garbage.everything_needed(self._store)
         except errors.CorruptData:
-            return  # the broken image has been told, and nothing can be called unneeded before
-        for digest in sorted(set(self._store.content.all()) - needed.blobs - self._wrong):
-            self.faults.append(Fault("leftover", f"blob {digest}", "no image needs it", _SWEEP, self._sweep))
+            return  # which ``run`` tells; nothing can be called unneeded before it is put right
+        for digest in sorted(set(self._store.content.all()) - needed.blobs):
+            self._leftover(f"blob {digest}", "no image needs it")
         for chain_id in sorted(set(self._store.layers.all()) - needed.chains):
-            self.faults.append(Fault("leftover", f"layer {chain_id}", "no image needs it", _SWEEP, self._sweep))
+            self._leftover(f"layer {chain_id}", "no image needs it")
 
-    def _left_behind(self) -> Iterator[str]:
-        yield from self._store.content.leftovers()
-        yield from self._store.layers.leftovers()
+    def _leftover(self, name: str, problem: str) -> None:
+        self.faults.append(Fault("leftover", name, problem, _SWEEP, self._sweep))
 
     def _sweep(self) -> None:
         garbage.sweep(self._store)

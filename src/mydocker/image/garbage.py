@@ -11,7 +11,6 @@ only while nobody does, which ``use.lock`` tells. Who may leave garbage notes it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,8 +25,6 @@ from .documents import ImageConfig, Manifest, decode
 
 if TYPE_CHECKING:
     from .store import ImageStore
-
-_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,8 @@ def collect(
     those that were broken off a moment ago, too.
     """
     lock = Lock(store.use_lock)
-    end = time.monotonic() + patience
-    while not lock.acquire_now():
-        if time.monotonic() >= end:
-            return None
-        time.sleep(_PAUSE)
+    if not lock.acquire_within(patience):
+        return None
     try:
         return sweep(store, measured=measured, downloads=downloads)
     finally:

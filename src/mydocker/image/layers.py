@@ -87,9 +87,15 @@ class LayerStore:
         return chain_ids
 
     def all(self) -> Iterator[str]:
+        """The chain ids of those that are unpacked."""
         for name in os.listdir(self.root):
-            if not name.startswith("."):
+            if digests.is_encoded(name):
                 yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is no layer, and was never to become one."""
+        names = [name for name in os.listdir(self.root) if not (digests.is_encoded(name) or name[0] == ".")]
+        return [os.path.join(self.root, name) for name in names]
 
     def unpack(self, chunks: Iterator[bytes], name: str, *, parent: str = "", diff_id: str | None = None,
                devices: bool = True, want_end: bool = False) -> str:  # fmt: skip
@@ -223,7 +229,10 @@ class LayerStore:
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is unpacking or removing."""
         for path in self.leftovers():
-            remove_tree(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove_tree(path)
+            else:
+                os.unlink(path)
 
     def leftovers(self) -> Sequence[str]:
         """What is being unpacked or removed, or was when somebody was killed."""

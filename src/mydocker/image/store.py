@@ -253,7 +253,7 @@ class ImageStore:
         return self._find(self._index(), reference)
 
     def entries(self) -> Sequence[Descriptor]:
-        """The descriptors in index.json, of which each has one name or none. CorruptData if it is unreadable."""
+        """The descriptors in index.json, each with one name or none. CorruptData if it cannot be read."""
         return self._index().manifests
 
     def manifests(self) -> Sequence[str]:

@@ -29,7 +29,10 @@ _IMAGE_COLUMNS = (
     "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}"
     "\t{{.Containers}}"
 )
-_CONTAINER_COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
+_CONTAINER_COLUMNS = (
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}"
+    "\t{{.Names}}"
+)
 _CONTAINER_HEADINGS = {**ps.HEADINGS, "Size": "SIZE"}
 _VOLUME_COLUMNS = "{{.Name}}\t{{.Links}}\t{{.Size}}"
 _VOLUME_HEADINGS = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
