@@ -1,15 +1,16 @@
 """Layers as directories: unpacked once, shared read-only by every container of every image that has them.
 
-    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer
+    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer, once they have been needed
                                        parent    the chain id below it, empty for the lowest
-                                       size      bytes in its files, decimal
+                                       size      bytes in its files, decimal; its flock: who unpacks it
                                        init      mount targets that the stack up to here lacks (where an
                                                  image ends here): snapshot/targets.py
     <root>/layer/.new-<pid>-<n>/                 one that is being unpacked, renamed when it is whole
     <root>/layer/.old-<pid>-<n>/                 one that is being removed, renamed before
 
-So a directory with a chain id for its name is complete. Which may be removed is ``ImageStore``'s to know, and
-it holds the lock under which leftovers (dotted names) are cleared away.
+So a directory with a chain id for its name is complete, but for ``diff``: the files of a layer that was made
+here (``commit``) are in its blob, until a container is to stand on them. Which may be removed is
+``ImageStore``'s to know, and it holds the lock under which leftovers (dotted names) are cleared away.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..archive.apply import apply
 from ..archive.compression import Limits, inflated
 from ..archive.stream import Stream, ahead
 from ..content import files
+from ..content.lock import Lock
 from ..linux.filesystem import syncfs
 from ..oci import digest as digests
 from ..snapshot import lookup
@@ -49,7 +51,23 @@ class LayerStore:
         return os.path.join(self._path(chain_id), "diff")
 
     def has(self, chain_id: str) -> bool:
-        return os.path.isdir(self._path(chain_id))
+        """Whether the layer is unpacked."""
+        return os.path.isdir(self.diff(chain_id))
+
+    def register(self, chain_id: str, parent: str, size: int) -> None:
+        """Make a layer known whose files are in a blob only; ``size`` bytes in files."""
+        temporary = os.path.join(self.root, f".new-{os.getpid()}-{next(_serial)}")
+        os.mkdir(temporary, 0o700)
+        try:
+            self._describe(temporary, parent, size, durable=True)
+            self._commit(temporary, chain_id)
+        except BaseException:
+            remove_tree(temporary)
+            raise
+
+    def unpacking(self, chain_id: str) -> Lock:
+        """For ``with``: nobody else unpacks this layer, which is known."""
+        return Lock(os.path.join(self._path(chain_id), "size"))
 
     def size(self, chain_id: str) -> int:
         with open(os.path.join(self._path(chain_id), "size"), encoding="ascii") as file:
@@ -91,14 +109,20 @@ class LayerStore:
                     f"{name}: its uncompressed digest is {found}, the image says {diff_id}"
                 )
             chain_id = digests.of(f"{parent} {found}".encode()) if parent else found
-            for file, text in (("parent", parent), ("size", str(size))):
-                with open(os.path.join(temporary, file), "w", encoding="ascii") as handle:
-                    handle.write(text)
+            self._describe(temporary, parent, size)
             self._commit(temporary, chain_id)
         except BaseException:
             remove_tree(temporary)
             raise
         return found
+
+    def _describe(self, temporary: str, parent: str, size: int, *, durable: bool = False) -> None:
+        for file, text in (("parent", parent), ("size", str(size))):
+            with open(os.path.join(temporary, file), "w", encoding="ascii") as handle:
+                handle.write(text)
+                if durable:
+                    handle.flush()
+                    os.fsync(handle.fileno())
 
     def _unpack(
         self, chunks: Iterator[bytes], name: str, diff: str, parent: str, *, devices: bool, want_end: bool
@@ -141,10 +165,20 @@ class LayerStore:
         try:
             os.rename(temporary, self._path(chain_id))
         except OSError:
-            if not self.has(chain_id):
+            if not os.path.isdir(self._path(chain_id)):
                 raise
+            self._complete(os.path.join(temporary, "diff"), chain_id)
             remove_tree(temporary)  # another process was faster with the same layer
         files.sync_directory(self.root)
+
+    def _complete(self, diff: str, chain_id: str) -> None:
+        """Give a layer that is known already its files, if it has none and ``diff`` is there."""
+        if os.path.isdir(diff) and not self.has(chain_id):
+            try:
+                os.rename(diff, self.diff(chain_id))
+            except OSError:
+                if not self.has(chain_id):
+                    raise
 
     def init(self, chain_id: str) -> str:
         """The directory of the init layer that goes on top of the layers up to ``chain_id``."""

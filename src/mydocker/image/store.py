@@ -32,6 +32,7 @@ from .documents import Descriptor, ImageConfig, Index, Manifest, decode, encode
 from .layers import LayerStore
 
 if TYPE_CHECKING:
+    from . import commit as committing
     from . import load as loading
 
 MAX_LAYERS = 500
@@ -228,6 +229,9 @@ class ImageStore:
         """The image, and the full name if it was named by one."""
         return self._find(self._index(), reference)
 
+    def manifest(self, image: Image) -> Manifest:
+        return decode(Manifest, self.content.read(image.digest), f"manifest {image.digest}")
+
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
@@ -256,7 +260,7 @@ class ImageStore:
     def commit_raw(self, data: bytes, media_type: str, image_id: str, names: Sequence[str]) -> str:
         digest = self.content.add(data)
         chain = digests.chain_ids(self._config(image_id).rootfs.diff_ids)
-        if chain:
+        if chain and all(map(self.layers.has, chain)):
             self.layers.make_init(chain[-1])
         with Lock(self._lock):
             entries = self._index().manifests
@@ -268,6 +272,29 @@ class ImageStore:
             if fresh:
                 self._write_index(_without_names(entries, set(names)), fresh)
         return image_id
+
+    def ensure_layers(self, image: Image) -> None:
+        """Unpack those of its layers that are in their blobs only, so that a container can stand on it.
+
+        The caller holds the store (``hold``). Of several processes one unpacks a layer and the others wait.
+        """
+        chain = image.chain
+        if not chain or (all(map(self.layers.has, chain)) and os.path.isdir(self.layers.init(chain[-1]))):
+            return
+        note = self.content.note()
+        manifest = self.manifest(image)
+        parent = ""
+        for chain_id, diff_id, blob in zip(
+            chain, image.config.rootfs.diff_ids, manifest.layers, strict=True
+        ):
+            with self.layers.unpacking(chain_id):
+                if not self.layers.has(chain_id):
+                    chunks = self.content.chunks(blob.digest)
+                    name = f"layer {blob.digest} of image {image.id}"
+                    self.layers.unpack(chunks, name, parent=parent, diff_id=diff_id)
+            parent = chain_id
+        self.layers.make_init(chain[-1])
+        self.content.forget(note)
 
     def _write_index(self, entries: Sequence[Descriptor], fresh: Sequence[Descriptor]) -> None:
         """Replace index.json; a descriptor without a name goes when the image has one with a name."""
@@ -300,6 +327,19 @@ class ImageStore:
         from . import importing
 
         return importing.import_(self, stream, reference, changes=changes, message=message, platform=platform)
+
+    def commit_layer(self, parent: str, write: committing.Write, about: committing.About,
+                     names: Sequence[str] = ()) -> str:  # fmt: skip
+        """Make an image of the image ``parent`` and one more layer, see ``commit``; return its id."""
+        from . import commit
+
+        return commit.commit(self, parent, write, about, names)
+
+    def save(self, references: Sequence[str], descriptor: int, platform: str = "") -> None:
+        """Write images as one archive to a descriptor, see ``save``."""
+        from . import save
+
+        save.save(self, references, descriptor, platform)
 
     def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
         """What ``docker rmi`` does: take a name away, and with the last one the image.
