@@ -5,10 +5,12 @@
            blobs/sha256/<hex>     the bytes with that digest
            ingest/<pid>-<n>       a blob on its way in, named after the process that writes it
            ingest/<pid>-<n>.note  says that something may have become garbage
+           download/<hex>         what has come of a blob from a registry so far, see ``download``
 
 A blob is taken in by writing it to ``ingest``, checking size and digest, fsync, rename, fsync of the
 directory; so a name in ``blobs`` is a promise about what is in it. Who holds no blob in ``ingest`` is known
-by ``image/``'s lock, under which leftovers of the killed are removed.
+by ``image/``'s lock, under which leftovers of the killed are removed. Downloads outlive the
+killed, for a day.
 
 Out of scope: what blobs mean, and which may go.
 """
@@ -17,15 +19,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 
 from .. import errors
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
+from .download import Download, is_idle
 from .hashing import Hasher
 
 CHUNK = 1 << 20
+DOWNLOADS_KEPT = 24 * 3600
+"""seconds after which nobody is expected back for an unfinished download"""
 _serial = itertools.count()
 
 
@@ -34,11 +40,13 @@ class ContentStore:
         self.root = root
         self._blobs = os.path.join(root, "blobs", "sha256")
         self._ingest = os.path.join(root, "ingest")
+        self._downloads = os.path.join(root, "download")
 
     def initialise(self) -> None:
         """Make the directories and ``oci-layout`` where they are missing."""
         os.makedirs(self._blobs, exist_ok=True)
-        os.makedirs(self._ingest, mode=0o700, exist_ok=True)
+        for directory in (self._ingest, self._downloads):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
         layout = os.path.join(self.root, descriptors.LAYOUT_FILE)
         if not os.path.exists(layout):
             files.replace(layout, b'{"imageLayoutVersion":"%s"}' % descriptors.LAYOUT_VERSION.encode())
@@ -92,6 +100,40 @@ class ContentStore:
     def ingest(self) -> Ingest:
         return Ingest(self._ingest, self._blobs)
 
+    def download(self, digest: str, size: int) -> Download:
+        """Take in a blob from a registry, going on where an earlier attempt has ended."""
+        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+        return Download(self._download(digest), self.path(digest), digest, size)
+
+    def _download(self, digest: str) -> str:
+        return os.path.join(self._downloads, digests.encoded(digests.validate_sha256(digest)))
+
+    def forget_download(self, digest: str) -> None:
+        """Remove the download of a blob that is named now; it is no error if it is gone."""
+        try:
+            os.unlink(self._download(digest))
+        except FileNotFoundError:
+            return
+
+    def sweep_downloads(self, kept: float = DOWNLOADS_KEPT) -> int:
+        """Remove downloads that nobody was at for ``kept`` seconds; return the bytes that this gave back.
+
+        Only when nobody is taking anything in.
+        """
+        freed = 0
+        for path in self._idle_downloads(kept):
+            freed += os.stat(path).st_size
+            os.unlink(path)
+        return freed
+
+    def _idle_downloads(self, kept: float) -> list[str]:
+        before = time.time() - kept
+        try:
+            names = os.listdir(self._downloads)
+        except FileNotFoundError:  # a store of before there were registries
+            return []
+        return [path for name in names if is_idle(path := os.path.join(self._downloads, name), before)]
+
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
         for name in os.listdir(self._blobs):
@@ -118,8 +160,11 @@ class ContentStore:
             return
 
     def noted(self) -> bool:
-        """Whether there is a note, or a blob on its way: something to look at if nobody else is here."""
-        return bool(os.listdir(self._ingest))
+        """Whether there is a note, a blob on its way, or a download that nobody will come back for.
+
+        Something to look at if nobody else is here.
+        """
+        return bool(os.listdir(self._ingest) or self._idle_downloads(DOWNLOADS_KEPT))
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is taking anything in."""

@@ -32,6 +32,7 @@ from .documents import (
     decode,
     encode,
 )
+from .platforms import architecture
 from .sources import Source, open_source, read
 from .store import MAX_LAYERS, ImageStore
 
@@ -44,14 +45,6 @@ _MEDIA_TYPES = {
     "zstd": descriptors.OCI_LAYER_ZSTD,
 }
 _NESTING = 4
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64",
-             "ppc64le": "ppc64le", "s390x": "s390x", "loongarch64": "loong64", "i686": "386"}  # fmt: skip
-
-
-def architecture() -> str:
-    """This machine, in Go's word for it, which the platform of an image is written in."""
-    machine = os.uname().machine
-    return _MACHINES.get(machine, machine)
 
 
 def load(store: ImageStore, given: str | int, progress: Progress | None = None) -> list[str]:
