@@ -13,9 +13,9 @@ archive (image-spec layer.md; kernel Documentation/filesystems/overlayfs.rst), t
     other xattrs trusted.overlay.*             ->  nothing; redirect and metacopy are refused: what they stand
                                                    for is in another layer
 
-The tree may be changing, under the hands of somebody hostile: have it on a mount of its own with ``nodev`` and
-``nosymfollow``, so that opening a file that has just become a device does nothing. What vanishes during
-the walk was not there; what shrinks while it is read is an error.
+The tree may be changing, under the hands of somebody hostile: have it on a mount of its own with ``nodev``
+(``snapshot/view.py``), so that opening a file that has just become a device does nothing. What vanishes
+during the walk was not there; what shrinks while it is read is an error.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Packer:
         self.bytes = 0
 
     def walk(self, directory: int, top: bool) -> None:
-        """Directories on the way down are open, a descriptor for each; no call for each, which may be many."""
+        """Each directory on the way down is a descriptor, and no call: there may be a thousand of them."""
         if top:
             self._directory(directory, b"./")
         frames = [(os.dup(directory), b"", _names(directory))]
@@ -183,8 +183,8 @@ class _Packer:
             if key.startswith(_OVERLAY):
                 if self._whiteouts and key in _ELSEWHERE:
                     raise errors.NotSupported(
-                        f"{_show(entry.name)}: overlayfs has noted {key}, so that its contents are in another "
-                        "layer (the container was started with an option that this version does not use)"
+                        f"{_show(entry.name)}: overlayfs has noted {key}, so its contents are in another layer "
+                        " (the container was started with an option that this version does not use)"
                     )
                 if self._whiteouts and key == OPAQUE_XATTR:
                     opaque = os.getxattr(place, key, follow_symlinks=follow) == b"y"

@@ -123,4 +123,3 @@ def image_config(asked: RunConfig, config: Config, base: RunConfig | None) -> Ru
 
 def _joined(*parts: dict[str, dict[str, str]] | None) -> dict[str, dict[str, str]] | None:
     return {name: {} for part in parts for name in sorted(part or ())} or None
-

@@ -7,11 +7,10 @@ whether the container runs, and nothing is looked up where its processes could i
 
 from __future__ import annotations
 
-import os
-
 from .. import errors
 from ..archive.diff import pack
 from ..archive.write import Writer
+from ..content import files
 from ..snapshot import view
 from . import rootfs
 from .record import Record
@@ -21,12 +20,7 @@ from .store import Store
 def export(store: Store, record: Record, descriptor: int) -> None:
     """Write the tar to ``descriptor``. NotFound if the container is removed meanwhile."""
     stack = rootfs.snapshotter.stack(store.directory(record.id), record.layers)
-
-    def put(piece: memoryview) -> None:
-        while piece:
-            piece = piece[os.write(descriptor, piece) :]
-
-    writer = Writer(put)
+    writer = Writer(lambda piece: files.write_all(descriptor, piece))
     try:
         with view.merged([stack.upper, *stack.lowers]) as directory:
             pack(directory, writer, whiteouts=False)

@@ -1,7 +1,7 @@
 """SHA-256 in a thread of its own, beside whoever produces and stores the bytes.
 
-Hashing, reading and writing all release the interpreter lock, so two processors halve the time of a large blob.
-Small pieces are hashed at once: handing them over would cost more.
+Hashing, reading and writing all release the interpreter lock, so that a large blob takes two processors half
+the time. Small pieces are hashed at once: handing them over would cost more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SMALL = 1 << 16
 
 
 class Hasher:
-    """``update`` with pieces that stay as they are until the call after it returns; ``hexdigest``; ``close``."""
+    """``update`` with pieces that stay as they are until the next call returns, ``hexdigest``, ``close``."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()

@@ -1,7 +1,7 @@
 """Unpack the layers of an image that are in their blobs only, when a container is to stand on them.
 
-``commit`` leaves its layer so: many images are made only to be pushed or saved. Of several processes that want
-the same layer one unpacks it and the others wait. Out of scope: layers whose blob is not here either.
+``commit`` leaves its layer so: many images are made only to be pushed or saved. Of several processes that
+want the same layer one unpacks it and the others wait. Out of scope: layers whose blob is not here either.
 """
 
 from __future__ import annotations

@@ -20,10 +20,12 @@ import msgspec
 from .. import errors
 from ..archive import tar
 from ..archive.write import Writer
+from ..content import files
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from ..oci import reference as references
 from ..oci.reference import Reference
+from . import platforms
 from .documents import Descriptor, Index, Platform, encode
 from .store import Image, ImageStore
 
@@ -39,7 +41,7 @@ def save(store: ImageStore, wanted: Sequence[str], descriptor: int, platform: st
         for reference in wanted:
             chosen.add(reference)
         if platform:
-            chosen.check(platform)
+            chosen.check(platforms.parse(platform))
         _write(chosen, descriptor)
 
 
@@ -64,35 +66,26 @@ class _Chosen:
         except errors.InvalidArgument:
             return [(self.store.resolve(reference), None)]
         if not parsed.tag and not parsed.digest:
-            found = [
-                (image, name)
+            found = {
+                name.tag: (image, name)
                 for image in self.store.list()
                 for name in map(references.parse, image.repo_tags)
                 if name.name == parsed.name
-            ]
+            }
             if found:
-                return sorted(found, key=lambda pair: pair[1].tag)
+                return [found[tag] for tag in sorted(found)]
         image = self.store.resolve(reference)
         by_name = parsed.tag and not parsed.digest and parsed.familiar() in image.repo_tags
         return [(image, parsed if by_name else None)]
 
-    def check(self, platform: str) -> None:
+    def check(self, wanted: Platform) -> None:
         for image in self.images.values():
-            if not platform_of(image).fits(platform):
+            if not platforms.matches(wanted, platforms.of(image.config)):
+                name = next((str(name) for name in self.names[image.id]), image.id)
                 raise errors.NotFound(
-                    f"image {digests.encoded(image.id)[:12]} was found but does not provide the specified "
-                    f"platform ({platform})"
+                    f"image with reference {name} was found but does not provide the specified platform "
+                    f"({platforms.show(wanted)})"
                 )
-
-
-def platform_of(image: Image) -> Platform:
-    config = image.config
-    return Platform(
-        architecture=config.architecture,
-        os=config.os or "linux",
-        variant=config.variant,
-        os_version=config.os_version,
-    )
 
 
 def _write(chosen: _Chosen, descriptor: int) -> None:
@@ -110,7 +103,7 @@ def _write(chosen: _Chosen, descriptor: int) -> None:
             media_type=manifest.media_type,
             digest=image.digest,
             size=blobs[image.digest],
-            platform=platform_of(image),
+            platform=platforms.of(image.config),
         )
         index += [_annotated(described, name) for name in names] or [described]
         archive.append(
@@ -146,12 +139,7 @@ class _Archive:
     """A tar on a descriptor, whose members have nothing but names and contents."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._writer = Writer(self._put)
-
-    def _put(self, piece: memoryview) -> None:
-        while piece:
-            piece = piece[os.write(self._descriptor, piece) :]
+        self._writer = Writer(lambda piece: files.write_all(descriptor, piece))
 
     def write(self, store: ImageStore, blobs: dict[str, int], documents: dict[str, bytes]) -> None:
         for name in ("blobs/", "blobs/sha256/"):

@@ -332,11 +332,13 @@ class ImageStore:
             template = next(entry for entry in index.manifests if entry.digest == image.digest)
             self._write_index(_without_names(index.manifests, {wanted}), [_named(template, wanted)])
 
-    def load(self, given: str | int, progress: loading.Progress | None = None) -> Sequence[str]:
+    def load(
+        self, given: str | int, progress: loading.Progress | None = None, platform: str = ""
+    ) -> Sequence[str]:
         """Load every image of an archive, see ``load``; the lines that ``docker load`` prints."""
         from . import load
 
-        return load.load(self, given, progress)
+        return load.load(self, given, progress, platform)
 
     def import_(self, stream: str | int, reference: str = "", *, changes: Collection[str] = (),
                 message: str = "", platform: str = "") -> str:  # fmt: skip

@@ -1,8 +1,8 @@
 """What a stack of layers adds up to, to be read: an overlay without a read-write layer, mounted nowhere.
 
-The mount exists as a descriptor only, so no process sees it and nothing has to be undone: with the descriptor
-it is gone. It is read-only, and opening a device in it does nothing (``nodev``), as a container may be at work
-in its uppermost layer. ``alone`` gives the same for one directory.
+The mount exists as a descriptor only, so no process sees it and nothing has to be undone: with the
+descriptor it is gone. It is read-only, and opening a device in it does nothing (``nodev``), as a container
+may be at work in its uppermost layer. ``alone`` gives the same for one directory.
 """
 
 from __future__ import annotations

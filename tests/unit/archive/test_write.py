@@ -63,9 +63,7 @@ NAMES = st.binary(min_size=1, max_size=300).filter(
     lambda name: b"\0" not in name and not name.endswith(b"/") and not name.startswith(b"/")
 )
 XATTRS = st.dictionaries(
-    st.binary(min_size=1, max_size=40)
-    .filter(lambda key: b"\0" not in key)
-    .map(lambda key: b"user." + key),
+    st.binary(min_size=1, max_size=40).filter(lambda key: b"\0" not in key).map(lambda key: b"user." + key),
     st.binary(max_size=200),
     min_size=1,
     max_size=4,
@@ -103,7 +101,9 @@ def test_links_of_any_name(name: bytes, target: bytes) -> None:
 def test_python_reads_it(name: str) -> None:
     encoded = name.encode("utf-8", "surrogatepass")
     data = os.urandom(600)
-    archive = written([(entry(encoded, size=600, mtime_ns=1_500_000_000, xattrs={b"user.x": b"\0\xff"}), data)])
+    archive = written(
+        [(entry(encoded, size=600, mtime_ns=1_500_000_000, xattrs={b"user.x": b"\0\xff"}), data)]
+    )
     with tarfile.open(fileobj=io.BytesIO(archive), encoding="utf-8", errors="surrogateescape") as opened:
         (member,) = opened.getmembers()
         content = opened.extractfile(member)
@@ -166,7 +166,7 @@ def test_contents_of_a_file(tmp_path: Path) -> None:
         writer.add(entry(b"file", size=len(data)), file.fileno())
         with pytest.raises(Truncated, match="'longer' became shorter"):
             writer.add(entry(b"longer", size=len(data) + 1), file.fileno())
-    (found, content), *_ = read(b"".join(pieces)[: 10_752] + bytes(1024))
+    (found, content), *_ = read(b"".join(pieces)[:10_752] + bytes(1024))
     assert (found.name, content) == (b"file", data)
 
 
