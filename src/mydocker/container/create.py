@@ -57,7 +57,12 @@ def create(
     with images.hold(), ExitStack() as unrecorded:
         unrecorded.enter_context(images.locked(shared=True))
         image = images.resolve(config.image)
-        return _create(store, image, config, host, name, starting, unrecorded.close)
+
+        def recorded() -> None:
+            unrecorded.close()
+            images.ensure_layers(image)
+
+        return _create(store, image, config, host, name, starting, recorded)
 
 
 def _create(
@@ -69,7 +74,10 @@ def _create(
     starting: bool,
     recorded: Callable[[], None],
 ) -> tuple[Record, Lock | None]:
-    """``recorded`` is called when the record is there, which keeps the image from being removed."""
+    """``recorded`` is called when the record is there, which keeps the image from being removed.
+
+    From then on others may change the index again, and what takes its time may be done: layers are unpacked.
+    """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
     identifier, lock = _new(store)

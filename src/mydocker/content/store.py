@@ -17,7 +17,6 @@ Out of scope: what blobs mean, and which may go.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import time
@@ -28,6 +27,7 @@ from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
 from .download import Download, is_idle
+from .hashing import Hasher
 
 CHUNK = 1 << 20
 DOWNLOADS_KEPT = 24 * 3600
@@ -198,7 +198,7 @@ class Ingest:
     def __init__(self, directory: str, blobs: str) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
-        self._hash = hashlib.sha256()
+        self._hash = Hasher()
         self._descriptor = -1
         self.size = 0
 
@@ -212,12 +212,14 @@ class Ingest:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._hash.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
             os.unlink(self._path)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
+        """Append ``data``, which must stay as it is until the next call here returns."""
         self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)

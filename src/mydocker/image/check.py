@@ -3,8 +3,8 @@
     blob       its contents have the digest that it is named after
     image      manifest and configuration are here and can be read; every layer is here as a blob, of the
                size that the manifest says
-    layer      its directory is whole: the files (by their number of bytes), the layer below it, the init
-               layer where an image ends; and it is there if a container stands on it
+    layer      what is noted about it; its files, if it is unpacked, by their number of bytes; that it is
+               unpacked, and has an init layer on top, if a container stands on it
     leftover   what somebody left who was killed; only while nobody is at work can it be told from work
 
 Blobs are hashed by several threads. A layer is repaired from its blob; a blob that is wrong is removed when
@@ -78,7 +78,6 @@ class Check:
         self._wrong: set[str] = set()
         self._needed: set[str] = set()
         self._origins: dict[str, _Origin] = {}
-        self._tops: set[str] = set()
 
     def run(self) -> None:
         """Find all faults but leftovers."""
@@ -189,12 +188,13 @@ class Check:
         ):
             self._origins.setdefault(chain_id, _Origin(parent, diff_id, blob))
             parent = chain_id
-            if problem := self._layer_blob(blob):
+            problem = self._layer_blob(blob)
+            if problem or blob.digest in self._wrong:
                 if not self._store.layers.has(chain_id):
-                    raise errors.NotFound(f"{problem}, and the layer is not unpacked")
-                lost.append(problem)
-        if parent:
-            self._tops.add(parent)
+                    what = problem or f"the blob {blob.digest} of a layer is not what it should be"
+                    raise errors.NotFound(f"{what}, and the layer is not unpacked")
+                if problem:
+                    lost.append(problem)
         for problem in lost:
             remedy = f"containers can be made from it; to save or push it, {_AGAIN}"
             self.faults.append(Fault("image", label, problem, remedy))
@@ -217,11 +217,10 @@ class Check:
         for base in self._bases:
             for chain_id in base.chains:
                 if chain_id not in problems and not self._store.layers.has(chain_id):
-                    problems[chain_id] = f"is missing, and container {base.container[:12]} stands on it"
-        for chain_id in here:
-            parent = self._parent(chain_id)
-            if parent and parent not in problems and not self._store.layers.has(parent):
-                problems[parent] = f"is missing, and layer {chain_id} stands on it"
+                    problems[chain_id] = f"it has no files, and container {base.container[:12]} stands on it"
+        below = {self._parent(chain_id) for chain_id in here} - {""}
+        for chain_id in (below | set(self._origins)) - set(here):
+            problems.setdefault(chain_id, "is missing")
         for chain_id in sorted(problems, key=self._depth):
             self.faults.append(self._layer_fault(chain_id, problems[chain_id]))
         self._init_layers(here, problems)
@@ -247,8 +246,6 @@ class Check:
     def _directory(self, chain_id: str) -> str:
         """What is wrong with a layer that has a directory, or nothing."""
         layers = self._store.layers
-        if not os.path.isdir(layers.diff(chain_id)):
-            return "its files are missing"
         origin = self._origins.get(chain_id)
         try:
             parent = layers.parent(chain_id)
@@ -260,6 +257,8 @@ class Check:
         if origin is not None and parent != origin.parent:
             below, wanted = parent or "nothing", origin.parent or "nothing"
             return f"it says that it stands on {below}, its image says {wanted}"
+        if not layers.has(chain_id):
+            return "" if origin is not None else "its files are missing"  # a blob is as good
         found = contents(layers.diff(chain_id))
         if found == size:
             return ""
@@ -288,7 +287,7 @@ class Check:
             remedy = "no image has it any more: remove the containers that use it"
             return Fault("layer", chain_id, problem, remedy)
         if not self._good(origin.blob.digest):
-            if not self._store.layers.has(chain_id) or any(chain_id in base.chains for base in self._bases):
+            if any(chain_id in base.chains for base in self._bases):
                 return Fault("layer", chain_id, problem, f"{_AGAIN}, then {_UNPACK}")
             return Fault("layer", chain_id, problem, _GIVE_UP, sacrifice=self._remove_layer(chain_id))
         if user is not None:
@@ -302,7 +301,7 @@ class Check:
     def _unpack(self, chain_id: str, origin: _Origin) -> None:
         layers = self._store.layers
         note = self._store.content.note()
-        if layers.has(chain_id):
+        if os.path.isdir(layers.directory(chain_id)):
             layers.remove(chain_id)
         layers.unpack(
             self._store.content.chunks(origin.blob.digest),
@@ -310,12 +309,12 @@ class Check:
             parent=origin.parent,
             diff_id=origin.diff_id,
         )
-        if chain_id in self._tops:
+        if any(base.chains and base.chains[-1] == chain_id for base in self._bases):
             layers.make_init(chain_id)
         self._store.content.forget(note)
 
     def _init_layers(self, here: Sequence[str], problems: Mapping[str, str]) -> None:
-        tops = self._tops | {base.chains[-1] for base in self._bases if base.chains}
+        tops = {base.chains[-1] for base in self._bases if base.chains}
         for chain_id in sorted(tops.intersection(here) - set(problems)):
             if not os.path.isdir(self._store.layers.init(chain_id)):
                 problem = "the init layer on top of it is missing"

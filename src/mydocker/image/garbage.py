@@ -101,12 +101,19 @@ def _from_the_top(store: ImageStore, doomed: set[str]) -> list[str]:
         way = []
         while chain_id in doomed and chain_id not in depths:
             way.append(chain_id)
-            chain_id = store.layers.parent(chain_id)
+            chain_id = _below(store, chain_id)
         base = depths.get(chain_id, 0)
         depths.update(zip(reversed(way), range(base + 1, base + 1 + len(way)), strict=True))
         return base + len(way)
 
     return sorted(doomed, key=lambda chain_id: (-depth(chain_id), chain_id))
+
+
+def _below(store: ImageStore, chain_id: str) -> str:
+    try:
+        return store.layers.parent(chain_id)
+    except (OSError, ValueError):  # it is damaged, and is to go
+        return ""
 
 
 def of_manifest(store: ImageStore, digest: str) -> Needs:
