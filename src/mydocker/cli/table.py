@@ -14,6 +14,8 @@ from mydocker.cli.flags.pflag import Flag, switch, text
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
     switch("debug", "D", "Show where in the program an error comes from"),
+    text("config", "", "Directory of the client's configuration (default ~/.docker)", kind="directory"),
+    text("registries", "", "How registries are reached (default /etc/mydocker/registries.toml)", kind="file"),
     text("root", "", "Directory of images and containers (default /var/lib/mydocker)", kind="directory"),
     text("state", "", "Directory of what runs (default /run/mydocker)", kind="directory"),
     switch("version", "v", "Print version information and quit"),
