@@ -3,7 +3,8 @@
 The steps, each of which can be the last (SIGKILL), and what then remains is what ``reconcile`` removes:
 
     directory under <state>, locked      says that somebody is at work on this identifier
-    directory, config.json               the record names everything that follows
+    directory, config.json               the record names everything that follows; from here on the image is
+                                         in use, and until here the image store's index is held still
     the name                             symlink(2) succeeds for one of two who want it
     layers, files, volumes
     state.json                           from here on it is a container
@@ -15,6 +16,8 @@ dies before, nothing is left of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,14 +53,31 @@ def create(
     validate(config, host)
     host = _settled(store, host)
     if host.rootfs:
-        return _create(store, None, config, host, name, starting)
-    with images.hold():
-        return _create(store, images.resolve(config.image), config, host, name, starting)
+        return _create(store, None, config, host, name, starting, lambda: None)
+    with images.hold(), ExitStack() as unrecorded:
+        unrecorded.enter_context(images.locked(shared=True))
+        image = images.resolve(config.image)
+
+        def recorded() -> None:
+            unrecorded.close()
+            images.ensure_layers(image)
+
+        return _create(store, image, config, host, name, starting, recorded)
 
 
 def _create(
-    store: Store, image: Image | None, config: Config, host: HostConfig, name: str | None, starting: bool
+    store: Store,
+    image: Image | None,
+    config: Config,
+    host: HostConfig,
+    name: str | None,
+    starting: bool,
+    recorded: Callable[[], None],
 ) -> tuple[Record, Lock | None]:
+    """``recorded`` is called when the record is there, which keeps the image from being removed.
+
+    From then on others may change the index again, and what takes its time may be done: layers are unpacked.
+    """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
     identifier, lock = _new(store)
@@ -82,6 +102,7 @@ def _create(
             anonymous_volumes=anonymous,
         )
         record = _claim(store, draft)
+        recorded()
         rootfs.prepare(directory, record)
         files.write(directory, record)
         volumes.create(store.root, record)

@@ -17,17 +17,17 @@ Out of scope: what blobs mean, and which may go.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .. import errors
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
 from .download import Download, is_idle
+from .hashing import Hasher
 
 CHUNK = 1 << 20
 DOWNLOADS_KEPT = 24 * 3600
@@ -118,13 +118,22 @@ class ContentStore:
     def sweep_downloads(self, kept: float = DOWNLOADS_KEPT) -> int:
         """Remove downloads that nobody was at for ``kept`` seconds; return the bytes that this gave back.
 
-        Only when nobody is taking anything in.
+        What is a blob already gives nothing back. Only when nobody is taking anything in.
         """
         freed = 0
         for path in self._idle_downloads(kept):
-            freed += os.stat(path).st_size
+            status = os.stat(path)
+            freed += status.st_blocks * 512 if status.st_nlink == 1 else 0  # man 3 stat
             os.unlink(path)
         return freed
+
+    def downloads(self) -> Sequence[str]:
+        """What has come of blobs that are not here yet."""
+        try:
+            paths = [os.path.join(self._downloads, name) for name in os.listdir(self._downloads)]
+        except FileNotFoundError:  # as above
+            return []
+        return [path for path in paths if not self.has("sha256:" + os.path.basename(path))]
 
     def _idle_downloads(self, kept: float) -> list[str]:
         before = time.time() - kept
@@ -137,7 +146,13 @@ class ContentStore:
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
         for name in os.listdir(self._blobs):
-            yield "sha256:" + name
+            if digests.is_encoded(name):
+                yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is in the place of blobs and is none."""
+        names = [name for name in os.listdir(self._blobs) if not digests.is_encoded(name)]
+        return [os.path.join(self._blobs, name) for name in names]
 
     def remove(self, digest: str) -> None:
         """Remove a blob; it is no error if it is gone."""
@@ -168,11 +183,13 @@ class ContentStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is taking anything in."""
-        for name in os.listdir(self._ingest):
-            os.unlink(os.path.join(self._ingest, name))
-        for name in os.listdir(self.root):
-            if name.endswith(".tmp"):
-                os.unlink(os.path.join(self.root, name))
+        for path in self.leftovers():
+            os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """Notes, blobs on their way, files that were to replace others: what is in hand, or was."""
+        ingest = [os.path.join(self._ingest, name) for name in os.listdir(self._ingest)]
+        return [*ingest, *(f"{self.root}/{name}" for name in os.listdir(self.root) if name.endswith(".tmp"))]
 
 
 class Ingest:
@@ -181,7 +198,7 @@ class Ingest:
     def __init__(self, directory: str, blobs: str) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
-        self._hash = hashlib.sha256()
+        self._hash = Hasher()
         self._descriptor = -1
         self.size = 0
 
@@ -195,12 +212,14 @@ class Ingest:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._hash.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
             os.unlink(self._path)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
+        """Append ``data``, which must stay as it is until the next call here returns."""
         self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import NotFound
+from ..image import filters as filtering
+from ..image import history, platforms
+from ..image.documents import Platform
 from ..image.load import Progress
+from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
+from .target import opened
 
 
 class Images:
@@ -16,17 +22,52 @@ class Images:
         self._store = store
         self._containers = containers
 
-    def list(self) -> Sequence[Image]:
-        """The newest first."""
-        return self._store.list()
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Image]:
+        """The newest first. Filters are Docker's (``image/filters.py``); ``reference``: one name fits."""
+        chosen = filters or {}
+        filtering.check(chosen, filtering.LISTING)
+        images = self._store.list()
+        if not chosen:
+            return images
+        found = filtering.matching(images, chosen, self._store.resolve)
+        patterns = chosen.get("reference", ())
+        if not patterns:
+            return found
+        return [
+            image
+            for image in found
+            if any(filtering.fits(name, patterns) for name in (*image.repo_tags, *image.repo_digests))
+        ]
 
-    def get(self, reference: str) -> Image:
-        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none."""
-        return self._store.resolve(reference)
+    def get(self, reference: str, *, platform: str = "") -> Image:
+        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none.
 
-    def load(self, given: str | int, progress: Progress | None = None) -> Sequence[str]:
-        """Load an archive by path or descriptor; returns the lines that ``docker load`` prints."""
-        return self._store.load(given, progress)
+        Nor is there one when ``platform`` (``os/arch[/variant]``) is given and it is for another.
+        """
+        image = self._store.resolve(reference)
+        _require(image, reference, platform)
+        return image
+
+    def history(self, reference: str, *, platform: str = "") -> Sequence[Mapping[str, Any]]:
+        """Docker's ``GET /images/{id}/history``: the newest step first."""
+        return history.history(self.get(reference, platform=platform))
+
+    def load(
+        self, given: str | int, progress: Progress | None = None, *, platform: str = ""
+    ) -> Sequence[str]:
+        """Load an archive by path or descriptor; returns the lines that ``docker load`` prints.
+
+        ``platform`` (``linux/arm64/v8``) takes the images for that one, instead of this machine's.
+        """
+        return self._store.load(given, progress, platform)
+
+    def save(self, references: Sequence[str], target: str | int, *, platform: str = "") -> None:
+        """Write images into one archive, at a path or to a descriptor, for ``load`` here and elsewhere.
+
+        A name without a tag stands for all tags. ``NotFound`` for what is not here, or not for ``platform``.
+        """
+        with opened(target) as descriptor:
+            self._store.save(references, descriptor, platform)
 
     def import_(
         self,
@@ -41,12 +82,33 @@ class Images:
         return self._store.import_(stream, reference, changes=changes, message=message, platform=platform)
 
     def tag(self, reference: str, name: str) -> None:
+        """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""
         self._store.tag(reference, name)
 
-    def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
+    def remove(self, reference: str, *, force: bool = False, platform: str = "") -> Sequence[Removal]:
         """``Conflict``, in Docker's words, when a container stands in the way."""
         sweep(self._containers)
+        if platform:
+            self.get(reference, platform=platform)
         return self._store.remove(reference, force=force)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove unused images: those without a tag, or all of them with the filter ``dangling=false``.
+
+        The other filters are ``until`` (Unix time), ``label`` and ``label!``.
+        """
+        sweep(self._containers)
+        return prune(self._store, filters or {})
+
+
+def _require(image: Image, reference: str, platform: str) -> None:
+    config = image.config
+    has = Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+    if platform and not platforms.matches(platforms.parse(platform), has):
+        raise NotFound(
+            f"image with reference {reference} was found but does not provide the specified platform "
+            f"({platform}): it is for {platforms.show(has)}"
+        )
 
 
 def uses(containers: Store) -> Sequence[Use]:

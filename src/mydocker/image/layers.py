@@ -1,8 +1,8 @@
 """Layers as directories: unpacked once, shared read-only by every container of every image that has them.
 
-    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer
+    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer, once they have been needed
                                        parent    the chain id below it, empty for the lowest
-                                       size      bytes in its files, decimal
+                                       size      bytes in its files, decimal; its flock: who unpacks it
                                        init      mount targets that the stack up to here lacks (where an
                                                  image ends here): snapshot/targets.py
     <root>/layer/.new-<pid>-<n>/                 one that is being unpacked, renamed when it is whole
@@ -11,8 +11,9 @@
 
 A layer is unpacked without a look at those below it, so several can be at once, each in a process of its own.
 Only ``commit`` puts them on top of each other, from the bottom up, and takes out the whiteouts that hide
-nothing there. So a directory with a chain id for its name is complete. Which may be removed is
-``ImageStore``'s to know, and it holds the lock under which leftovers (dotted names) are cleared away.
+nothing there. So a directory with a chain id for its name is complete, but for ``diff``: the files of a layer
+that was made here (``register``) are in its blob, until a container is to stand on them. Which may be removed
+is ``ImageStore``'s to know, and it holds the lock under which leftovers (dotted names) are cleared away.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from .. import errors
 from ..archive.apply import apply, prune
 from ..archive.compression import Limits, inflated
 from ..archive.stream import Stream, ahead
+from ..content import files
+from ..content.lock import Lock
 from ..linux.filesystem import syncfs
 from ..oci import digest as digests
 from ..snapshot import lookup
@@ -58,12 +61,34 @@ class LayerStore:
     def _path(self, chain_id: str) -> str:
         return os.path.join(self.root, digests.encoded(digests.validate_sha256(chain_id)))
 
+    def directory(self, chain_id: str) -> str:
+        """The directory with everything of one layer."""
+        return self._path(chain_id)
+
     def diff(self, chain_id: str) -> str:
         """The directory with the layer's files."""
         return os.path.join(self._path(chain_id), "diff")
 
     def has(self, chain_id: str) -> bool:
-        return os.path.isdir(self._path(chain_id))
+        """Whether the layer is unpacked."""
+        return os.path.isdir(self.diff(chain_id))
+
+    def register(self, chain_id: str, parent: str, size: int) -> None:
+        """Make a layer known whose files are in a blob only; ``size`` bytes in files."""
+        place = self.place()
+        os.mkdir(place, 0o711)
+        try:
+            for file, text in (("parent", parent), ("size", str(size))):
+                files.replace(os.path.join(place, file), text.encode())
+            self._name(place, chain_id)
+        except BaseException:
+            self.discard(place)
+            raise
+        files.sync_directory(self.root)
+
+    def unpacking(self, chain_id: str) -> Lock:
+        """For ``with``: nobody else unpacks this layer, which is known."""
+        return Lock(os.path.join(self._path(chain_id), "size"))
 
     def size(self, chain_id: str) -> int:
         with open(os.path.join(self._path(chain_id), "size"), encoding="ascii") as file:
@@ -83,9 +108,15 @@ class LayerStore:
         return chain_ids
 
     def all(self) -> Iterator[str]:
+        """The chain ids of those that are known, unpacked or not."""
         for name in os.listdir(self.root):
-            if not name.startswith("."):
+            if digests.is_encoded(name):
                 yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is no layer, and was never to become one."""
+        names = [name for name in os.listdir(self.root) if not (digests.is_encoded(name) or name[0] == ".")]
+        return [os.path.join(self.root, name) for name in names]
 
     def unpack(self, chunks: Iterator[bytes], name: str, *, parent: str = "", diff_id: str | None = None,
                devices: bool = True, want_end: bool = False) -> str:  # fmt: skip
@@ -184,13 +215,23 @@ class LayerStore:
         try:
             os.rename(place, self._path(chain_id))
         except OSError:
-            if not self.has(chain_id):
+            if not os.path.isdir(self._path(chain_id)):
                 raise
+            self._complete(os.path.join(place, "diff"), chain_id)
             remove_tree(place)  # another process was faster with the same layer
 
     def discard(self, place: str) -> None:
         """Remove what has been unpacked at ``place``, if anything."""
         remove_tree(place)
+
+    def _complete(self, diff: str, chain_id: str) -> None:
+        """Give a layer that is known already its files, if it has none and ``diff`` is there."""
+        if os.path.isdir(diff) and not self.has(chain_id):
+            try:
+                os.rename(diff, self.diff(chain_id))
+            except OSError:
+                if not self.has(chain_id):
+                    raise
 
     def init(self, chain_id: str) -> str:
         """The directory of the init layer that goes on top of the layers up to ``chain_id``."""
@@ -218,9 +259,15 @@ class LayerStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is unpacking or removing."""
-        for name in os.listdir(self.root):
-            if name.startswith("."):
-                remove_tree(os.path.join(self.root, name))
+        for path in self.leftovers():
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove_tree(path)
+            else:
+                os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """What is being unpacked or removed, or was when somebody was killed."""
+        return [os.path.join(self.root, name) for name in os.listdir(self.root) if name.startswith(".")]
 
 
 def mismatch(name: str, found: str, wanted: str) -> errors.CorruptData:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 
 from .. import errors
-from .documents import Descriptor, Platform
+from .documents import Descriptor, ImageConfig, Platform
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64",
              "ppc64le": "ppc64le", "s390x": "s390x", "loongarch64": "loong64", "i686": "386"}  # fmt: skip
@@ -100,6 +100,16 @@ def normalise(platform: Platform) -> Platform:
 def show(platform: Platform) -> str:
     """``linux/arm/v7``"""
     return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+
+
+def of(config: ImageConfig) -> Platform:
+    """What an image says that it is for; linux if it does not say."""
+    return Platform(
+        os=config.os or "linux",
+        architecture=config.architecture,
+        variant=config.variant,
+        os_version=config.os_version,
+    )
 
 
 def accepted(wanted: Platform) -> list[Platform]:

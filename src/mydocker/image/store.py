@@ -35,6 +35,7 @@ from .documents import Descriptor, ImageConfig, Index, Manifest, decode, encode
 from .layers import LayerStore
 
 if TYPE_CHECKING:
+    from . import commit as committing
     from . import load as loading
 
 MAX_LAYERS = 500
@@ -104,7 +105,12 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes in the files of all its layers."""
-        return sum(map(self._store.layers.size, self.chain))
+        return sum(self.layer_sizes)
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Bytes in the files of each layer, bottom first."""
+        return [self._store.layers.size(chain_id) for chain_id in self.chain]
 
     @property
     def created(self) -> str:
@@ -235,17 +241,39 @@ class ImageStore:
         finally:
             garbage.collect_if_noted(self)
 
-    def locked(self) -> Lock:
-        """For ``with``: index.json does not change but through the holder."""
-        return Lock(self._lock)
+    def locked(self, *, shared: bool = False) -> Lock:
+        """For ``with``: index.json does not change but through the holder; ``shared``: not at all.
+
+        Removals decide under this lock. So who resolves an image and writes down that it is in use, both
+        inside of one shared hold, cannot have it removed in between.
+        """
+        return Lock(self._lock, shared=shared)
 
     def find(self, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was named by one."""
         return self._find(self._index(), reference)
 
+    def entries(self) -> Sequence[Descriptor]:
+        """The descriptors in index.json, each with one name or none. CorruptData if it cannot be read."""
+        return self._index().manifests
+
+    def manifest(self, image: Image) -> Manifest:
+        return decode(Manifest, self.content.read(image.digest), f"manifest {image.digest}")
+
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
+
+    def drop(self, manifest: str) -> None:
+        """Take everything out of index.json that leads to a manifest, which need not be readable.
+
+        The caller holds ``locked()``.
+        """
+        self._write_index([entry for entry in self._index().manifests if entry.digest != manifest], [])
+
+    def names(self) -> Sequence[str]:
+        """All names in index.json, in full."""
+        return [name for entry in self._index().manifests if (name := _name(entry))]
 
     def unname(self, image: Image, names: set[str], *, drop: bool) -> None:
         """Take ``names`` off; with ``drop`` the image leaves the index, else it stays, if need be nameless.
@@ -272,7 +300,7 @@ class ImageStore:
         """The same for a manifest as it stands. An image that is here already keeps the manifest it has."""
         digest = self.content.add(data)
         chain = digests.chain_ids(self._config(image_id).rootfs.diff_ids)
-        if chain:
+        if chain and all(map(self.layers.has, chain)):
             self.layers.make_init(chain[-1])
         with Lock(self._lock):
             entries = self._index().manifests
@@ -328,11 +356,13 @@ class ImageStore:
             template = next(entry for entry in index.manifests if entry.digest == image.digest)
             self._write_index(_without_names(index.manifests, {wanted}), [_named(template, wanted)])
 
-    def load(self, given: str | int, progress: loading.Progress | None = None) -> Sequence[str]:
+    def load(
+        self, given: str | int, progress: loading.Progress | None = None, platform: str = ""
+    ) -> Sequence[str]:
         """Load every image of an archive, see ``load``; the lines that ``docker load`` prints."""
         from . import load
 
-        return load.load(self, given, progress)
+        return load.load(self, given, progress, platform)
 
     def import_(self, stream: str | int, reference: str = "", *, changes: Collection[str] = (),
                 message: str = "", platform: str = "") -> str:  # fmt: skip
@@ -340,6 +370,28 @@ class ImageStore:
         from . import importing
 
         return importing.import_(self, stream, reference, changes=changes, message=message, platform=platform)
+
+    def commit_layer(self, parent: str, write: committing.Write, about: committing.About,
+                     names: Sequence[str] = ()) -> str:  # fmt: skip
+        """Make an image of the image ``parent`` and one more layer, see ``commit``; return its id."""
+        from . import commit
+
+        return commit.commit(self, parent, write, about, names)
+
+    def ensure_layers(self, image: Image) -> None:
+        """Unpack those of its layers that are in their blobs only, so that a container can stand on it.
+
+        The caller holds the store (``hold``).
+        """
+        from . import ensure
+
+        ensure.ensure_layers(self, image)
+
+    def save(self, references: Sequence[str], descriptor: int, platform: str = "") -> None:
+        """Write images as one archive to a descriptor, see ``save``."""
+        from . import save
+
+        save.save(self, references, descriptor, platform)
 
     def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
         """What ``docker rmi`` does: take a name away, and with the last one the image.
