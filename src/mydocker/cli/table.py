@@ -38,6 +38,8 @@ COMMON = {
     "run": Entry("run", "Create and run a new container from an image or a directory"),
     "exec": Entry("exec", "Execute a command in a running container"),
     "ps": Entry("ps", "List containers"),
+    "pull": Entry("pull", "Download an image from a registry"),
+    "push": Entry("push", "Upload an image to a registry"),
     "images": Entry("images", "List images"),
     "version": Entry("version", "Show the version information"),
     "info": Entry("info", "Display system-wide information"),
@@ -76,6 +78,7 @@ GROUPS = {
     },
     "image": {
         **{name: OTHERS[name] for name in ("history", "import", "load", "save", "tag")},
+        **{name: COMMON[name] for name in ("pull", "push")},
         **dict.fromkeys(("ls", "list"), COMMON["images"]),
         **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
         "inspect": _INSPECT_IMAGE,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
+from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from . import files, merge, names, rootfs, volumes
@@ -46,8 +47,13 @@ def create(
     *,
     name: str | None = None,
     starting: bool = False,
+    platform: str = "",
+    warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[Record, Lock | None]:
-    """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on."""
+    """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on.
+
+    NotFound if the image is not for ``platform``; without one ``warn`` is told of a foreign image.
+    """
     if name is not None:
         name = names.check(name)
     validate(config, host)
@@ -57,12 +63,26 @@ def create(
     with images.hold(), ExitStack() as unrecorded:
         unrecorded.enter_context(images.locked(shared=True))
         image = images.resolve(config.image)
+        _check_platform(image, config.image, platform, warn)
 
         def recorded() -> None:
             unrecorded.close()
             images.ensure_layers(image)
 
         return _create(store, image, config, host, name, starting, recorded)
+
+
+def _check_platform(image: Image, reference: str, wanted: str, warn: Callable[[str], None]) -> None:
+    if wanted:
+        if not platforms.matches(platforms.parse(wanted), image.platform):
+            raise NotFound(platforms.mismatch(reference, platforms.parse(wanted), image.platform))
+    elif image.config.architecture not in ("", platforms.architecture()):
+        here = platforms.host()
+        if not platforms.matches(here, image.platform):
+            warn(
+                f"The requested image's platform ({platforms.show(image.platform)}) does not match the "
+                f"detected host platform ({platforms.show(here)}) and no specific platform was requested"
+            )
 
 
 def _create(

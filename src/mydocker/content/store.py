@@ -79,10 +79,11 @@ class ContentStore:
             raise errors.CorruptData(f"blob {digest}: larger than {limit} bytes, which no document is")
         return data
 
-    def chunks(self, digest: str) -> Iterator[bytes]:
-        """The contents in pieces."""
+    def chunks(self, digest: str, offset: int = 0) -> Iterator[bytes]:
+        """The contents in pieces, from ``offset`` on."""
         try:
             with open(self.path(digest), "rb", buffering=0) as blob:
+                blob.seek(offset)
                 while chunk := blob.read(CHUNK):
                     yield chunk
         except FileNotFoundError:

@@ -45,7 +45,7 @@ class Engine:
         self._config = config or ""
         self._store = Store(self.root, self.state)
         self._images = ImageStore(self.root, used=lambda: uses(self._store))
-        self.images = Images(self._images, self._store)
+        self.images = Images(self._images, self._store, lambda: self.registries)
         self.containers = Containers(self._store, self._images)
 
     @cached_property

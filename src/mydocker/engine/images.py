@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..container.reconcile import sweep
 from ..container.store import Store
-from ..errors import NotFound
+from ..errors import InvalidArgument, NotFound
 from ..image import filters as filtering
 from ..image import history, platforms
 from ..image.documents import Platform
 from ..image.load import Progress
+from ..image.progress import Progress as Message
+from ..image.progress import Report, ignore
 from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
+from ..oci import reference as references
+from ..oci.reference import Reference
 from .target import opened
+
+if TYPE_CHECKING:
+    from ..registry.client import Registries
 
 
 class Images:
-    def __init__(self, store: ImageStore, containers: Store) -> None:
+    def __init__(self, store: ImageStore, containers: Store, registries: Callable[[], Registries]) -> None:
         self._store = store
         self._containers = containers
+        self._registries = registries
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Image]:
         """The newest first. Filters are Docker's (``image/filters.py``); ``reference``: one name fits."""
@@ -51,6 +59,48 @@ class Images:
     def history(self, reference: str, *, platform: str = "") -> Sequence[Mapping[str, Any]]:
         """Docker's ``GET /images/{id}/history``: the newest step first."""
         return history.history(self.get(reference, platform=platform))
+
+    def pull(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Image:
+        """Pull an image by tag or digest, ``latest`` without either, for ``platform`` or this machine.
+
+        ``progress`` is told what Docker's clients are told. ``NotFound``, ``Unauthorized``, ``Unavailable``
+        (the registry), ``CorruptData``: the image that had the name before still has it.
+        """
+        from ..image import pull
+
+        name = references.parse(reference).tagged()
+        pulled = pull.pull(self._store, self._connected(progress), name, _wanted(platform), progress)
+        return self.get(pulled.id)
+
+    def pull_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[Image]:
+        """Pull every tag of a repository."""
+        from ..image import pull
+
+        name = _bare(reference)
+        pulled = pull.pull_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+        return [self.get(one.id) for one in pulled]
+
+    def push(self, reference: str, *, platform: str = "", progress: Report = ignore) -> str:
+        """Push an image to the registry that its name says; the digest that it has there.
+
+        ``platform``: only if it is for this one.
+        """
+        from ..image import push
+
+        name = references.parse(reference).tagged()
+        return push.push(self._store, self._connected(progress), name, _wanted(platform), progress)
+
+    def push_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[str]:
+        """Push every tag of a repository that is here."""
+        from ..image import push
+
+        name = _bare(reference)
+        return push.push_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+
+    def _connected(self, progress: Report) -> Registries:
+        registries = self._registries()
+        registries.notice = lambda text: progress(Message(text))
+        return registries
 
     def load(
         self, given: str | int, progress: Progress | None = None, *, platform: str = ""
@@ -101,14 +151,21 @@ class Images:
         return prune(self._store, filters or {})
 
 
+def _wanted(platform: str) -> Platform | None:
+    return platforms.parse(platform) if platform else None
+
+
+def _bare(reference: str) -> Reference:
+    name = references.parse(reference)
+    if name.tag or name.digest:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
+    return name
+
+
 def _require(image: Image, reference: str, platform: str) -> None:
-    config = image.config
-    has = Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+    has = image.platform
     if platform and not platforms.matches(platforms.parse(platform), has):
-        raise NotFound(
-            f"image with reference {reference} was found but does not provide the specified platform "
-            f"({platform}): it is for {platforms.show(has)}"
-        )
+        raise NotFound(platforms.mismatch(reference, platforms.parse(platform), has))
 
 
 def uses(containers: Store) -> Sequence[Use]:

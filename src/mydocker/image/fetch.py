@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,21 +23,17 @@ from .layers import Unpacked, mismatch
 from .store import ImageStore
 from .workers import Send, Update
 
-WAITING = "Pulling fs layer"
+if TYPE_CHECKING:
+    from ..registry.client import Registries, Repository
+
+PULLING = "Pulling fs layer"
 DOWNLOADING = "Downloading"
 VERIFYING = "Verifying Checksum"
 DOWNLOADED = "Download complete"
 EXTRACTING = "Extracting"
+PULLED = "Pull complete"
 _INTERVAL = 0.1
 """seconds between two updates"""
-
-
-class Blobs(Protocol):
-    """What is needed of ``registry.client.Repository``."""
-
-    @property
-    def name(self) -> str: ...
-    def blob(self, digest: str, *, offset: int = 0, size: int | None = None) -> Iterator[bytes]: ...
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -49,16 +45,29 @@ class LayerFetch:
     """The work on one layer. Without ``place`` only the blob is wanted."""
 
     def __init__(
-        self, store: ImageStore, source: Blobs, descriptor: Descriptor, diff_id: str, place: str | None
+        self,
+        store: ImageStore,
+        registries: Registries,
+        repository: Repository,
+        descriptor: Descriptor,
+        diff_id: str,
+        place: str | None,
     ) -> None:
         self._store = store
-        self._source = source
+        self._registries = registries
+        self._repository = repository
         self._descriptor = descriptor
         self._diff_id = diff_id
         self._place = place
-        self._name = f"{source.name}: layer {descriptor.digest}"
+        self._name = f"{repository.name}: layer {descriptor.digest}"
 
     def __call__(self, send: Send) -> Fetched:
+        self._registries.notice = lambda text: send(Update(text))
+        fetched = self._get(send)
+        send(Update(PULLED))
+        return fetched
+
+    def _get(self, send: Send) -> Fetched:
         digest, size = self._descriptor.digest, self._descriptor.size
         if not self._store.content.has(digest):
             with self._store.content.download(digest, size) as download:
@@ -115,7 +124,7 @@ class LayerFetch:
     def _fetch(self, offset: int) -> Iterator[bytes]:
         descriptor = self._descriptor
         try:
-            yield from self._source.blob(descriptor.digest, offset=offset, size=descriptor.size)
+            yield from self._repository.blob(descriptor.digest, offset=offset, size=descriptor.size)
         except errors.NotFound as error:
             if not descriptor.urls:
                 raise

@@ -131,6 +131,14 @@ def matches(wanted: Platform, found: Platform) -> bool:
     return _bare(found) in accepted(wanted)
 
 
+def mismatch(reference: str, wanted: Platform, found: Platform) -> str:
+    """In Docker's words: an image is there, but for another platform."""
+    return (
+        f"image with reference {reference} was found but does not match the specified platform: "
+        f"wanted {show(wanted)}, actual: {show(found)}"
+    )
+
+
 def choose(entries: Iterable[Descriptor], wanted: Platform) -> list[Descriptor]:
     """The entries of an index that are for ``wanted``, the best first; those of equal rank in their order.
 

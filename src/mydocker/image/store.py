@@ -31,7 +31,8 @@ from ..content.store import ContentStore
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from ..oci import reference as references
-from .documents import Descriptor, ImageConfig, Index, Manifest, decode, encode
+from . import platforms
+from .documents import Descriptor, ImageConfig, Index, Manifest, Platform, decode, encode
 from .layers import LayerStore
 
 if TYPE_CHECKING:
@@ -111,6 +112,13 @@ class Image:
     def layer_sizes(self) -> list[int]:
         """Bytes in the files of each layer, bottom first."""
         return [self._store.layers.size(chain_id) for chain_id in self.chain]
+
+    @property
+    def platform(self) -> Platform:
+        config = self.config
+        return platforms.normalise(
+            Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+        )
 
     @property
     def created(self) -> str:
@@ -257,8 +265,19 @@ class ImageStore:
         """The descriptors in index.json, each with one name or none. CorruptData if it cannot be read."""
         return self._index().manifests
 
+    def named_entries(self) -> Sequence[tuple[Descriptor, str]]:
+        """The descriptors in index.json that have names, with these."""
+        return [(entry, name) for entry in self._index().manifests if (name := _name(entry))]
+
     def manifest(self, image: Image) -> Manifest:
-        return decode(Manifest, self.content.read(image.digest), f"manifest {image.digest}")
+        return self.manifest_of(image.digest)
+
+    def manifest_of(self, digest: str) -> Manifest:
+        return decode(Manifest, self.content.read(digest), f"manifest {digest}")
+
+    def media_type(self, image: Image) -> str:
+        """That of its manifest."""
+        return next(entry.media_type for entry in self._index().manifests if entry.digest == image.digest)
 
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
