@@ -101,10 +101,13 @@ class ContentStore:
     def ingest(self) -> Ingest:
         return Ingest(self._ingest, self._blobs)
 
-    def download(self, digest: str, size: int) -> Download:
-        """Take in a blob from a registry, going on where an earlier attempt has ended."""
+    def download(self, digest: str, size: int, name: str = "") -> Download:
+        """Take in a blob from a registry, going on where an earlier attempt has ended.
+
+        ``name`` stands for it in messages.
+        """
         os.makedirs(self._downloads, mode=0o700, exist_ok=True)
-        return Download(self._download(digest), self.path(digest), digest, size)
+        return Download(self._download(digest), self.path(digest), digest, size, name or f"blob {digest}")
 
     def _download(self, digest: str) -> str:
         return os.path.join(self._downloads, digests.encoded(digests.validate_sha256(digest)))

@@ -9,6 +9,7 @@ other processes are still at work on.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .. import errors
+from ..archive.compression import inflated
 from ..content.download import Download
 from ..oci import digest as digests
 from .documents import Descriptor
@@ -70,14 +72,14 @@ class LayerFetch:
     def _get(self, send: Send) -> Fetched:
         digest, size = self._descriptor.digest, self._descriptor.size
         if not self._store.content.has(digest):
-            with self._store.content.download(digest, size) as download:
+            with self._store.content.download(digest, size, self._name) as download:
                 if not download.complete:
                     unpacked = self._download(download, send)
                     download.commit()
                     return Fetched(unpacked)
+        send(Update(DOWNLOADED))
         if self._place is None:
             return Fetched(None)
-        send(Update(DOWNLOADED))
         chunks = _reported(self._store.content.chunks(digest), EXTRACTING, size, send)
         return Fetched(self._unpack(self._place, chunks))
 
@@ -103,6 +105,8 @@ class LayerFetch:
         try:
             if self._place is not None:
                 unpacked = self._unpack(self._place, chunks)
+            else:
+                self._inflate(chunks)
         except errors.HostileArchive:
             download.restart()
             raise
@@ -120,6 +124,14 @@ class LayerFetch:
         if unpacked.diff_id != self._diff_id:
             raise mismatch(self._name, unpacked.diff_id, self._diff_id)
         return unpacked
+
+    def _inflate(self, chunks: Iterator[bytes]) -> None:
+        """See that the blob is what the image says, although its files are here."""
+        total = hashlib.sha256()
+        for chunk in inflated(chunks, self._store.layers.limits, self._name):
+            total.update(chunk)
+        if (found := f"sha256:{total.hexdigest()}") != self._diff_id:
+            raise mismatch(self._name, found, self._diff_id)
 
     def _fetch(self, offset: int) -> Iterator[bytes]:
         descriptor = self._descriptor

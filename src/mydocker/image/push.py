@@ -173,11 +173,7 @@ class _Push:
         here = self._reference
         for entry, name in self._store.named_entries():
             other = references.parse(name)
-            if (
-                not other.digest
-                or other.domain != self._reference.domain
-                or other.path == self._reference.path
-            ):
+            if not other.digest or other.domain != here.domain or other.path == here.path:
                 continue
             for layer in self._store.manifest_of(entry.digest).layers:
                 paths = found.setdefault(layer.digest, [])
