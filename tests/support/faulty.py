@@ -132,6 +132,8 @@ class Fault:
     times: int
     upload_limit: int | None = None
     """bytes of the request's body after which the connection is reset"""
+    instead: bool = False
+    """whether the request is not acted upon"""
 
     def matches(self, asked: Asked) -> bool:
         return self.times > 0 and self.method in ("*", asked.method) and self.part in asked.target
@@ -180,9 +182,13 @@ class Server:
         *,
         times: int = 1 << 30,
         upload_limit: int | None = None,
+        instead: bool = False,
     ) -> None:
-        """Spoil the next ``times`` replies to ``method`` (``*``: any) whose target has ``part`` in it."""
-        self.faults.append(Fault(method, part, spoil, times, upload_limit))
+        """Spoil the next ``times`` replies to ``method`` (``*``: any) whose target has ``part`` in it.
+
+        The request is acted upon before that, unless ``instead`` says that the spoiled reply is all there is.
+        """
+        self.faults.append(Fault(method, part, spoil, times, upload_limit, instead))
 
     def asked(self, method: str, part: str = "") -> list[Asked]:
         return [one for one in self.requests if method in ("*", one.method) and part in one.target]
@@ -259,11 +265,11 @@ class _Handler(BaseHTTPRequestHandler):
         asked = replace(asked, body=self._body(limit))
         with owner.lock:
             owner.requests.append(asked)
-        if limit is not None:
+        if limit is not None or len(asked.body) < int(headers.get("content-length", 0)):
             owner.interrupted(asked)
             self._reset()
             return
-        answer = owner.answer(asked)
+        answer = Answer() if any(fault.instead for fault in faults) else owner.answer(asked)
         for fault in faults:
             answer = fault.spoil(asked, answer)
         self._send(asked, answer)
