@@ -51,9 +51,12 @@ OTHERS = {
     "inspect": Entry("inspect", "Return low-level information on containers and images"),
     "kill": Entry("kill", "Kill one or more running containers"),
     "load": Entry("load", "Load an image from a tar archive or STDIN"),
+    "login": Entry("login", "Authenticate to a registry"),
+    "logout": Entry("login", "Log out from a registry", "LOGOUT"),
     "logs": Entry("logs", "Fetch the logs of a container"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
+    "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
     "stop": Entry("stop", "Stop one or more running containers"),
 }

@@ -140,7 +140,7 @@ class Credentials:
         return document
 
     def store(self, domain: str, auth: Auth) -> str:
-        """Keep them; returns the path of the file if they lie there unencrypted, else an empty string."""
+        """Keep them; returns the path of the file if it has a password in clear now that it had not before."""
         server = server_of(domain)
         with self._writing() as document:
             name = self._helper(document, server)
@@ -154,7 +154,8 @@ class Credentials:
                 if auth.identity_token:
                     username, secret = helper.TOKEN, auth.identity_token
                 helper.store(name, server, username, secret)
-        return "" if name else self.path
+            is_news = not name and bool(auth.password) and auths[server] != known
+        return self.path if is_news else ""
 
     def erase(self, domain: str) -> bool:
         """Forget them; false when there was nothing to forget."""

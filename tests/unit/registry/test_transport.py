@@ -87,9 +87,7 @@ def test_redirects_without_end(full: FakeRegistry, connect: Connect) -> None:
     assert len(full.requests) == 11
 
 
-@pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "http://[", "http://x:port/", "ftp://x/"]
-)
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "http://[", "http://x:port/", "ftp://x/"])
 def test_a_redirect_to_nowhere(full: FakeRegistry, connect: Connect, target: str) -> None:
     full.when("GET", "", faulty.redirect(target))
     assert "which is no URL of HTTP" in failure(connect(full), errors.CorruptData)
