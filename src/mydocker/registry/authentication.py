@@ -141,7 +141,7 @@ class Authentication:
                 *([("scope", " ".join(scopes))] if scopes else []),
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            body = urlencode(fields).encode()
+            body = _form(fields).encode()
             return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT), None
         fields += [("scope", scope) for scope in scopes]
         if auth is not None:
@@ -149,7 +149,7 @@ class Authentication:
         if self.offline:
             fields += [("offline_token", "true"), ("client_id", CLIENT_ID)]
         separator = "&" if urlsplit(realm).query else "?"
-        url = f"{realm}{separator}{urlencode(fields)}" if fields else realm
+        url = f"{realm}{separator}{_form(fields)}" if fields else realm
         return (
             Request("GET", url, accept=_FINAL, limit=_TOKEN_LIMIT),
             None if auth is None else _basic(auth),
@@ -183,7 +183,12 @@ def _token_service(realm: str, endpoint: Endpoint, subject: Subject) -> Endpoint
 
 
 def _basic(auth: Auth) -> str:
-    return "Basic " + base64.b64encode(f"{auth.username}:{auth.password}".encode()).decode()
+    pair = f"{auth.username}:{auth.password}".encode(errors="surrogateescape")
+    return "Basic " + base64.b64encode(pair).decode()
+
+
+def _form(fields: list[tuple[str, str]]) -> str:
+    return urlencode(fields, encoding="utf-8", errors="surrogateescape")
 
 
 def _joined(scopes: tuple[str, ...], offered: str) -> tuple[str, ...]:

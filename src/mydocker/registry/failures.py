@@ -159,9 +159,11 @@ def _phrase(status: int) -> str:
 # ---- no reply
 
 
-def fault(error: exceptions.HTTPError, host: str, subject: Subject, note: str = "") -> errors.Error:
-    """The error for a request to ``host`` that got no whole reply."""
-    text = f"{subject.reference}: cannot reach {host}: {reason(error)}{note}{_hint(error, host)}"
+def fault(error: exceptions.HTTPError, host: str, subject: Subject, tls_fault: str = "") -> errors.Error:
+    """The error for a request to ``host`` that got no whole reply; ``tls_fault``: what TLS failed with."""
+    why = reason(error)
+    note = f" (with TLS: {tls_fault})" if tls_fault not in ("", why) else ""
+    text = f"{subject.reference}: cannot reach {host}: {why}{note}{_hint(error, host)}"
     return errors.Unavailable(subject.place(text))
 
 

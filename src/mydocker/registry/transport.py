@@ -99,7 +99,7 @@ class Transport:
             endpoint.scheme = "https"
         except HTTPError as error:
             endpoint.scheme = "http"
-            endpoint.tls_fault = f" (with TLS: {failures.reason(error)})"
+            endpoint.tls_fault = failures.reason(error)
 
     def _authorized(self, endpoint: Endpoint, request: Request, subject: Subject) -> Reply:
         """Show what is known to be wanted; and when something else is wanted, show that."""

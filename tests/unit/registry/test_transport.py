@@ -1,4 +1,4 @@
-"""Redirects, retries, rate limits, hosts that are down; and that each failure names reference and registry."""
+"""Redirects, retries, rate limits, hosts that are down; each failure names reference and registry."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_time_that_nobody_waits(full: FakeRegistry, connect: Connect, wait: st
 @pytest.mark.parametrize("wait", [None, "soon", "-5"])
 def test_a_time_that_is_not_said(full: FakeRegistry, connect: Connect, wait: str | None) -> None:
     headers = {} if wait is None else {"Retry_After": wait}
-    full.when("GET", "", faulty.status(429, **headers))
+    full.when("GET", "", faulty.status(429, b"", **headers))
     failure(connect(full), errors.TooManyRequests)
     assert len(full.requests) == 5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from mydocker import errors
@@ -19,6 +18,12 @@ _HUB_HINT = (
     "Log in with your Docker ID or email address to push and pull images from Docker Hub. "
     "If you don't have a Docker ID, head over to https://hub.docker.com/ to create one."
 )
+_EXISTING = """\
+Authenticating with existing credentials... [Username: {}]
+
+ Info -> To login with a different account, run 'mydocker logout' followed by 'mydocker login'
+
+"""
 _UNENCRYPTED = """
 WARNING! Your credentials are stored unencrypted in '{}'.
 Configure a credential helper to remove this warning. See
@@ -37,17 +42,13 @@ def run(invocation: Invocation) -> int:
     if invocation["password-stdin"]:
         if not username:
             raise errors.InvalidArgument("the --password-stdin option requires --username to be set")
-        password = (
-            sys.stdin.buffer.read().decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
-        )
+        with open(0, "rb", closefd=False) as stdin:
+            password = stdin.read().decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
     engine = invocation.engine
     server = invocation.arguments[0] if invocation.arguments else ""
     known = engine.credentials(server)
-    if not password and known is not None and username in ("", known.username):
-        output.err(
-            f"Authenticating with existing credentials... [Username: {known.username}]\n\n"
-            " Info -> To login with a different account, run 'mydocker logout' followed by 'mydocker login'\n\n"
-        )
+    if known is not None and not username and not password:
+        output.err(_EXISTING.format(known.username))
         try:
             return _finish(engine, server, known)
         except errors.Error as error:
