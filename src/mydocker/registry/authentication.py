@@ -49,6 +49,7 @@ class Authentication:
         self._ask = ask
         self._auths: dict[str, Auth | None] = {}
         self._tokens: dict[tuple[str, str, str, tuple[str, ...]], _Token] = {}
+        self._demanded: dict[tuple[str, tuple[str, ...]], str] = {}
         self.identity_token = ""
         """the refresh token that came with the last token, if one was asked for"""
         self.offline = False
@@ -69,6 +70,7 @@ class Authentication:
         if found is None:
             return None
         endpoint.challenge = found
+        self._demanded[endpoint.domain, scopes] = found.parameters.get("scope", "")
         if shown is not None and shown.startswith("Bearer "):
             self._tokens = {key: token for key, token in self._tokens.items() if shown[7:] != token.value}
         header = self._header(endpoint, found, scopes, subject)
@@ -98,7 +100,7 @@ class Authentication:
         subject: Subject,
     ) -> str:
         realm, service = challenge.parameters.get("realm", ""), challenge.parameters.get("service", "")
-        scopes = _joined(scopes, challenge.parameters.get("scope", ""))
+        scopes = _joined(scopes, self._demanded.get((endpoint.domain, scopes), ""))
         key = (endpoint.domain, realm, service, scopes)
         token = self._tokens.get(key)
         if token is None or token.expires < time.monotonic():

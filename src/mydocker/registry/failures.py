@@ -162,7 +162,7 @@ def _phrase(status: int) -> str:
 def fault(error: exceptions.HTTPError, host: str, subject: Subject, tls_fault: str = "") -> errors.Error:
     """The error for a request to ``host`` that got no whole reply; ``tls_fault``: what TLS failed with."""
     why = reason(error)
-    note = f" (with TLS: {tls_fault})" if tls_fault not in ("", why) else ""
+    note = f" (with TLS: {tls_fault.removeprefix('TLS: ')})" if tls_fault not in ("", why) else ""
     text = f"{subject.reference}: cannot reach {host}: {why}{note}{_hint(error, host)}"
     return errors.Unavailable(subject.place(text))
 
@@ -200,7 +200,8 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
     last = causes[-1]
-    return clean(str(last)) or type(last).__name__
+    text = clean(str(last)) or type(last).__name__
+    return text[0].lower() + text[1:]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,7 +1,7 @@
 """Finding repositories by a word: ``GET /v1/search``, or the catalog where there is no such thing.
 
     GET /v1/search?q=<term>&n=<limit>   {"results": [{"name", "description", "star_count", "is_official"}]}
-    GET /v2/_catalog                    {"repositories": [name, …]}, of which those with the term in them count
+    GET /v2/_catalog                    {"repositories": [name, …]}: those with the term in them
 
 The first is of the protocol before distribution-spec, and Docker Hub has kept it; the second is
 distribution's own.

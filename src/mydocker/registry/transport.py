@@ -66,7 +66,8 @@ class Transport:
             try:
                 reply = once()
             except HTTPError as error:
-                fault = failures.fault(error, str(endpoint), subject, endpoint.tls_fault)
+                tls_fault = "" if endpoint.answered else endpoint.tls_fault
+                fault = failures.fault(error, str(endpoint), subject, tls_fault)
                 if failures.is_unreachable(error) and not endpoint.answered:
                     raise fault from error
                 fault.__cause__ = error
