@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -115,7 +115,8 @@ def header(name: str, value: str | None) -> Spoil:
 
 
 def body(data: bytes) -> Spoil:
-    return lambda _asked, answer: replace(answer, body=data)
+    """Another body, of its own length."""
+    return lambda asked, answer: replace(header("Content-Length", None)(asked, answer), body=data)
 
 
 def without_length() -> Spoil:
@@ -145,6 +146,8 @@ class Server:
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Asked] = []
         self.faults: list[Fault] = []
+        self.tunnel = ""
+        """host:port that CONNECT leads to, whatever is asked for: then this is a proxy"""
         self.lock = threading.RLock()
         outer = self
 
@@ -276,6 +279,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
+    def do_CONNECT(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.owner.requests.append(Asked("CONNECT", self.path, headers))
+        self.close_connection = True
+        if not self.owner.tunnel:
+            self.send_error(405)
+            return
+        host, _, port = self.owner.tunnel.rpartition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_pass_on, args=(far, self.connection), daemon=True)
+            back.start()
+            _pass_on(self.connection, far)
+            back.join()
+
     def _body(self, limit: int | None) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             return b"".join(self._chunks())
@@ -317,6 +336,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Close with RST: a close alone would tell the client that this was the end (man 7 socket)."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -182,6 +182,8 @@ def is_unreachable(error: exceptions.HTTPError) -> bool:
 def reason(error: BaseException) -> str:
     """The innermost cause, in a few words."""
     causes = list(_causes(error))
+    if isinstance(causes[0], exceptions.ProxyError) and len(causes) > 1:
+        return f"proxy: {reason(causes[1])}"
     for cause in causes:
         if isinstance(cause, exceptions.NameResolutionError):
             return f"no such host: {cause.conn.host}"

@@ -49,7 +49,7 @@ def refused(kind: type[errors.Error], act: Callable[[], object]) -> str:
     [
         ('Basic realm="x"', [("basic", {"realm": "x"})]),
         ("Basic", [("basic", {})]),
-        ('Bearer realm="https://a/t?x=1",service=r', [("bearer", {"realm": "https://a/t?x=1", "service": "r"})]),
+        ('Bearer realm="http://a/?x=1",service=r', [("bearer", {"realm": "http://a/?x=1", "service": "r"})]),
         (
             'Bearer realm="r", scope="repository:a:pull,push repository:b:pull" , error="insufficient_scope"',
             [("bearer", {"realm": "r", "scope": "repository:a:pull,push repository:b:pull",
