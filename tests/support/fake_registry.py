@@ -96,7 +96,7 @@ def basic(asked: Asked) -> tuple[str, str] | None:
     kind, _, value = asked.headers.get("authorization", "").partition(" ")
     if kind != "Basic":
         return None
-    user, _, password = base64.b64decode(value).decode().partition(":")
+    user, _, password = base64.b64decode(value).decode(errors="surrogateescape").partition(":")
     return user, password
 
 

@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -115,7 +115,8 @@ def header(name: str, value: str | None) -> Spoil:
 
 
 def body(data: bytes) -> Spoil:
-    return lambda _asked, answer: replace(answer, body=data)
+    """Another body, of its own length."""
+    return lambda asked, answer: replace(header("Content-Length", None)(asked, answer), body=data)
 
 
 def without_length() -> Spoil:
@@ -132,6 +133,8 @@ class Fault:
     times: int
     upload_limit: int | None = None
     """bytes of the request's body after which the connection is reset"""
+    instead: bool = False
+    """whether the request is not acted upon"""
 
     def matches(self, asked: Asked) -> bool:
         return self.times > 0 and self.method in ("*", asked.method) and self.part in asked.target
@@ -143,6 +146,8 @@ class Server:
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Asked] = []
         self.faults: list[Fault] = []
+        self.tunnel = ""
+        """host:port that CONNECT leads to, whatever is asked for: then this is a proxy"""
         self.lock = threading.RLock()
         outer = self
 
@@ -180,9 +185,13 @@ class Server:
         *,
         times: int = 1 << 30,
         upload_limit: int | None = None,
+        instead: bool = False,
     ) -> None:
-        """Spoil the next ``times`` replies to ``method`` (``*``: any) whose target has ``part`` in it."""
-        self.faults.append(Fault(method, part, spoil, times, upload_limit))
+        """Spoil the next ``times`` replies to ``method`` (``*``: any) whose target has ``part`` in it.
+
+        The request is acted upon before that, unless ``instead`` says that the spoiled reply is all there is.
+        """
+        self.faults.append(Fault(method, part, spoil, times, upload_limit, instead))
 
     def asked(self, method: str, part: str = "") -> list[Asked]:
         return [one for one in self.requests if method in ("*", one.method) and part in one.target]
@@ -259,16 +268,32 @@ class _Handler(BaseHTTPRequestHandler):
         asked = replace(asked, body=self._body(limit))
         with owner.lock:
             owner.requests.append(asked)
-        if limit is not None:
+        if limit is not None or len(asked.body) < int(headers.get("content-length", 0)):
             owner.interrupted(asked)
             self._reset()
             return
-        answer = owner.answer(asked)
+        answer = Answer() if any(fault.instead for fault in faults) else owner.answer(asked)
         for fault in faults:
             answer = fault.spoil(asked, answer)
         self._send(asked, answer)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def do_CONNECT(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.owner.requests.append(Asked("CONNECT", self.path, headers))
+        self.close_connection = True
+        if not self.owner.tunnel:
+            self.send_error(405)
+            return
+        host, _, port = self.owner.tunnel.rpartition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_pass_on, args=(far, self.connection), daemon=True)
+            back.start()
+            _pass_on(self.connection, far)
+            back.join()
 
     def _body(self, limit: int | None) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -311,6 +336,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Close with RST: a close alone would tell the client that this was the end (man 7 socket)."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
+from ..errors import Unauthorized
 from ..image.store import ImageStore
 from . import check as checking
 from . import prune as pruning
@@ -21,6 +22,8 @@ from .usage import DiskUsage
 
 if TYPE_CHECKING:
     from ..registry.client import Registries
+    from ..registry.credentials import Auth, Credentials
+    from ..registry.search import Result
 
 
 class Engine:
@@ -53,9 +56,48 @@ class Engine:
         """The registries, as configured; the library for HTTP is imported when this is first used."""
         from ..registry.client import Registries
         from ..registry.configuration import Configuration
+
+        return Registries(Configuration.read(self._registries), self._credentials)
+
+    @cached_property
+    def _credentials(self) -> Credentials:
         from ..registry.credentials import Credentials
 
-        return Registries(Configuration.read(self._registries), Credentials(self._config))
+        return Credentials(self._config)
+
+    def login(self, server: str = "", auth: Auth | None = None) -> str:
+        """Have the registry check ``auth``, by default what is stored for it, and store it.
+
+        ``server``: as references name it; Docker Hub when empty. Returns the path of the file that has the
+        password now in clear and did not have it before, else an empty string. Raises ``Unauthorized``.
+        """
+        from ..registry import login
+
+        domain = login.domain_of(server)
+        given = auth if auth is not None else self._credentials.get(domain)
+        if given is None:
+            raise Unauthorized(f"no credentials for {domain}")
+        return self._credentials.store(domain, login.verify(self.registries, domain, given))
+
+    def logout(self, server: str = "") -> bool:
+        """Forget the credentials; false when there were none."""
+        from ..registry.login import domain_of
+
+        return self._credentials.erase(domain_of(server))
+
+    def credentials(self, server: str = "") -> Auth | None:
+        """What is stored for a registry, unchecked."""
+        from ..registry.login import domain_of
+
+        return self._credentials.get(domain_of(server))
+
+    def search(
+        self, term: str, *, limit: int = 0, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> Sequence[Result]:
+        """Repositories by a word, on the registry that ``term`` begins with (``registry/search.py``)."""
+        from ..registry.search import search
+
+        return search(self.registries, term, limit=limit, filters=filters)
 
     def version(self) -> dict[str, object]:
         """Docker's ``GET /version``."""

@@ -49,6 +49,7 @@ class Authentication:
         self._ask = ask
         self._auths: dict[str, Auth | None] = {}
         self._tokens: dict[tuple[str, str, str, tuple[str, ...]], _Token] = {}
+        self._demanded: dict[tuple[str, tuple[str, ...]], str] = {}
         self.identity_token = ""
         """the refresh token that came with the last token, if one was asked for"""
         self.offline = False
@@ -69,6 +70,7 @@ class Authentication:
         if found is None:
             return None
         endpoint.challenge = found
+        self._demanded[endpoint.domain, scopes] = found.parameters.get("scope", "")
         if shown is not None and shown.startswith("Bearer "):
             self._tokens = {key: token for key, token in self._tokens.items() if shown[7:] != token.value}
         header = self._header(endpoint, found, scopes, subject)
@@ -98,7 +100,7 @@ class Authentication:
         subject: Subject,
     ) -> str:
         realm, service = challenge.parameters.get("realm", ""), challenge.parameters.get("service", "")
-        scopes = _joined(scopes, challenge.parameters.get("scope", ""))
+        scopes = _joined(scopes, self._demanded.get((endpoint.domain, scopes), ""))
         key = (endpoint.domain, realm, service, scopes)
         token = self._tokens.get(key)
         if token is None or token.expires < time.monotonic():
@@ -141,7 +143,7 @@ class Authentication:
                 *([("scope", " ".join(scopes))] if scopes else []),
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            body = urlencode(fields).encode()
+            body = _form(fields).encode()
             return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT), None
         fields += [("scope", scope) for scope in scopes]
         if auth is not None:
@@ -149,7 +151,7 @@ class Authentication:
         if self.offline:
             fields += [("offline_token", "true"), ("client_id", CLIENT_ID)]
         separator = "&" if urlsplit(realm).query else "?"
-        url = f"{realm}{separator}{urlencode(fields)}" if fields else realm
+        url = f"{realm}{separator}{_form(fields)}" if fields else realm
         return (
             Request("GET", url, accept=_FINAL, limit=_TOKEN_LIMIT),
             None if auth is None else _basic(auth),
@@ -183,7 +185,12 @@ def _token_service(realm: str, endpoint: Endpoint, subject: Subject) -> Endpoint
 
 
 def _basic(auth: Auth) -> str:
-    return "Basic " + base64.b64encode(f"{auth.username}:{auth.password}".encode()).decode()
+    pair = f"{auth.username}:{auth.password}".encode(errors="surrogateescape")
+    return "Basic " + base64.b64encode(pair).decode()
+
+
+def _form(fields: list[tuple[str, str]]) -> str:
+    return urlencode(fields, encoding="utf-8", errors="surrogateescape")
 
 
 def _joined(scopes: tuple[str, ...], offered: str) -> tuple[str, ...]:

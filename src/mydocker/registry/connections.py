@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+from urllib3.exceptions import InsecureRequestWarning
 from urllib3.response import BaseHTTPResponse
 
 from .. import __version__, errors
@@ -81,6 +82,7 @@ class Connections:
         if insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+            urllib3.disable_warnings(InsecureRequestWarning)  # the configuration wants it so
         else:
             context.load_default_certs()
         for path in found.authorities:

@@ -99,8 +99,8 @@ class Credentials:
         encoded = entry.get("auth")
         if encoded:
             try:
-                text = base64.b64decode(str(encoded), validate=True).decode().rstrip("\0")
-            except (binascii.Error, UnicodeDecodeError) as error:
+                text = base64.b64decode(str(encoded), validate=True).decode(errors="surrogateescape")
+            except (binascii.Error, ValueError) as error:
                 raise errors.InvalidArgument(f"{self.path}: auths: {server}: auth is not base64") from error
             username, colon, password = text.partition(":")
             if not colon:
@@ -140,7 +140,7 @@ class Credentials:
         return document
 
     def store(self, domain: str, auth: Auth) -> str:
-        """Keep them; returns the path of the file if they lie there unencrypted, else an empty string."""
+        """Keep them; returns the path of the file if it has a password in clear that it had not before."""
         server = server_of(domain)
         with self._writing() as document:
             name = self._helper(document, server)
@@ -154,7 +154,8 @@ class Credentials:
                 if auth.identity_token:
                     username, secret = helper.TOKEN, auth.identity_token
                 helper.store(name, server, username, secret)
-        return "" if name else self.path
+            is_news = not name and bool(auth.password) and auths[server] != known
+        return self.path if is_news else ""
 
     def erase(self, domain: str) -> bool:
         """Forget them; false when there was nothing to forget."""
@@ -194,7 +195,9 @@ def _encoded(auth: Auth) -> dict[str, str]:
     entry = {}
     if auth.username or auth.password:
         password = "" if auth.identity_token else auth.password
-        entry["auth"] = base64.b64encode(f"{auth.username}:{password}".encode()).decode()
+        entry["auth"] = base64.b64encode(
+            f"{auth.username}:{password}".encode(errors="surrogateescape")
+        ).decode()
     if auth.identity_token:
         entry["identitytoken"] = auth.identity_token
     return entry

@@ -23,7 +23,7 @@ class Endpoint:
         self.challenge: Challenge | None = None
         """what it wants to see, once it has said so"""
         self.tls_fault = ""
-        """why it is spoken to without TLS, if that was tried"""
+        """what went wrong with TLS, if it is spoken to without"""
 
     def repository(self, path: str) -> str:
         """What the repository ``path`` of the registry is called here."""

@@ -159,9 +159,11 @@ def _phrase(status: int) -> str:
 # ---- no reply
 
 
-def fault(error: exceptions.HTTPError, host: str, subject: Subject, note: str = "") -> errors.Error:
-    """The error for a request to ``host`` that got no whole reply."""
-    text = f"{subject.reference}: cannot reach {host}: {reason(error)}{note}{_hint(error, host)}"
+def fault(error: exceptions.HTTPError, host: str, subject: Subject, tls_fault: str = "") -> errors.Error:
+    """The error for a request to ``host`` that got no whole reply; ``tls_fault``: what TLS failed with."""
+    why = reason(error)
+    note = f" (with TLS: {tls_fault.removeprefix('TLS: ')})" if tls_fault not in ("", why) else ""
+    text = f"{subject.reference}: cannot reach {host}: {why}{note}{_hint(error, host)}"
     return errors.Unavailable(subject.place(text))
 
 
@@ -180,6 +182,8 @@ def is_unreachable(error: exceptions.HTTPError) -> bool:
 def reason(error: BaseException) -> str:
     """The innermost cause, in a few words."""
     causes = list(_causes(error))
+    if isinstance(causes[0], exceptions.ProxyError) and len(causes) > 1:
+        return f"proxy: {reason(causes[1])}"
     for cause in causes:
         if isinstance(cause, exceptions.NameResolutionError):
             return f"no such host: {cause.conn.host}"
@@ -198,7 +202,8 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
     last = causes[-1]
-    return clean(str(last)) or type(last).__name__
+    text = clean(str(last)) or type(last).__name__
+    return text[0].lower() + text[1:]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

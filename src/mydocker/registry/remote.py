@@ -155,7 +155,7 @@ class Remote:
 
     def tags(self) -> Iterator[str]:
         for document in pages(self, f"{self.url('tags', 'list')}?n={_PAGE}", self.scopes):
-            yield from _strings(document.get("tags"), self.subject)
+            yield from names(document.get("tags"), self.subject)
 
 
 def pages(remote: Remote, target: str, scopes: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -185,7 +185,7 @@ def _next(reply: Reply) -> str:
     return ""
 
 
-def _strings(value: object, subject: Subject) -> list[str]:
+def names(value: object, subject: Subject) -> list[str]:
     found = [] if value is None else value
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise errors.CorruptData(subject.place(f"{subject.reference}: the list is not one of names"))

@@ -66,7 +66,8 @@ class Transport:
             try:
                 reply = once()
             except HTTPError as error:
-                fault = failures.fault(error, str(endpoint), subject, endpoint.tls_fault)
+                tls_fault = "" if endpoint.answered else endpoint.tls_fault
+                fault = failures.fault(error, str(endpoint), subject, tls_fault)
                 if failures.is_unreachable(error) and not endpoint.answered:
                     raise fault from error
                 fault.__cause__ = error
@@ -99,7 +100,7 @@ class Transport:
             endpoint.scheme = "https"
         except HTTPError as error:
             endpoint.scheme = "http"
-            endpoint.tls_fault = f" (with TLS: {failures.reason(error)})"
+            endpoint.tls_fault = failures.reason(error)
 
     def _authorized(self, endpoint: Endpoint, request: Request, subject: Subject) -> Reply:
         """Show what is known to be wanted; and when something else is wanted, show that."""

@@ -35,7 +35,7 @@ def mount(remote: Remote, digest: str, source: str) -> str | None:
     None if it is there now, else the location of the upload that the registry has begun, empty if it has not.
     """
     origin = remote.endpoint.repository(source)
-    target = f"{remote.url('blobs', 'uploads/')}?mount={quote(digest, safe=':')}&from={quote(origin)}"
+    target = f"{remote.url('blobs', 'uploads')}/?mount={quote(digest, safe=':')}&from={quote(origin)}"
     scopes = (*remote.scopes, f"repository:{origin}:pull")
     accept = frozenset((201, 202, 400, 401, 403, 404, 405))
     subject = remote.subject._replace(blob=digest)
@@ -83,7 +83,7 @@ class _Upload:
                 raise fault
 
     def _begin(self) -> None:
-        target = self._remote.url("blobs", "uploads/")
+        target = f"{self._remote.url('blobs', 'uploads')}/"
         self._moved(self._request("POST", target, accept=frozenset((202,))))
         self._offset = 0
 
