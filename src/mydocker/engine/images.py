@@ -11,6 +11,7 @@ from ..errors import NotFound
 from ..image import filters as filtering
 from ..image import history, platforms
 from ..image.documents import Platform
+from ..image.layers import chain_of
 from ..image.load import Progress
 from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
@@ -124,5 +125,6 @@ def uses(containers: Store) -> Sequence[Use]:
         except NotFound:
             running = True  # it is being created, to be started at once
         if record.image:
-            found.append(Use(image=record.image, container=identifier, running=running))
+            chain = chain_of(containers.root, record.layers)
+            found.append(Use(image=record.image, container=identifier, running=running, chain=chain))
     return found
