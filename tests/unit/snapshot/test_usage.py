@@ -19,7 +19,7 @@ def test_as_du(tmp_path: Path) -> None:
     os.sync()
     du = int(command.run(["du", "--summarize", "--block-size=1", str(tmp_path)]).out.split()[0])
     assert usage(str(tmp_path)) == du
-    assert contents(str(tmp_path)) == 100_000 + (50 << 20)
+    assert contents(str(tmp_path)) == 100_000 + (50 << 20) + len("/etc")
 
 
 def test_one_file_and_none(tmp_path: Path) -> None:
