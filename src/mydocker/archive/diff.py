@@ -149,7 +149,7 @@ class _Packer:
                 self._writer.add(entry, descriptor)
             except Truncated as error:
                 raise errors.Unavailable(str(error)) from error
-            self.bytes += entry.size
+            self.bytes += entry.real_size
         finally:
             os.close(descriptor)
 
@@ -163,6 +163,7 @@ class _Packer:
         if not self._is_known(entry, status):
             self._xattrs(entry, b"/proc/self/fd/%d/%s" % (parent, name))
             self._writer.add(entry)
+            self.bytes += len(entry.link)
 
     def _is_known(self, entry: tar.Entry, status: os.stat_result) -> bool:
         """Whether this inode has been written under another name; then it is written as a link to that."""

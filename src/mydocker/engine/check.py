@@ -19,6 +19,7 @@ from ..content.lock import Lock
 from ..errors import CorruptData, NotFound, Unavailable
 from ..image import check as images
 from ..image import garbage
+from ..image.layers import chain_of
 from ..image.store import ImageStore
 from ..volume.store import VolumeStore
 
@@ -54,7 +55,10 @@ def check(
     with suppress(CorruptData):  # it cannot tell what is needed; what follows says why
         garbage.collect_if_noted(image_store)  # as the next load would, so what it removes is no fault
     faults, records = containers.check(store)
-    looked = images.Check(image_store, [_base(store, *one) for one in records], progress)
+    bases = [
+        images.Base(record.id, chain_of(store.root, record.layers), running) for record, running in records
+    ]
+    looked = images.Check(image_store, bases, progress)
     lock = Lock(image_store.use_lock)
     alone = lock.acquire_within(_PATIENCE if repair else 0)
     if repair and not alone:
@@ -78,14 +82,6 @@ def check(
     return Checked(
         every, looked.blobs, looked.images, looked.layers, len(records), len(VolumeStore(store.root).names())
     )
-
-
-def _base(store: Store, record: Record, running: bool) -> images.Base:
-    """The layers of the image store that a container stands on, bottom first."""
-    top = f"{store.root}/layer/"
-    places = [place[len(top) :].partition("/")[0] for place in record.layers if place.startswith(top)]
-    chains = dict.fromkeys(f"sha256:{place}" for place in reversed(places))
-    return images.Base(record.id, list(chains), running)
 
 
 def _volumes(store: Store, records: Sequence[tuple[Record, bool]]) -> list[Fault]:

@@ -11,6 +11,7 @@ from ..errors import InvalidArgument, NotFound
 from ..image import filters as filtering
 from ..image import history, platforms
 from ..image.documents import Platform
+from ..image.layers import chain_of
 from ..image.load import Progress
 from ..image.progress import Progress as Message
 from ..image.progress import Report, ignore
@@ -181,5 +182,6 @@ def uses(containers: Store) -> Sequence[Use]:
         except NotFound:
             running = True  # it is being created, to be started at once
         if record.image:
-            found.append(Use(image=record.image, container=identifier, running=running))
+            chain = chain_of(containers.root, record.layers)
+            found.append(Use(image=record.image, container=identifier, running=running, chain=chain))
     return found

@@ -274,10 +274,12 @@ class Check:
         sizes: dict[bytes, int] = {}
         for entry in tar.Reader(Stream(chunks)):
             place = entry.name.removeprefix(b"./").rstrip(b"/")
-            if entry.type == tar.REGULAR and not place.rpartition(b"/")[2].startswith(b".wh."):
+            if place.rpartition(b"/")[2].startswith(b".wh."):
+                continue
+            if entry.type == tar.REGULAR:
                 sizes[place] = entry.real_size
             elif entry.type != tar.DIRECTORY:
-                sizes.pop(place, None)
+                sizes[place] = len(entry.link) if entry.type == tar.SYMLINK else 0
         return sum(sizes.values())
 
     def _layer_fault(self, chain_id: str, problem: str) -> Fault:

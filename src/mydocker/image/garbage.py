@@ -139,9 +139,10 @@ def everything_needed(store: ImageStore) -> Needs:
         ) from error
     blobs = {blob for need in needs for blob in need.blobs}
     blobs |= {digest for name in store.names() if (digest := references.parse(name).digest)}
-    others = {use.image for use in store.used()} - blobs
+    uses = store.used()
+    others = {use.image for use in uses} - blobs
     needs += [of_config(store, config) for config in others if store.content.has(config)]
     return Needs(
         frozenset(blobs.union(*(need.blobs for need in needs))),
-        frozenset().union(*(need.chains for need in needs)),
+        frozenset().union(*(need.chains for need in needs), *(use.chain for use in uses)),
     )

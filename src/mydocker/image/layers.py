@@ -270,6 +270,13 @@ class LayerStore:
         return [os.path.join(self.root, name) for name in os.listdir(self.root) if name.startswith(".")]
 
 
+def chain_of(root: str, directories: Sequence[str]) -> list[str]:
+    """The chain ids, bottom first, of those of ``directories`` (top first) that are in layers of ``root``."""
+    top = f"{root}/layer/"
+    names = [path[len(top) :].partition("/")[0] for path in directories if path.startswith(top)]
+    return list(dict.fromkeys(f"sha256:{name}" for name in reversed(names)))
+
+
 def mismatch(name: str, found: str, wanted: str) -> errors.CorruptData:
     return errors.CorruptData(f"{name}: its uncompressed digest is {found}, the image says {wanted}")
 

@@ -50,6 +50,8 @@ class Use:
     image: str
     container: str
     running: bool
+    chain: Sequence[str] = ()
+    """the chain ids of the layers that it stands on, which stay whatever becomes of the image"""
 
 
 @dataclass(frozen=True)

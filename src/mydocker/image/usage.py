@@ -50,11 +50,13 @@ def measure(store: ImageStore) -> Usage:
     """Look at every file of the store. NotFound or CorruptData if a document of an image is missing."""
     with store.hold():
         images = store.list()
-        containers = Counter(use.image for use in store.used())
+        uses = store.used()
+        containers = Counter(use.image for use in uses)
         blobs = {digest: usage(store.content.path(digest)) for digest in store.content.all()}
         chains = {chain_id: usage(store.layers.directory(chain_id)) for chain_id in store.layers.all()}
         needs = {image.id: of_manifest(store, image.digest) for image in images}
         gone = [of_config(store, id) for id in set(containers) - set(needs) if store.content.has(id)]
+        gone += [Needs(frozenset(), frozenset(use.chain)) for use in uses]
 
     def size(every: list[Needs]) -> int:
         needed_blobs = set[str]().union(*(need.blobs for need in every))

@@ -1,7 +1,8 @@
 """How much room a directory takes, and how many bytes are in its files.
 
     usage      blocks of the file system, directories and holes as they really are: du(1)
-    contents   bytes that reading every regular file would give: what the size of a layer counts
+    contents   bytes that reading every file and every symbolic link would give: the size of a layer, as Docker
+               counts it (moby, pkg/directory)
 
 A file with several names counts once. Nothing is followed, and what goes away while it is counted does not
 count: containers and other commands may be at work.
@@ -23,8 +24,8 @@ def usage(path: str) -> int:
 
 
 def contents(path: str) -> int:
-    """Bytes in the regular files below the directory ``path``."""
-    return sum(status.st_size for status in _everything(path) if stat.S_ISREG(status.st_mode))
+    """Bytes in what is below the directory ``path``, directories themselves left aside."""
+    return sum(status.st_size for status in _everything(path) if not stat.S_ISDIR(status.st_mode))
 
 
 def _everything(path: str) -> Iterator[os.stat_result]:

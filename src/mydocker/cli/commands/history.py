@@ -13,7 +13,7 @@ from mydocker.cli.commands.images import short
 from mydocker.cli.commands.ps import FORMAT_HELP
 from mydocker.cli.flags.pflag import switch, text
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago, ellipsis, human_size
+from mydocker.cli.format.units import ago_or_unknown, ellipsis, human_size
 
 _COLUMNS = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 _EXACT_COLUMNS = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
@@ -38,7 +38,7 @@ def row(step: Mapping[str, Any], *, truncate: bool, human: bool, now: float) -> 
     identifier = step["Id"]
     return {
         "ID": short(identifier) if truncate and identifier != _MISSING else identifier,
-        "CreatedSince": ago(step["Created"], now) if human else at,
+        "CreatedSince": ago_or_unknown(step["Created"], now) if human else at,
         "CreatedAt": at,
         "CreatedBy": ellipsis(by, _STEP_WIDTH) if truncate else by,
         "Size": human_size(step["Size"], 3) if human else str(step["Size"]),

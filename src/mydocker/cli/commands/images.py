@@ -12,7 +12,7 @@ from mydocker.cli.commands.ps import FORMAT_HELP
 from mydocker.cli.flags.filter import parse_filter, timed_filters
 from mydocker.cli.flags.pflag import switch, text, values
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago, human_size, local_time, parse_rfc3339
+from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339
 from mydocker.image.filters import fits
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def row(image: Image, name: Name, *, truncate: bool, now: float) -> rows.Row:
         "Repository": name.repository or _NONE,
         "Tag": name.tag or _NONE,
         "Digest": name.digest or _NONE,
-        "CreatedSince": ago(created, now),
+        "CreatedSince": ago_or_unknown(created, now),
         "CreatedAt": local_time(created),
         "Size": human_size(image.size, 3),
         "VirtualSize": human_size(image.size, 3),
