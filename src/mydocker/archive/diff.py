@@ -183,8 +183,8 @@ class _Packer:
             if key.startswith(_OVERLAY):
                 if self._whiteouts and key in _ELSEWHERE:
                     raise errors.NotSupported(
-                        f"{_show(entry.name)}: overlayfs has noted {key}, so its contents are in another layer "
-                        " (the container was started with an option that this version does not use)"
+                        f"{_show(entry.name)}: overlayfs has noted {key}: its contents are in another layer "
+                        "(the container was started with an option that this version does not use)"
                     )
                 if self._whiteouts and key == OPAQUE_XATTR:
                     opaque = os.getxattr(place, key, follow_symlinks=follow) == b"y"

@@ -97,8 +97,9 @@ class ContentStore:
                 blob.commit(digest)
         return digest
 
-    def ingest(self) -> Ingest:
-        return Ingest(self._ingest, self._blobs)
+    def ingest(self, *, large: bool = False) -> Ingest:
+        """``large``: it will be written in large, page-aligned pieces."""
+        return Ingest(self._ingest, self._blobs, large)
 
     def download(self, digest: str, size: int) -> Download:
         """Take in a blob from a registry, going on where an earlier attempt has ended."""
@@ -178,9 +179,10 @@ class ContentStore:
 class Ingest:
     """One blob on its way in. Leaving the ``with`` block without ``commit`` removes it."""
 
-    def __init__(self, directory: str, blobs: str) -> None:
+    def __init__(self, directory: str, blobs: str, large: bool) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
+        self._open = files.open_large if large else os.open
         self._hash = Hasher()
         self._descriptor = -1
         self.size = 0
@@ -188,10 +190,10 @@ class Ingest:
     def __enter__(self) -> Ingest:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = self._open(self._path, flags, 0o644)
         except FileExistsError:  # left by a killed process that had our number
             os.unlink(self._path)
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = self._open(self._path, flags, 0o644)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -205,9 +207,7 @@ class Ingest:
         """Append ``data``, which must stay as it is until the next call here returns."""
         self._hash.update(data)
         self.size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        files.write_all(self._descriptor, data)
 
     @property
     def digest(self) -> str:

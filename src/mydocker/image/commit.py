@@ -51,7 +51,7 @@ def commit(store: ImageStore, parent: str, write: Write, about: About, names: Se
     with store.ingest():
         base = store.resolve(parent)
         manifest = store.manifest(base)
-        with store.content.ingest() as blob:
+        with store.content.ingest(large=True) as blob:
             layer, size = _take_in(blob, write)
         if layer.digest != EMPTY_LAYER:
             below = base.chain[-1] if base.chain else ""
