@@ -12,8 +12,9 @@ Go's archive/tar, GNU tar, bsdtar and Python's tarfile read all of these. Nothin
 name or the time gets in. Two zero blocks end the archive.
 
 Contents are read by the kernel into the very buffer that goes out; with two buffers in turn, whoever takes
-one may still be hashing it while the next is filled. They begin at a page, as O_DIRECT wants it. Out of scope: what goes into an archive (``diff``), and
-compression.
+one may still be hashing it while the next is filled. They begin at a page, as O_DIRECT wants it.
+
+Out of scope: what goes into an archive (``diff``), and compression.
 """
 
 from __future__ import annotations
