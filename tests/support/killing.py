@@ -43,7 +43,9 @@ def processes() -> list[Process]:
                 continue
             fields = {key: value.split() for key, _, value in pairs}
             if fields["State"][0] not in "ZX":
-                found.append(Process(int(name), int(fields["PPid"][0]), fields["Name"][0], len(fields["NSpid"])))
+                found.append(
+                    Process(int(name), int(fields["PPid"][0]), fields["Name"][0], len(fields["NSpid"]))
+                )
     return found
 
 
