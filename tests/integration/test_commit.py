@@ -1,33 +1,21 @@
-"""``commit``: what of a container goes into its image, and how it is held still for that."""
+"""``commit``: what of a container goes into its image, and that the image works."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import signal
 import stat
 import struct
 import tarfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from mydocker import errors
-from mydocker.archive import diff
-from mydocker.container import commit as committing
-from support import cgroups, leaks, probe
 from support.command import Runner
 
-if TYPE_CHECKING:
-    from mydocker.engine import Engine
-
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
-needs_freezer = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a freezer")
 
 
 def manifest(runner: Runner, name: str) -> Any:
@@ -260,171 +248,7 @@ def test_an_image_without_a_name(fresh: Runner, base: str) -> None:
     assert fresh("run", "--rm", identifier, "ls", "/made").line == "/made"
 
 
-# how it is held still
-
-
-def freezer(pid: int) -> Callable[[], bool]:
-    """Reads from the kernel whether the cgroup of a process is frozen."""
-    places = probe.cgroup_hierarchies()
-    with open(f"/proc/{pid}/cgroup") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
-    for _, names, path in lines:
-        if names == "" and "" in places:
-            file_ = f"{places['']}{path}/cgroup.events"
-            if os.path.exists(file_):
-                return lambda: "frozen 1" in Path(file_).read_text()
-    (path,) = [path for _, names, path in lines if names == "freezer"]
-    return lambda: Path(f"{places['freezer']}{path}/freezer.state").read_text() != "THAWED\n"
-
-
-COUNT = "i=0; while true; do i=$((i+1)); echo $i > /counter; done"
-
-
-@contextmanager
-def while_packing(act: Callable[[], None]) -> Iterator[None]:
-    """Do something at the moment at which the layer is about to be read."""
-
-    def pack(*arguments: Any, **options: Any) -> int:
-        act()
-        return diff.pack(*arguments, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(committing, "pack", pack)
-        yield
-
-
-@needs_freezer
-@pytest.mark.parametrize("pause", [True, False])
-def test_a_running_container_is_frozen(mydocker: Runner, engine: Engine, image: str, pause: bool) -> None:
-    container, pid = mydocker.start(image, command=("sh", "-c", COUNT))
-    is_frozen = freezer(pid)
-    counter = upper(mydocker, container) / "counter"
-    cgroups.wait_until(counter.exists)
-    seen: list[object] = []
-
-    def look() -> None:
-        seen.append(is_frozen())
-        first = counter.read_bytes()
-        time.sleep(0.2)
-        seen.append(counter.read_bytes() == first)
-
-    with while_packing(look):
-        identifier = engine.containers.get(container).commit(pause=pause)
-    assert seen == [pause, pause]
-    assert not is_frozen()
-    now = counter.read_bytes()
-    cgroups.wait_until(lambda: counter.read_bytes() not in (b"", now))
-    mydocker("rm", "-f", container)
-    engine.images.remove(identifier)
-
-
-@needs_freezer
-def test_it_is_thawed_after_an_error(mydocker: Runner, engine: Engine, image: str) -> None:
-    container, pid = mydocker.start(image)
-
-    def fail() -> None:
-        raise errors.Unavailable("made up")
-
-    with while_packing(fail), pytest.raises(errors.Unavailable, match="made up"):
-        engine.containers.get(container).commit()
-    assert not freezer(pid)()
-    assert not os.path.exists(f"{mydocker.state}/container/{container}/pause.lock")
-
-
-def commit_that_hangs(engine: Engine, container: str) -> int:
-    """A process that never gets further than to have the container frozen."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setpgid(0, 0)
-
-            def hang() -> None:
-                os.write(writer, b".")
-                time.sleep(1000)
-
-            with while_packing(hang):
-                engine.containers.get(container).commit()
-        finally:
-            os._exit(0)
-    os.close(writer)
-    assert os.read(reader, 1) == b"."
-    os.close(reader)
-    return child
-
-
-@needs_freezer
-def test_it_is_thawed_when_the_committer_is_killed(mydocker: Runner, engine: Engine, image: str) -> None:
-    """At once, by the guard."""
-    container, pid = mydocker.start(image)
-    is_frozen = freezer(pid)
-    child = commit_that_hangs(engine, container)
-    assert is_frozen()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    cgroups.wait_until(lambda: not is_frozen())
-    lock = f"{mydocker.state}/container/{container}/pause.lock"
-    cgroups.wait_until(lambda: not os.path.exists(lock))
-    assert mydocker("exec", container, "echo", "works").line == "works"
-    mydocker("rm", "-f", container)
-    mydocker("import", "-", "collects:1", stdin=empty_tar())
-    mydocker("rmi", "collects:1")
-    assert os.listdir(f"{mydocker.root}/image/ingest") == []
-
-
-@needs_freezer
-def test_it_is_thawed_when_the_guard_is_killed_too(mydocker: Runner, engine: Engine, image: str) -> None:
-    """By the next command, whatever it is."""
-    container, pid = mydocker.start(image)
-    is_frozen = freezer(pid)
-    lock = f"{mydocker.state}/container/{container}/pause.lock"
-    child = commit_that_hangs(engine, container)
-    guards = [other for other in leaks.pids() if other != child and lock in leaks.descriptors(other)]
-    assert len(guards) == 1
-    os.kill(guards[0], signal.SIGKILL)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    time.sleep(0.1)
-    assert is_frozen()
-    mydocker("ps")
-    assert not is_frozen()
-    assert not os.path.exists(lock)
-
-
-@needs_freezer
-def test_removed_while_it_is_committed(mydocker: Runner, engine: Engine, image: str) -> None:
-    """A frozen container can be removed; what is left of its files makes no image."""
-    container, _ = mydocker.start(image)
-    before = mydocker("images", "-qa").out
-
-    def remove() -> None:
-        mydocker("rm", "-f", container)
-
-    with (
-        while_packing(remove),
-        pytest.raises(errors.NotFound, match="No such container"),
-    ):
-        engine.containers.get(container).commit()
-    assert mydocker("images", "-qa").out == before
-
-
-@needs_freezer
-def test_two_commits_at_once(mydocker: Runner, image: str) -> None:
-    container, pid = mydocker.start(image, command=("sh", "-c", COUNT))
-    both = [mydocker.popen("commit", container, f"both:{number}") for number in (1, 2)]
-    for each in both:
-        out, err = each.communicate(timeout=60)
-        assert (each.returncode, err) == (0, b""), out
-    assert not freezer(pid)()
-    mydocker("rm", "-f", container)
-    mydocker("rmi", "both:1", "both:2")
-
-
 # layers that are unpacked when they are needed
-
-
-def empty_tar() -> bytes:
-    return bytes(1024)
 
 
 def unpacked(runner: Runner) -> list[bool]:
@@ -481,65 +305,3 @@ def test_a_commit_of_what_was_committed(fresh: Runner, base: str) -> None:
     loaded = fresh("load", "-i", archive).out.splitlines()
     assert loaded == ["Loaded image: step:1", "Loaded image: step:2"]
     assert fresh("run", "--rm", "step:2", "sh", "-c", "ls -d /one /two", check=False).line == "/two"
-
-
-# export
-
-
-def test_an_export(mydocker: Runner, image: str, tmp_path: Path) -> None:
-    script = (
-        "rm /etc/os-release; mv /home /moved; echo v > /volume/file; echo x > /tmp/x; echo h >> /etc/hosts"
-    )
-    arguments = (
-        "-v",
-        "/volume",
-        "--tmpfs",
-        "/scratch",
-        image,
-        "sh",
-        "-c",
-        f"{script}; touch /scratch/s; sleep 1000",
-    )
-    container = mydocker("run", "-d", *arguments).line
-    cgroups.wait_until(lambda: mydocker("exec", container, "ls", "/scratch").line == "s")
-    path = str(tmp_path / "running.tar")
-    mydocker("export", "-o", path, container)
-    with tarfile.open(path) as found:
-        names = found.getnames()
-        contents = {name: found.getmember(name).size for name in ("etc/hosts", ".dockerenv", "tmp/x")}
-    assert contents == {"etc/hosts": 0, ".dockerenv": 0, "tmp/x": 2}
-    assert {"volume", "scratch", "proc", "sys", "dev", "moved/alice", "bin/busybox"} <= set(names)
-    assert not {"etc/os-release", "home", "volume/file", "scratch/s", "proc/1", "sys/kernel"} & set(names)
-    mydocker("kill", container)
-    streamed = mydocker("export", container).stdout
-    assert streamed == Path(path).read_bytes()
-    mydocker("rm", "-v", container)
-    mydocker("import", path, "flat:1")
-    assert mydocker("run", "--rm", "flat:1", "ls", "/moved").line == "alice"
-    mydocker("rmi", "flat:1")
-
-
-@pytest.mark.parametrize("command", ["save", "export"])
-def test_where_an_archive_cannot_go(mydocker: Runner, image: str, command: str, tmp_path: Path) -> None:
-    container = mydocker("create", image, "true").line
-    what = image if command == "save" else container
-    missing = mydocker(command, "-o", str(tmp_path / "no/such"), what, check=1)
-    assert f'invalid output path: directory "{tmp_path}/no" does not exist' in missing.err
-    assert "must be a regular file" in mydocker(command, "-o", str(tmp_path), what, check=1).err
-    existing = tmp_path / "existing"
-    existing.write_text("stays")
-    assert mydocker(command, "-o", str(existing), "nothing:here", check=1).err
-    assert existing.read_text() == "stays"
-    assert os.listdir(tmp_path) == ["existing"]
-
-
-@pytest.mark.parametrize("command", ["save", "export"])
-def test_no_archive_to_a_terminal(mydocker: Runner, image: str, command: str) -> None:
-    ours, theirs = os.openpty()
-    container = mydocker("create", image, "true").line
-    process = mydocker.popen(command, image if command == "save" else container, stdout=theirs)
-    _, err = process.communicate(timeout=60)
-    os.close(theirs)
-    os.close(ours)
-    assert process.returncode == 1
-    assert b"cowardly refusing to save to a terminal. Use the -o flag or redirect" in err

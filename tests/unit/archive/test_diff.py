@@ -1,4 +1,4 @@
-"""A directory becomes a tar that ``apply`` makes the same directory of; overlayfs's notes become whiteouts."""
+"""A directory becomes a tar, and ``apply`` makes the same of it again; overlay marks become whiteouts."""
 
 from __future__ import annotations
 
