@@ -177,7 +177,7 @@ def _token_service(realm: str, endpoint: Endpoint, subject: Subject) -> Endpoint
         parts = urlsplit(realm)
         if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc:
             return Endpoint(parts.netloc, parts.netloc, scheme=parts.scheme)
-    except ValueError:
+    except (ValueError, errors.InvalidArgument):
         pass
     raise errors.CorruptData(
         subject.place(f"{subject.reference}: {endpoint} names no token service that can be asked: {realm!r}")

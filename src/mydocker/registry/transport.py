@@ -83,6 +83,10 @@ class Transport:
             if not request.patient or not attempts.again(what, asked):
                 raise fault
 
+    def tell(self, text: str) -> None:
+        if self.notice is not None:
+            self.notice(text)
+
     def attempts(self) -> Attempts:
         return Attempts(self.patience, self.notice)
 

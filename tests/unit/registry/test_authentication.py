@@ -262,7 +262,9 @@ def test_a_reply_that_is_no_token(
     assert f"token service {tokens.address}: its reply" in text
 
 
-@pytest.mark.parametrize("realm", ["", "/token", "file:///etc/passwd", "http://user@host/", "http://["])
+@pytest.mark.parametrize(
+    "realm", ["", "/token", "file:///etc/passwd", "http://user@host/", "http://[", "http://x:99999/"]
+)
 def test_a_realm_that_cannot_be_asked(fake: FakeRegistry, connect: Connect, realm: str) -> None:
     wanted = f'Bearer realm="{realm}"'
     fake.when("GET", "", lambda *_: error(401, "UNAUTHORIZED", "", WWW_Authenticate=wanted))
