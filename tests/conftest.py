@@ -52,6 +52,7 @@ def forkserver(request: pytest.FixtureRequest) -> str:
 def short_directory() -> Iterator[str]:
     """A directory with a short name, on a real file system: socket names end at 107 bytes (man 7 unix)."""
     directory = tempfile.mkdtemp(prefix="mdt-")
+    os.chmod(directory, 0o711)  # the root of a user namespace is nobody here, and has to get through
     yield directory
     leaks.unmount_below(directory)
     shutil.rmtree(directory)

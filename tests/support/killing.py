@@ -1,10 +1,10 @@
 """SIGKILL one of mydocker's processes at a random instant. Works in the session's own PID namespace only.
 
-There, every process that is not the session's own is mydocker's, so descent tells the roles:
+There, every process that is not the session's own is mydocker's, so descent tells the roles, and a name:
 
-    PID 1 -- pytest -- launcher          what a shell would have started
-          |- forkserver -- worker        holds the listening socket; forks one per command
-          |- monitor -- init -- ...      forked twice, so its parent is PID 1; init has a namespace
+    PID 1 -- pytest -- launcher                   what a shell would have started
+          |- forkserver -- worker                 holds the listening socket; forks one per command
+                        |- monitor -- init -- ... a child of PID 1 where it was started without a forkserver
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from support import isolation, leaks
 from support.command import Runner
 
 ROLES = ("launcher", "worker", "forkserver", "monitor", "init")
+MONITOR = "mydocker-mon"
 PATIENCE = 20.0
 
 
@@ -27,6 +28,7 @@ PATIENCE = 20.0
 class Process:
     pid: int
     parent: int
+    name: str
     levels: int  # of PID namespaces, seen from ours: an init process has at least two
 
 
@@ -41,7 +43,9 @@ def processes() -> list[Process]:
                 continue
             fields = {key: value.split() for key, _, value in pairs}
             if fields["State"][0] not in "ZX":
-                found.append(Process(int(name), int(fields["PPid"][0]), len(fields["NSpid"])))
+                found.append(
+                    Process(int(name), int(fields["PPid"][0]), fields["Name"][0], len(fields["NSpid"]))
+                )
     return found
 
 
@@ -56,12 +60,8 @@ def find(role: str, launcher: subprocess.Popen[bytes]) -> list[int]:
     if role == "forkserver":
         return sorted(servers)
     if role == "worker":
-        return [p.pid for p in everything if p.parent in servers and p.levels == 1]
-    monitors = [
-        p.pid
-        for p in everything
-        if p.parent == 1 and p.levels == 1 and p.pid not in servers and p.pid != os.getpid()
-    ]
+        return [p.pid for p in everything if p.parent in servers and p.levels == 1 and p.name != MONITOR]
+    monitors = [p.pid for p in everything if p.name == MONITOR and p.levels == 1]
     if role == "monitor":
         return monitors
     return [p.pid for p in everything if p.levels > 1 and p.parent in monitors]

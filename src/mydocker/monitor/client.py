@@ -182,8 +182,8 @@ class Session:
 def receive(connection: socket.socket) -> tuple[Kind, bytes]:
     try:
         message = connection.recv(protocol.PACKET)
-    except ConnectionResetError:
-        message = b""
+    except ConnectionResetError:  # it left something of ours unread; this comes before what it said itself
+        message = connection.recv(protocol.PACKET)
     if not message:
         raise errors.Unavailable("the container's monitor is gone")
     return Kind(message[0]), message[1:]
