@@ -128,7 +128,9 @@ class Authentication:
         about = subject._replace(reference=f"{subject.reference}: token service {server}")
         reply = self._ask(server, request, header, about)
         if reply.status != 200:
-            raise refusal(reply.status, reply.headers, reply.data, about._replace(verb="login"))
+            is_ours = reply.status == 403 or (reply.status == 401 and auth is None)
+            blame = subject if is_ours else about._replace(verb="login")
+            raise refusal(reply.status, reply.headers, reply.data, blame)
         return self._read(reply.data, about)
 
     def _token_request(

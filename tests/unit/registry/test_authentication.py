@@ -224,6 +224,17 @@ def test_a_wrong_password(guarded: FakeRegistry, tokens: TokenService, connect: 
     )
 
 
+def test_a_token_service_that_lets_nobody_in(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    tokens.when("GET", "", faulty.status(403), times=1)
+    text = refused(errors.Forbidden, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"pull access denied for {guarded.address}/a/b, repository does not exist or")
+    tokens.when("GET", "", faulty.status(401), times=1)
+    text = refused(errors.Unauthorized, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"{guarded.address}/a/b:1: unauthorized: authentication required (try ")
+
+
 def test_a_refresh_token_that_is_not_known(guarded: FakeRegistry, connect: Connect) -> None:
     auth = Auth(identity_token="nobody")
     assert "unknown refresh token" in refused(

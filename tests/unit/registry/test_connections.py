@@ -84,6 +84,24 @@ def test_an_authority_of_ones_own(authority: Authority, registries: Make, tmp_pa
         assert pull(registries(Configuration(certificates=trusted)), fake.address)
 
 
+def test_a_child_makes_tls_of_its_own(authority: Authority, registries: Make) -> None:
+    with FakeRegistry(tls=authority.issue("127.0.0.1").context()) as fake:
+        fake.add_manifest("a/b", "1")
+        made = registries()
+        pull(made, fake.address)
+        child = os.fork()
+        if child == 0:
+            try:
+                pull(made, fake.address)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        pull(made, fake.address)
+        before, other, after = (asked.peer for asked in fake.asked("GET", "/manifests/"))
+        assert before == after != other
+
+
 def test_a_certificate_for_another_host(authority: Authority, registries: Make, tmp_path: Path) -> None:
     with FakeRegistry(tls=authority.issue("other.example").context()) as fake:
         trusted = certs(tmp_path, fake.address, ca_crt=authority.certificate)
