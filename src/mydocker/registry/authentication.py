@@ -146,7 +146,7 @@ class Authentication:
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = _form(fields).encode()
-            return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT), None
+            return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT, secret=True), None
         fields += [("scope", scope) for scope in scopes]
         if auth is not None:
             fields += [("account", auth.username)]

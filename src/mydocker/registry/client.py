@@ -51,7 +51,7 @@ class Registries:
 
     @property
     def notice(self) -> Notice | None:
-        """Told, in a line for a person, when something is waited for before it is tried again."""
+        """Told, in lines for a person, what is waited for, what is left out, what a registry warns of."""
         return self.transport.notice
 
     @notice.setter

@@ -253,6 +253,26 @@ def test_401_without_a_challenge(fake: FakeRegistry, connect: Connect) -> None:
 # ---- token services that are no good
 
 
+def test_an_identity_token_that_is_sent_elsewhere(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    with TokenService() as other:
+        tokens.when("POST", "/token", faulty.redirect(f"{other.url}{{target}}"))
+        auth = Auth(identity_token="long lived")
+        text = refused(errors.Forbidden, lambda: connect(guarded, auth=auth).manifest("1"))
+        assert f"{tokens.address} redirects to {other.address}, where credentials are not sent" in text
+        assert other.requests == []
+
+
+def test_a_token_service_that_is_not_there(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    tokens.when("GET", "/token", faulty.status(404))
+    text = refused(errors.NotFound, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"{guarded.address}/a/b:1: token service {tokens.address}: ")
+    assert text.endswith("replied 404 Not Found")
+
+
 @pytest.mark.parametrize(
     "body",
     [
