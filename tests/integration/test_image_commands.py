@@ -90,7 +90,7 @@ def test_rmi(images: Runner) -> None:
     images("rm", container)
     new = images("rmi", "new:1").out.splitlines()
     assert new[0] == "Untagged: new:1"
-    assert len(new) == 3, "the shared layer is the other one's too"
+    assert len(new) == 4, "its own layer, and that which the container stood on; another image has the third"
 
 
 def test_image_prune(images: Runner) -> None:
