@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 from ..errors import InvalidArgument
 from ..oci.reference import DEFAULT_DOMAIN
 from .challenge import Challenge
-
-HUB_HOST = "registry-1.docker.io"
+from .configuration import HUB_HOST
 
 
 class Endpoint:
