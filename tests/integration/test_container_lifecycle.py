@@ -283,6 +283,16 @@ def test_list_and_filters(engine: Engine, busybox_rootfs: str) -> None:
         each.remove(force=True)
 
 
+def test_wait_at_the_moment_of_the_end(engine: Engine, busybox_rootfs: str) -> None:
+    """The monitor takes no more connections before it has written down how the container ended."""
+    container = create(engine, busybox_rootfs, "sh", "-c", "exit 3")
+    for _ in range(30):
+        container.start()
+        assert container.wait() == 3
+        assert not container.refresh().running
+    container.remove()
+
+
 def test_inspect_agrees_with_the_kernel(engine: Engine, busybox_rootfs: str) -> None:
     container = create(engine, busybox_rootfs, "sleep", "1000", name="seen", memory=32 << 20)
     container.start()

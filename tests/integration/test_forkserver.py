@@ -310,7 +310,7 @@ status = caught[0]
 
 
 def test_stop_and_continue(installation: Installation) -> None:
-    with installation.popen("print(os.getpid(), flush=True); time.sleep(0.5); status = 4") as process:
+    with installation.popen("print(os.getpid(), flush=True); time.sleep(2); status = 4") as process:
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGTSTP)

@@ -15,7 +15,7 @@ archive (image-spec layer.md; kernel Documentation/filesystems/overlayfs.rst), t
 
 The tree may be changing, under the hands of somebody hostile: have it on a mount of its own with ``nodev``
 (``snapshot/view.py``), so that opening a file that has just become a device does nothing. What vanishes
-during the walk was not there; what shrinks while it is read is an error.
+during the walk was not there; a large file that shrinks while it is read is an error.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _ELSEWHERE = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 _HOSTS = frozenset(("security.selinux", "security.evm"))
 _HOLES = 1 << 20
 """bytes in holes from which on a file is stored as a sparse one"""
+_SMALL = 1 << 16
+"""bytes up to which a file is read before its header is written, so that it has one size at one moment"""
 _TYPES = {
     stat.S_IFREG: tar.REGULAR,
     stat.S_IFDIR: tar.DIRECTORY,
@@ -142,16 +144,24 @@ class _Packer:
             if self._is_known(entry, status):
                 return
             self._xattrs(entry, descriptor)
-            entry.size = entry.real_size = status.st_size
+            self._contents(entry, descriptor, status)
+            self.bytes += entry.real_size
+        finally:
+            os.close(descriptor)
+
+    def _contents(self, entry: tar.Entry, descriptor: int, status: os.stat_result) -> None:
+        entry.size = entry.real_size = status.st_size
+        if status.st_size <= _SMALL:
+            data = os.pread(descriptor, _SMALL, 0)
+            entry.size = entry.real_size = len(data)
+            self._writer.add(entry, data)
+        else:
             if status.st_blocks * 512 <= status.st_size - _HOLES:
                 _find_segments(entry, descriptor)
             try:
                 self._writer.add(entry, descriptor)
             except Truncated as error:
-                raise errors.Unavailable(str(error)) from error
-            self.bytes += entry.real_size
-        finally:
-            os.close(descriptor)
+                raise errors.Unavailable(f"{error} (try again)") from error
 
     def _special(self, parent: int, name: bytes, path: bytes, status: os.stat_result) -> None:
         """A symbolic link, a device, a fifo."""
@@ -184,8 +194,8 @@ class _Packer:
             if key.startswith(_OVERLAY):
                 if self._whiteouts and key in _ELSEWHERE:
                     raise errors.NotSupported(
-                        f"{_show(entry.name)}: overlayfs has noted {key}, so its contents are in another layer "
-                        " (the container was started with an option that this version does not use)"
+                        f"{_show(entry.name)}: overlayfs has noted {key}: its contents are in another layer "
+                        "(the container was started with an option that this version does not use)"
                     )
                 if self._whiteouts and key == OPAQUE_XATTR:
                     opaque = os.getxattr(place, key, follow_symlinks=follow) == b"y"

@@ -12,19 +12,21 @@ Go's archive/tar, GNU tar, bsdtar and Python's tarfile read all of these. Nothin
 name or the time gets in. Two zero blocks end the archive.
 
 Contents are read by the kernel into the very buffer that goes out; with two buffers in turn, whoever takes
-one may still be hashing it while the next is filled. Out of scope: what goes into an archive (``diff``), and
-compression.
+one may still be hashing it while the next is filled. They begin at a page, as O_DIRECT wants it.
+
+Out of scope: what goes into an archive (``diff``), and compression.
 """
 
 from __future__ import annotations
 
 import base64
+import mmap
 import os
 import struct
 import urllib.parse
 from collections.abc import Callable
 
-from .stream import CHUNK, Truncated
+from .stream import Truncated
 from .tar import BLOCK, REGULAR, Entry
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
@@ -34,6 +36,8 @@ _OCTAL_7, _OCTAL_11 = 1 << 21, 1 << 33
 _ZERO = bytes(BLOCK)
 _SECOND = 1_000_000_000
 
+PIECE = 4 << 20
+
 Put = Callable[[memoryview], object]
 """Takes the next piece of the archive. The piece stays as it is until the call after this one returns."""
 
@@ -41,10 +45,10 @@ Put = Callable[[memoryview], object]
 class Writer:
     """``add`` entries in order, then ``finish``. ``position`` counts the bytes of the archive so far."""
 
-    def __init__(self, put: Put, size: int = CHUNK) -> None:
+    def __init__(self, put: Put, size: int = PIECE) -> None:
         self.position = 0
         self._put = put
-        self._buffers = (memoryview(bytearray(size)), memoryview(bytearray(size)))
+        self._buffers = (memoryview(mmap.mmap(-1, size)), memoryview(mmap.mmap(-1, size)))
         self._buffer = self._buffers[0]
         self._at = 0
 

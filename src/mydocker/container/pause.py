@@ -2,9 +2,13 @@
 
     <state>/container/<id>/pause.lock     flock: held by who has frozen the container
 
-The file is made and locked before the container is frozen, and removed after it is thawed. A file whose lock
-is free was left by somebody who was killed in between: ``reconcile``, with which every command begins, thaws
-the container. Who comes second waits for who was first, so that no one thaws what another has frozen.
+The file is made and locked before the container is frozen, and removed after it is thawed. Who comes second
+waits for who was first, so that no one thaws what another has frozen. Against SIGKILL there are two:
+
+    the guard     a process that holds the lock too, and does nothing but wait for the end of a pipe; if that
+                  comes without a word, it thaws the container
+    reconcile     with which every command begins: a file whose lock is free was left by a guard that was
+                  killed as well, and the container is thawed (``thaw_abandoned``)
 
 A container that is paused by its state stays so. Out of scope: that state, and how a freezer works
 (``runtime/cgroup.py``).
@@ -18,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..errors import NotFound
+from ..monitor import spawn
 from ..runtime import cgroup
 from .record import Record
 from .spec import cgroup_path
@@ -35,13 +40,17 @@ def frozen(store: Store, record: Record) -> Iterator[None]:
         return
     try:
         group = _running(store, record)
+        if group is None:
+            yield
+            return
+        guard = _start_guard(group, path, lock)
         try:
-            if group is not None:
-                group.freeze()
+            group.freeze()
             yield
         finally:
-            if group is not None:
-                _thaw(group)
+            _thaw(group)
+            os.write(guard, b"thawed")
+            os.close(guard)
     finally:
         _unlock(path, lock)
 
@@ -89,6 +98,21 @@ def _unlock(path: str, lock: int) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)
     os.close(lock)
+
+
+def _start_guard(group: cgroup.Cgroup, path: str, lock: int) -> int:
+    """The writing end of the guard's pipe. It is to be written to when the container is thawed."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def watch() -> None:
+        spawn.detach([reader, lock])
+        if os.read(reader, 1) == b"":
+            _thaw(group)
+            _unlock(path, lock)
+
+    spawn.spawn(watch)
+    os.close(reader)
+    return writer
 
 
 def _running(store: Store, record: Record) -> cgroup.Cgroup | None:

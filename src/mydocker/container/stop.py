@@ -70,19 +70,20 @@ def stop(store: Store, record: Record, timeout: int | None = None, number: int |
 
 def wait(store: Store, record: Record) -> int:
     """The exit code, when it has ended; at once if it does not run."""
-    try:
-        with client.attach(store.run_directory(record.id), _NOTHING, terminal=False) as session:
-            _ended(session, None)
-            if session.exit_code is not None:
-                return session.exit_code
-    except Unavailable:
-        pass
-    if not store.held(record.id):
-        settle(store, record.id, patience=GONE)
-    try:
-        return store.read_state(record.id).exit_code
-    except NotFound:
-        raise NotFound(f"No such container: {record.id}") from None
+    while True:
+        try:
+            with client.attach(store.run_directory(record.id), _NOTHING, terminal=False) as session:
+                _ended(session, None)
+                if session.exit_code is not None:
+                    return session.exit_code
+        except Unavailable:  # it does not run, or its monitor is about to write that down, or was killed
+            settle(store, record.id, patience=GONE)
+        try:
+            state = store.read_state(record.id)
+        except NotFound:
+            raise NotFound(f"No such container: {record.id}") from None
+        if not state.running:
+            return state.exit_code
 
 
 def end(store: Store, record: Record) -> None:

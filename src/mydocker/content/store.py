@@ -17,6 +17,7 @@ Out of scope: what blobs mean, and which may go.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import time
@@ -26,8 +27,8 @@ from .. import errors
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
+from .beside import Beside
 from .download import Download, is_idle
-from .hashing import Hasher
 
 CHUNK = 1 << 20
 DOWNLOADS_KEPT = 24 * 3600
@@ -98,8 +99,9 @@ class ContentStore:
                 blob.commit(digest)
         return digest
 
-    def ingest(self) -> Ingest:
-        return Ingest(self._ingest, self._blobs)
+    def ingest(self, *, large: bool = False) -> Ingest:
+        """``large``: it will be written in large, page-aligned pieces."""
+        return Ingest(self._ingest, self._blobs, large)
 
     def download(self, digest: str, size: int, name: str = "") -> Download:
         """Take in a blob from a registry, going on where an earlier attempt has ended.
@@ -199,24 +201,29 @@ class ContentStore:
 class Ingest:
     """One blob on its way in. Leaving the ``with`` block without ``commit`` removes it."""
 
-    def __init__(self, directory: str, blobs: str) -> None:
+    def __init__(self, directory: str, blobs: str, large: bool) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
-        self._hash = Hasher()
+        self._large = large
+        self._hash = hashlib.sha256()
+        self._hashing = Beside(self._hash.update)
+        self._writing = Beside(self._append)
         self._descriptor = -1
         self.size = 0
 
     def __enter__(self) -> Ingest:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        create = files.open_large if self._large else os.open
         try:
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = create(self._path, flags, 0o644)
         except FileExistsError:  # left by a killed process that had our number
             os.unlink(self._path)
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = create(self._path, flags, 0o644)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._hash.close()
+        self._hashing.close()
+        self._writing.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -224,15 +231,20 @@ class Ingest:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append ``data``, which must stay as it is until the next call here returns."""
-        self._hash.update(data)
+        self._hashing.put(data)
         self.size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        if self._large:
+            self._writing.put(data)
+        else:
+            self._append(data)
+
+    def _append(self, data: bytes | memoryview) -> None:
+        files.write_all(self._descriptor, data)
 
     @property
     def digest(self) -> str:
         """Of what has been written so far."""
+        self._hashing.wait()
         return "sha256:" + self._hash.hexdigest()
 
     def commit(self, expected: str | None = None, size: int | None = None) -> str:
@@ -242,6 +254,7 @@ class Ingest:
             raise errors.CorruptData(f"blob {expected or digest}: {self.size} bytes, expected {size}")
         if expected is not None and digest != digests.validate_sha256(expected):
             raise errors.CorruptData(f"blob {expected}: its contents have the digest {digest}")
+        self._writing.wait()
         os.fsync(self._descriptor)
         os.rename(self._path, os.path.join(self._blobs, digests.encoded(digest)))
         os.close(self._descriptor)

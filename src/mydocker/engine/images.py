@@ -22,6 +22,7 @@ from ..oci.reference import Reference
 from .target import opened
 
 if TYPE_CHECKING:
+    from ..image.importing import Download
     from ..registry.client import Registries
 
 
@@ -129,8 +130,20 @@ class Images:
         message: str = "",
         platform: str = "",
     ) -> str:
-        """Make an image of one layer from the tar of a root file system; returns its identifier."""
-        return self._store.import_(stream, reference, changes=changes, message=message, platform=platform)
+        """Make an image of one layer from the tar of a root file system; returns its identifier.
+
+        ``stream`` is a path, a descriptor, or the address of the archive on a web server.
+        """
+        given: str | int | Download = stream
+        if isinstance(stream, str) and stream.startswith(("http://", "https://")):
+            given = self._downloaded(stream)
+        return self._store.import_(given, reference, changes=changes, message=message, platform=platform)
+
+    def _downloaded(self, url: str) -> Download:
+        from ..image.importing import Download
+        from ..registry import web
+
+        return Download(url, web.get(self._registries().configuration, url))
 
     def tag(self, reference: str, name: str) -> None:
         """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""

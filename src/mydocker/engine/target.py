@@ -28,7 +28,8 @@ def opened(target: str | int) -> Iterator[int]:
         raise InvalidArgument(f'invalid output path: "{target}" must be a regular file')
     temporary = f"{directory}/.{os.path.basename(path)[:200]}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = files.open_large(temporary, flags, 0o600)
     except OSError as error:
         raise InvalidArgument(f"cannot write to {target}: {(error.strerror or '').lower()}") from error
     try:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from .. import errors
 from ..archive.write import Writer
 from ..content.store import Ingest
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from .documents import Descriptor, History, ImageConfig, Manifest, Rootfs, RunConfig, encode
-from .store import Image, ImageStore
+from .store import MAX_LAYERS, Image, ImageStore
 
 Write = Callable[[Writer], int]
 """Writes the entries of the layer; returns the bytes in its files."""
@@ -51,7 +52,9 @@ def commit(store: ImageStore, parent: str, write: Write, about: About, names: Se
     with store.ingest():
         base = store.resolve(parent)
         manifest = store.manifest(base)
-        with store.content.ingest() as blob:
+        if len(manifest.layers) >= MAX_LAYERS:
+            raise errors.NotSupported(f"the image would have {MAX_LAYERS + 1} layers (at most {MAX_LAYERS})")
+        with store.content.ingest(large=True) as blob:
             layer, size = _take_in(blob, write)
         if layer.digest != EMPTY_LAYER:
             below = base.chain[-1] if base.chain else ""

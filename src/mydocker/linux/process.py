@@ -18,7 +18,7 @@ CLONE_PARENT = 0x8000
 CLONE_INTO_CGROUP = 0x200000000
 
 CLOSE_RANGE_CLOEXEC = 4
-SIGCHLD = 17
+SIGKILL, SIGCHLD, SIGSTOP = 9, 17, 19  # signal.h; the module signal makes enumerations of them
 
 
 class _CloneArguments(ctypes.Structure):
@@ -91,7 +91,12 @@ def cloexec_from(first: int) -> None:
 
 
 def reset_signals() -> None:
-    """Set every signal to its default and block none: Python ignores SIGPIPE, the caller maybe more."""
+    """Set every signal to its default and block none: Python ignores SIGPIPE, the caller maybe more.
+
+    By the system call: libc refuses 32 and 33, which it has its own use for, but a caller may have ignored.
+    """
+    default = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no restorer, the empty mask
     for number in range(1, 65):
-        libc.signal(number, None)  # SIG_DFL; EINVAL for those that cannot be changed
+        if number not in (SIGKILL, SIGSTOP):
+            syscall("rt_sigaction", number, default, None, 8)
     libc.sigprocmask(2, bytes(128), None)  # SIG_SETMASK, the empty set

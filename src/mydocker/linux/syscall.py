@@ -24,6 +24,7 @@ _syscall.restype = ctypes.c_long
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
         "pivot_root": 155,
+        "rt_sigaction": 13,
         "mknodat": 259,
         "keyctl": 250,
         "add_key": 248,
@@ -40,6 +41,7 @@ _NUMBERS: dict[str, dict[str, int]] = {
     },
     "aarch64": {
         "pivot_root": 41,
+        "rt_sigaction": 134,
         "mknodat": 33,
         "keyctl": 219,
         "add_key": 217,

@@ -57,15 +57,22 @@ def merged(layers: Sequence[str]) -> View:
     """``layers`` (the top first, at least two) as overlayfs shows them."""
     overlay = Overlay(list(layers), "", "", layers[0], options=())
     try:
-        return View(overlay.detached())
+        return View(_mounted(overlay))
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise errors.NotSupported(
-                f"one of the layers lies inside of another one, which overlayfs does not merge: {layers[-1]}"
-            ) from error
+        if error.errno != errno.ELOOP:
+            raise
+        raise errors.NotSupported(
+            f"one of the layers lies inside of another one, which overlayfs does not merge: {layers[-1]}"
+        ) from error
+
+
+def _mounted(overlay: Overlay) -> int:
+    try:
+        return overlay.detached()
+    except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS):
             raise
-        return View(_from_namespace(overlay))
+    return _from_namespace(overlay)
 
 
 def _from_namespace(overlay: Overlay) -> int:

@@ -1,4 +1,4 @@
-"""What the writer writes is read back by our reader, by Python's tarfile and by GNU tar, and is always the same."""
+"""What is written is read back by our reader, by Python's tarfile and by GNU tar, and always the same."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_sizes_beyond_eight_gibibytes() -> None:
 
 
 def test_many_xattrs_make_records_of_every_length() -> None:
-    """A record counts the digits of its own length: 9, 10, 99, 100, 999 and 1000 bytes are where that matters."""
+    """A record counts the digits of its own length, which matters around 10, 100 and 1000 bytes."""
     for length in [*range(120), *range(960, 1020)]:
         same([(entry(b"f", xattrs={b"user.n": b"v" * length}), b"")])
 
