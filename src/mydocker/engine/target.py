@@ -39,7 +39,9 @@ def opened(target: str | int) -> Iterator[int]:
         finally:
             os.close(descriptor)
         os.rename(temporary, os.path.realpath(path))
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = target  # the disk is full
         raise
     files.sync_directory(directory)
