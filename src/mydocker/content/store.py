@@ -244,7 +244,10 @@ class Ingest:
             self._append(data)
 
     def _append(self, data: bytes | memoryview) -> None:
-        files.write_all(self._descriptor, data)
+        try:
+            files.write_all(self._descriptor, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     @property
     def digest(self) -> str:
