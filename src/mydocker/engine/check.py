@@ -117,7 +117,7 @@ def _volumes(store: Store) -> list[Fault]:
 
 def _volume_users(store: Store) -> dict[str, str]:
     """Volume -> container, those that are being made included."""
-    users = {}
+    users: dict[str, str] = {}
     for identifier in store.ids():
         with suppress(NotFound, CorruptData):
             record = store.read_record(identifier)
