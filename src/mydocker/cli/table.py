@@ -38,6 +38,8 @@ COMMON = {
     "run": Entry("run", "Create and run a new container from an image or a directory"),
     "exec": Entry("exec", "Execute a command in a running container"),
     "ps": Entry("ps", "List containers"),
+    "pull": Entry("pull", "Download an image from a registry"),
+    "push": Entry("push", "Upload an image to a registry"),
     "images": Entry("images", "List images"),
     "version": Entry("version", "Show the version information"),
     "info": Entry("info", "Display system-wide information"),
@@ -46,7 +48,10 @@ OTHERS = {
     "attach": Entry(
         "attach", "Attach local standard input, output, and error streams to a running container"
     ),
+    "commit": Entry("commit", "Create a new image from a container's changes"),
     "create": Entry("create", "Create a new container"),
+    "export": Entry("export", "Export a container's filesystem as a tar archive"),
+    "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
     "inspect": Entry("inspect", "Return low-level information on containers and images"),
     "kill": Entry("kill", "Kill one or more running containers"),
@@ -56,27 +61,54 @@ OTHERS = {
     "logs": Entry("logs", "Fetch the logs of a container"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
+    "save": Entry("save", "Save one or more images to a tar archive"),
     "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
     "stop": Entry("stop", "Stop one or more running containers"),
+    "tag": Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
 }
 _INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or more containers", "CONTAINER")
 _INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
 GROUPS = {
     "container": {
-        **{name: OTHERS[name] for name in ("attach", "create", "kill", "logs", "rm", "start", "stop")},
+        **{
+            name: OTHERS[name]
+            for name in ("attach", "commit", "create", "export", "kill", "logs", "rm", "start", "stop")
+        },
         **{name: COMMON[name] for name in ("exec", "run")},
         **dict.fromkeys(("ls", "list", "ps"), COMMON["ps"]),
         "inspect": _INSPECT_CONTAINER,
     },
     "image": {
-        **{name: OTHERS[name] for name in ("import", "load")},
+        **{name: OTHERS[name] for name in ("history", "import", "load", "save", "tag")},
+        **{name: COMMON[name] for name in ("pull", "push")},
         **dict.fromkeys(("ls", "list"), COMMON["images"]),
         **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
         "inspect": _INSPECT_IMAGE,
+        "prune": Entry("image_prune", "Remove unused images"),
+    },
+    "manifest": {
+        "annotate": Entry("manifest", "Add additional information to a local image manifest", "ANNOTATE"),
+        "create": Entry(
+            "manifest", "Create a local manifest list for annotating and pushing to a registry", "CREATE"
+        ),
+        "inspect": Entry("manifest", "Display an image manifest, or manifest list", "INSPECT"),
+        "push": Entry("manifest", "Push a manifest list to a repository", "PUSH"),
+        "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "REMOVE"),
+    },
+    "system": {
+        "check": Entry("system_check", "Verify every image, layer, container and volume"),
+        "df": Entry("system_df", "Show disk usage of images, containers and volumes"),
+        "info": COMMON["info"],
+        "prune": Entry("system_prune", "Remove unused data"),
     },
 }
-GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images"}
+GROUP_SUMMARIES = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "manifest": "Manage Docker image manifests and manifest lists",
+    "system": "Manage mydocker",
+}
 _SYNONYMS = frozenset(("list", "ps", "remove"))
 
 
@@ -89,9 +121,8 @@ class GroupCalled(Exception):
 
 
 def every() -> Iterator[Entry]:
-    yield from {**COMMON, **OTHERS}.values()
-    yield _INSPECT_CONTAINER
-    yield _INSPECT_IMAGE
+    yield from dict.fromkeys((*COMMON.values(), *OTHERS.values()))
+    yield from dict.fromkeys(entry for group in GROUPS.values() for entry in group.values())
 
 
 def find(words: list[str]) -> tuple[str, Entry, list[str]]:

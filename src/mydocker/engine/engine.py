@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
 from ..errors import Unauthorized
+from ..image.lists import Lists
 from ..image.store import ImageStore
-from . import system
+from . import check as checking
+from . import prune as pruning
+from . import system, usage
+from .check import Checked
 from .containers import Containers
 from .images import Images, uses
+from .manifests import Manifests
+from .prune import SystemPruned
+from .usage import DiskUsage
 
 if TYPE_CHECKING:
     from ..registry.client import Registries
@@ -42,9 +49,9 @@ class Engine:
         self._registries = registries or ""
         self._config = config or ""
         self._store = Store(self.root, self.state)
-        images = ImageStore(self.root, used=lambda: uses(self._store))
-        self.images = Images(images, self._store)
-        self.containers = Containers(self._store, images)
+        self._images = ImageStore(self.root, used=lambda: uses(self._store))
+        self.images = Images(self._images, self._store, lambda: self.registries)
+        self.containers = Containers(self._store, self._images)
 
     @cached_property
     def registries(self) -> Registries:
@@ -53,6 +60,22 @@ class Engine:
         from ..registry.configuration import Configuration
 
         return Registries(Configuration.read(self._registries), self._credentials)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        """Manifests on registries, and lists of them that are being put together."""
+        return Manifests(lambda: Lists(self._credentials.directory), self._trusting)
+
+    def _trusting(self, domains: Sequence[str]) -> Registries:
+        """The registries, of which those of ``domains`` may be insecure."""
+        if not domains:
+            return self.registries
+        from ..registry.client import Registries
+
+        configuration = self.registries.configuration
+        for domain in domains:
+            configuration = configuration.trusting(domain)
+        return Registries(configuration, self._credentials)
 
     @cached_property
     def _credentials(self) -> Credentials:
@@ -102,3 +125,37 @@ class Engine:
         """Docker's ``GET /info``."""
         sweep(self._store)
         return system.info(self._store, images=len(self.images.list()))
+
+    def df(self) -> DiskUsage:
+        """What images, containers and volumes take on disk: every file is looked at."""
+        return usage.measure(self._store, self._images)
+
+    def check(
+        self,
+        *,
+        repair: bool = False,
+        remove_broken: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Checked:
+        """Verify every blob, image, layer, container and volume.
+
+        ``repair``: put right what loses nothing. ``remove_broken``: what cannot be repaired is removed.
+        ``progress(done, total)`` counts bytes.
+        """
+        return checking.check(
+            self._store, self._images, repair=repair, remove_broken=remove_broken, progress=progress
+        )
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        volumes: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> SystemPruned:
+        """Remove stopped containers, images without a tag (``all``: all that are unused), and leftovers.
+
+        ``volumes``: anonymous volumes that no container has, too. Filters are ``until`` (Unix time),
+        ``label`` and ``label!``.
+        """
+        return pruning.everything(self._store, self._images, all=all, volumes=volumes, filters=filters or {})
