@@ -53,9 +53,7 @@ def test_redirects() -> None:
 
 def test_refusals() -> None:
     with Files() as server:
-        with pytest.raises(
-            errors.NotFound, match=f"{server.url}/none with status 404 Not Found"
-        ):
+        with pytest.raises(errors.NotFound, match=f"{server.url}/none with status 404 Not Found"):
             got(f"{server.url}/none")
         for status, kind in ((401, errors.Forbidden), (500, errors.Unavailable), (304, errors.Unavailable)):
             server.when("GET", "/file", faulty.status(status), times=1)
