@@ -85,13 +85,6 @@ class Bench:
         }
 
     def run(self) -> str:
-        self.ours = [
-            f"{self.bin}/mydocker",
-            "--root",
-            f"{self.directory}/root",
-            "--state",
-            f"{self.directory}/state",
-        ]
         rootfs = engines.build_rootfs(f"{self.directory}/rootfs")
         archive = engines.build_image(rootfs, f"{self.directory}/image.tar")
         engines.run([*self.ours, "import", archive, engines.IMAGE], self.environment)
