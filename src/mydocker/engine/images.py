@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import InvalidArgument, NotFound
 from ..image import filters as filtering
-from ..image import history, platforms
+from ..image import history, platforms, reservations
 from ..image.documents import Platform
 from ..image.layers import chain_of
 from ..image.load import Progress
@@ -81,6 +82,15 @@ class Images:
         name = _bare(reference)
         pulled = pull.pull_all(self._store, self._connected(progress), name, _wanted(platform), progress)
         return [self.get(one.id) for one in pulled]
+
+    @contextmanager
+    def reserved(self, reference: str) -> Iterator[None]:
+        """Around a pull and what it is for: nobody else's ``prune`` takes the image away in between."""
+        name = references.parse(reference).tagged()
+        self._store.initialise()
+        full = name.canonical() if name.digest else str(name)
+        with reservations.reserved(self._store.content.root, full):
+            yield
 
     def push(self, reference: str, *, platform: str = "", progress: Report = ignore) -> str:
         """Push an image to the registry that its name says; the digest that it has there.

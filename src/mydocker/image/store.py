@@ -220,12 +220,11 @@ class ImageStore:
 
     def initialise(self) -> None:
         """Make the directories and files that an empty store has."""
-        if not os.path.exists(self.use_lock):
-            self.content.initialise()
-            self.layers.initialise()
-            for path in (self._lock, self.use_lock):
-                with Lock(path):
-                    pass
+        if not self.content.initialised:
+            os.makedirs(self.content.root, exist_ok=True)
+            with Lock(self.use_lock, shared=True):  # else somebody might sweep what is being written
+                self.layers.initialise()
+                self.content.initialise()
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -109,6 +109,13 @@ class Configuration:
             raise errors.InvalidArgument(f"{name}: {error}") from error
         return cls(found.registry, certificates=found.certificates, path=name)
 
+    def trusting(self, host: str) -> Configuration:
+        """The same, but for ``host``, which is insecure."""
+        settings = msgspec.structs.replace(self.settings(host), insecure=True)
+        return Configuration(
+            {**self._registries, host: settings}, certificates=self._certificates, path=self.path
+        )
+
     def settings(self, host: str) -> Settings:
         """Those of ``host[:port]``, by its name or else by the network of its address."""
         exact = self._registries.get(_familiar(host))
