@@ -222,7 +222,7 @@ def test_a_layer_that_fills_the_disk_when_it_is_unpacked(fresh: Runner, fake: Fa
 
 
 def test_memory_does_not_grow_with_the_layer(fresh: Runner, fake: FakeRegistry) -> None:
-    """200 MB as they are, and 400 MB that are next to nothing on their way: less than 150 MB in any process."""
+    """200 MB as they are, and 400 MB that are next to nothing on their way: under 150 MB in any process."""
     ServedImage(fake, [noise(200 * MEGABYTE)], "plain", compressed=False).put("1")
     ServedImage(fake, [archives.layer([Member("zeros", bytes(400 * MEGABYTE))])], "zeros").put("1")
     for name in ("plain", "zeros"):
