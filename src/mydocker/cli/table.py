@@ -44,7 +44,9 @@ OTHERS = {
     "attach": Entry(
         "attach", "Attach local standard input, output, and error streams to a running container"
     ),
+    "commit": Entry("commit", "Create a new image from a container's changes"),
     "create": Entry("create", "Create a new container"),
+    "export": Entry("export", "Export a container's filesystem as a tar archive"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
     "inspect": Entry("inspect", "Return low-level information on containers and images"),
     "kill": Entry("kill", "Kill one or more running containers"),
@@ -52,6 +54,7 @@ OTHERS = {
     "logs": Entry("logs", "Fetch the logs of a container"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
+    "save": Entry("save", "Save one or more images to a tar archive"),
     "start": Entry("start", "Start one or more stopped containers"),
     "stop": Entry("stop", "Stop one or more running containers"),
 }
@@ -59,13 +62,16 @@ _INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or mo
 _INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
 GROUPS = {
     "container": {
-        **{name: OTHERS[name] for name in ("attach", "create", "kill", "logs", "rm", "start", "stop")},
+        **{
+            name: OTHERS[name]
+            for name in ("attach", "commit", "create", "export", "kill", "logs", "rm", "start", "stop")
+        },
         **{name: COMMON[name] for name in ("exec", "run")},
         **dict.fromkeys(("ls", "list", "ps"), COMMON["ps"]),
         "inspect": _INSPECT_CONTAINER,
     },
     "image": {
-        **{name: OTHERS[name] for name in ("import", "load")},
+        **{name: OTHERS[name] for name in ("import", "load", "save")},
         **dict.fromkeys(("ls", "list"), COMMON["images"]),
         **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
         "inspect": _INSPECT_IMAGE,

@@ -52,7 +52,9 @@ def create(
     if host.rootfs:
         return _create(store, None, config, host, name, starting)
     with images.hold():
-        return _create(store, images.resolve(config.image), config, host, name, starting)
+        image = images.resolve(config.image)
+        images.ensure_layers(image)
+        return _create(store, image, config, host, name, starting)
 
 
 def _create(

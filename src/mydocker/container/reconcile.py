@@ -10,6 +10,8 @@ on disk:
     running                  its monitor died                     kill, exited with 137
     anything else            nothing was going on                 give up the lock
 
+A container that runs may have been frozen by somebody who died: see ``pause.py``.
+
 Looking costs one readdir and a flock attempt for each running container.
 """
 
@@ -24,6 +26,7 @@ from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
 from . import volumes
+from .pause import thaw_abandoned
 from .record import Record
 from .spec import CGROUP_PARENT, cgroup_path
 from .state import State, Status
@@ -39,7 +42,9 @@ KILLED = 137
 def reconcile(store: Store) -> None:
     """Settle every container under <state> that nobody works on any more."""
     for identifier in store.worked_on():
-        if not store.held(identifier):
+        if store.held(identifier):
+            thaw_abandoned(store, identifier)
+        else:
             settle(store, identifier)
 
 

@@ -8,6 +8,7 @@
     <root>/container/by-name/<name>   -> ../<id>    the symlink is the claim on the name
     <state>/container/<id>/           lock          flock: held by whoever creates, runs or removes it
                                       monitor.sock
+                                      pause.lock    flock: held by who has frozen it (pause.py)
 
 The rules that make every instant safe to be killed at:
 
@@ -36,6 +37,7 @@ from .state import State
 
 DEFAULT_ROOT = "/var/lib/mydocker"
 DEFAULT_STATE = "/run/mydocker"
+PAUSE_LOCK = "pause.lock"
 
 _state_encoder = msgspec.json.Encoder()
 _state_decoder = msgspec.json.Decoder(State)
@@ -127,7 +129,7 @@ class Store:
     def release(self, identifier: str, lock: Lock) -> None:
         """Remove the directory under <state>, then the lock on it: in this order nobody locks a dead file."""
         directory = self.run_directory(identifier)
-        for name in ("monitor.sock", "lock"):
+        for name in ("monitor.sock", PAUSE_LOCK, "lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
         with suppress(FileNotFoundError):

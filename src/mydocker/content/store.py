@@ -5,27 +5,33 @@
            blobs/sha256/<hex>     the bytes with that digest
            ingest/<pid>-<n>       a blob on its way in, named after the process that writes it
            ingest/<pid>-<n>.note  says that something may have become garbage
+           download/<hex>         what has come of a blob from a registry so far, see ``download``
 
 A blob is taken in by writing it to ``ingest``, checking size and digest, fsync, rename, fsync of the
 directory; so a name in ``blobs`` is a promise about what is in it. Who holds no blob in ``ingest`` is known
-by ``image/``'s lock, under which leftovers of the killed are removed.
+by ``image/``'s lock, under which leftovers of the killed are removed. Downloads outlive the
+killed, for a day.
 
 Out of scope: what blobs mean, and which may go.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
+import time
 from collections.abc import Iterator
 
 from .. import errors
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
+from .download import Download, is_idle
+from .hashing import Hasher
 
 CHUNK = 1 << 20
+DOWNLOADS_KEPT = 24 * 3600
+"""seconds after which nobody is expected back for an unfinished download"""
 _serial = itertools.count()
 
 
@@ -34,11 +40,13 @@ class ContentStore:
         self.root = root
         self._blobs = os.path.join(root, "blobs", "sha256")
         self._ingest = os.path.join(root, "ingest")
+        self._downloads = os.path.join(root, "download")
 
     def initialise(self) -> None:
         """Make the directories and ``oci-layout`` where they are missing."""
         os.makedirs(self._blobs, exist_ok=True)
-        os.makedirs(self._ingest, mode=0o700, exist_ok=True)
+        for directory in (self._ingest, self._downloads):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
         layout = os.path.join(self.root, descriptors.LAYOUT_FILE)
         if not os.path.exists(layout):
             files.replace(layout, b'{"imageLayoutVersion":"%s"}' % descriptors.LAYOUT_VERSION.encode())
@@ -89,8 +97,43 @@ class ContentStore:
                 blob.commit(digest)
         return digest
 
-    def ingest(self) -> Ingest:
-        return Ingest(self._ingest, self._blobs)
+    def ingest(self, *, large: bool = False) -> Ingest:
+        """``large``: it will be written in large, page-aligned pieces."""
+        return Ingest(self._ingest, self._blobs, large)
+
+    def download(self, digest: str, size: int) -> Download:
+        """Take in a blob from a registry, going on where an earlier attempt has ended."""
+        os.makedirs(self._downloads, mode=0o700, exist_ok=True)
+        return Download(self._download(digest), self.path(digest), digest, size)
+
+    def _download(self, digest: str) -> str:
+        return os.path.join(self._downloads, digests.encoded(digests.validate_sha256(digest)))
+
+    def forget_download(self, digest: str) -> None:
+        """Remove the download of a blob that is named now; it is no error if it is gone."""
+        try:
+            os.unlink(self._download(digest))
+        except FileNotFoundError:
+            return
+
+    def sweep_downloads(self, kept: float = DOWNLOADS_KEPT) -> int:
+        """Remove downloads that nobody was at for ``kept`` seconds; return the bytes that this gave back.
+
+        Only when nobody is taking anything in.
+        """
+        freed = 0
+        for path in self._idle_downloads(kept):
+            freed += os.stat(path).st_size
+            os.unlink(path)
+        return freed
+
+    def _idle_downloads(self, kept: float) -> list[str]:
+        before = time.time() - kept
+        try:
+            names = os.listdir(self._downloads)
+        except FileNotFoundError:  # a store of before there were registries
+            return []
+        return [path for name in names if is_idle(path := os.path.join(self._downloads, name), before)]
 
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
@@ -118,8 +161,11 @@ class ContentStore:
             return
 
     def noted(self) -> bool:
-        """Whether there is a note, or a blob on its way: something to look at if nobody else is here."""
-        return bool(os.listdir(self._ingest))
+        """Whether there is a note, a blob on its way, or a download that nobody will come back for.
+
+        Something to look at if nobody else is here.
+        """
+        return bool(os.listdir(self._ingest) or self._idle_downloads(DOWNLOADS_KEPT))
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is taking anything in."""
@@ -133,34 +179,35 @@ class ContentStore:
 class Ingest:
     """One blob on its way in. Leaving the ``with`` block without ``commit`` removes it."""
 
-    def __init__(self, directory: str, blobs: str) -> None:
+    def __init__(self, directory: str, blobs: str, large: bool) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
-        self._hash = hashlib.sha256()
+        self._open = files.open_large if large else os.open
+        self._hash = Hasher()
         self._descriptor = -1
         self.size = 0
 
     def __enter__(self) -> Ingest:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = self._open(self._path, flags, 0o644)
         except FileExistsError:  # left by a killed process that had our number
             os.unlink(self._path)
-            self._descriptor = os.open(self._path, flags, 0o644)
+            self._descriptor = self._open(self._path, flags, 0o644)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._hash.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
             os.unlink(self._path)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
+        """Append ``data``, which must stay as it is until the next call here returns."""
         self._hash.update(data)
         self.size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        files.write_all(self._descriptor, data)
 
     @property
     def digest(self) -> str:

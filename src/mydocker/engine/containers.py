@@ -7,11 +7,11 @@ to put right (``container/reconcile.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..container import commit, execute, export, inspect, remove, start, stop
 from ..container import create as creating
-from ..container import execute, inspect, remove, start, stop
 from ..container.config import Config, HostConfig
 from ..container.filters import matches
 from ..container.reconcile import reconcile, settle, sweep
@@ -25,11 +25,21 @@ from ..monitor import client, log
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event
+from ..oci import reference as references
+from .target import opened
 
 
 class Container:
-    def __init__(self, store: Store, record: Record, state: State | None, lock: Lock | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        images: ImageStore,
+        record: Record,
+        state: State | None,
+        lock: Lock | None = None,
+    ) -> None:
         self._store = store
+        self._images = images
         self._lock = lock
         self.record = record
         self.state = state if state is not None else State()
@@ -135,6 +145,37 @@ class Container:
     def remove(self, *, force: bool = False, volumes: bool = False) -> None:
         remove.remove(self._store, self.record, force=force, volumes=volumes)
 
+    def commit(
+        self,
+        reference: str = "",
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """Make an image of what it has changed; returns the image's identifier.
+
+        ``reference`` names the image, ``changes`` are Dockerfile instructions for its configuration. The
+        container stands still while its files are read, unless ``pause`` is false.
+        """
+        names = [str(references.parse_tagged(reference))] if reference else []
+        return commit.commit(
+            self._store,
+            self._images,
+            self.record,
+            names,
+            author=author,
+            message=message,
+            changes=changes,
+            pause=pause,
+        )
+
+    def export(self, target: str | int) -> None:
+        """Write its root file system as a tar, at a path or to a descriptor; volumes are not in it."""
+        with opened(target) as descriptor:
+            export.export(self._store, self.record, descriptor)
+
     def logs(
         self,
         *,
@@ -193,7 +234,7 @@ class Containers:
             name=name,
             starting=starting,
         )
-        return Container(self._store, record, None, lock)
+        return Container(self._store, self._images, record, None, lock)
 
     def get(self, reference: str) -> Container:
         """By identifier, name, or a prefix of one identifier; ``NotFound`` in Docker's words."""
@@ -201,7 +242,7 @@ class Containers:
         identifier = self._store.resolve(reference)
         try:
             record = self._store.read_record(identifier)
-            return Container(self._store, record, _current(self._store, identifier))
+            return Container(self._store, self._images, record, _current(self._store, identifier))
         except NotFound:
             raise NotFound(f"No such container: {reference}") from None
 
@@ -215,7 +256,7 @@ class Containers:
                 record = self._store.read_record(identifier)
             except NotFound:
                 continue  # removed meanwhile
-            found.append(Container(self._store, record, state))
+            found.append(Container(self._store, self._images, record, state))
         found.sort(key=lambda container: container.record.created, reverse=True)
         chosen = filters or {}
         pairs = [(container.record, container.state) for container in found]

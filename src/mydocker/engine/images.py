@@ -9,6 +9,7 @@ from ..container.store import Store
 from ..errors import NotFound
 from ..image.load import Progress
 from ..image.store import Image, ImageStore, Removal, Use
+from .target import opened
 
 
 class Images:
@@ -24,9 +25,22 @@ class Images:
         """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none."""
         return self._store.resolve(reference)
 
-    def load(self, given: str | int, progress: Progress | None = None) -> Sequence[str]:
-        """Load an archive by path or descriptor; returns the lines that ``docker load`` prints."""
-        return self._store.load(given, progress)
+    def load(
+        self, given: str | int, progress: Progress | None = None, *, platform: str = ""
+    ) -> Sequence[str]:
+        """Load an archive by path or descriptor; returns the lines that ``docker load`` prints.
+
+        ``platform`` (``linux/arm64/v8``) takes the images for that one, instead of this machine's.
+        """
+        return self._store.load(given, progress, platform)
+
+    def save(self, references: Sequence[str], target: str | int, *, platform: str = "") -> None:
+        """Write images into one archive, at a path or to a descriptor, for ``load`` here and elsewhere.
+
+        A name without a tag stands for all tags. ``NotFound`` for what is not here, or not for ``platform``.
+        """
+        with opened(target) as descriptor:
+            self._store.save(references, descriptor, platform)
 
     def import_(
         self,

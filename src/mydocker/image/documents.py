@@ -33,6 +33,7 @@ class Descriptor(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit
     platform: Platform | None = None
     annotations: dict[str, str] | None = None
     artifact_type: str = ""
+    urls: list[str] | None = None
 
 
 class Index(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

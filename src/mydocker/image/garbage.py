@@ -39,6 +39,9 @@ def _collect(store: ImageStore) -> Sequence[str]:
     removed = _from_the_top(store, set(store.layers.all()) - chains)
     for chain_id in removed:
         store.layers.remove(chain_id)
+    for digest in blobs:
+        store.content.forget_download(digest)  # a pull was killed after its last step but this
+    store.content.sweep_downloads()
     for digest in set(store.content.all()) - blobs:
         store.content.remove(digest)
     store.layers.remove_leftovers()

@@ -16,7 +16,7 @@ from ..oci import descriptor as descriptors
 from ..oci import reference as references
 from .changes import apply_changes
 from .documents import Descriptor, History, ImageConfig, Manifest, Rootfs, encode
-from .load import architecture
+from .platforms import architecture
 from .sources import descriptor_chunks
 from .store import ImageStore
 

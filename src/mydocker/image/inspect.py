@@ -19,7 +19,7 @@ def document(image: Image) -> dict[str, Any]:
     return {
         "Id": image.id,
         "RepoTags": image.repo_tags,
-        "RepoDigests": [],
+        "RepoDigests": image.repo_digests,
         "Parent": "",
         "Comment": config.comment,
         "Created": image.created,
