@@ -58,12 +58,23 @@ def once(command: Command, environment: Mapping[str, str], log: str) -> float:
 
 
 def compare(
-    commands: Mapping[str, Command], environment: Mapping[str, str], log: str, rounds: int, warm_up: int = 3
+    commands: Mapping[str, Command],
+    environment: Mapping[str, str],
+    log: str,
+    rounds: int,
+    warm_up: int = 3,
+    *,
+    sync: bool = False,
 ) -> Series:
-    """Run the commands in turn, ``rounds`` times after ``warm_up`` rounds that do not count."""
+    """Run the commands in turn, ``rounds`` times after ``warm_up`` rounds that do not count.
+
+    ``sync``: before each of them the disk is quiet, so that none waits for what another has left in memory.
+    """
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(-warm_up, rounds):
         for name, command in commands.items():
+            if sync:
+                os.sync()
             seconds = once(_numbered(command, turn + warm_up), environment, log)
             if turn >= 0:
                 times[name].append(seconds)

@@ -62,6 +62,8 @@ def apply(
 ) -> int:
     """Unpack the tar in ``stream`` below the descriptor ``directory``; return the bytes in its files.
 
+    Links count too, by the length of their targets, and holes as if they were not, as in Docker.
+
     ``name`` stands for the archive in messages. ``want_end``: an archive without its end marker is taken for
     truncated. The places of the whiteouts that were made are added to ``whiteouts``.
     The stream is read to its very end, past the marker, so that a digest taken of it is whole.
@@ -328,7 +330,7 @@ class _Unpacker:
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(descriptor)
-        self.bytes += entry.size
+        self.bytes += entry.real_size
 
     def _link(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         outside = f"a hard link to {_show(entry.link)}, which is not in the archive"
@@ -354,6 +356,7 @@ class _Unpacker:
 
     def _symlink(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         os.symlink(entry.link, name, dir_fd=parent)
+        self.bytes += len(entry.link)
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         self._finish_by_name(entry, parent, name)
 

@@ -145,7 +145,7 @@ class _Packer:
                 return
             self._xattrs(entry, descriptor)
             self._contents(entry, descriptor, status)
-            self.bytes += entry.size
+            self.bytes += entry.real_size
         finally:
             os.close(descriptor)
 
@@ -173,6 +173,7 @@ class _Packer:
         if not self._is_known(entry, status):
             self._xattrs(entry, b"/proc/self/fd/%d/%s" % (parent, name))
             self._writer.add(entry)
+            self.bytes += len(entry.link)
 
     def _is_known(self, entry: tar.Entry, status: os.stat_result) -> bool:
         """Whether this inode has been written under another name; then it is written as a link to that."""

@@ -14,6 +14,8 @@ from mydocker.cli.flags.pflag import Flag, switch, text
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
     switch("debug", "D", "Show where in the program an error comes from"),
+    text("config", "", "Directory of the client's configuration (default ~/.docker)", kind="directory"),
+    text("registries", "", "How registries are reached (default /etc/mydocker/registries.toml)", kind="file"),
     text("root", "", "Directory of images and containers (default /var/lib/mydocker)", kind="directory"),
     text("state", "", "Directory of what runs (default /run/mydocker)", kind="directory"),
     switch("version", "v", "Print version information and quit"),
@@ -36,6 +38,8 @@ COMMON = {
     "run": Entry("run", "Create and run a new container from an image or a directory"),
     "exec": Entry("exec", "Execute a command in a running container"),
     "ps": Entry("ps", "List containers"),
+    "pull": Entry("pull", "Download an image from a registry"),
+    "push": Entry("push", "Upload an image to a registry"),
     "images": Entry("images", "List images"),
     "version": Entry("version", "Show the version information"),
     "info": Entry("info", "Display system-wide information"),
@@ -47,16 +51,21 @@ OTHERS = {
     "commit": Entry("commit", "Create a new image from a container's changes"),
     "create": Entry("create", "Create a new container"),
     "export": Entry("export", "Export a container's filesystem as a tar archive"),
+    "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
     "inspect": Entry("inspect", "Return low-level information on containers and images"),
     "kill": Entry("kill", "Kill one or more running containers"),
     "load": Entry("load", "Load an image from a tar archive or STDIN"),
+    "login": Entry("login", "Authenticate to a registry"),
+    "logout": Entry("login", "Log out from a registry", "LOGOUT"),
     "logs": Entry("logs", "Fetch the logs of a container"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
     "save": Entry("save", "Save one or more images to a tar archive"),
+    "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
     "stop": Entry("stop", "Stop one or more running containers"),
+    "tag": Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
 }
 _INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or more containers", "CONTAINER")
 _INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
@@ -71,13 +80,25 @@ GROUPS = {
         "inspect": _INSPECT_CONTAINER,
     },
     "image": {
-        **{name: OTHERS[name] for name in ("import", "load", "save")},
+        **{name: OTHERS[name] for name in ("history", "import", "load", "save", "tag")},
+        **{name: COMMON[name] for name in ("pull", "push")},
         **dict.fromkeys(("ls", "list"), COMMON["images"]),
         **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
         "inspect": _INSPECT_IMAGE,
+        "prune": Entry("image_prune", "Remove unused images"),
+    },
+    "system": {
+        "check": Entry("system_check", "Verify every image, layer, container and volume"),
+        "df": Entry("system_df", "Show disk usage of images, containers and volumes"),
+        "info": COMMON["info"],
+        "prune": Entry("system_prune", "Remove unused data"),
     },
 }
-GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images"}
+GROUP_SUMMARIES = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "system": "Manage mydocker",
+}
 _SYNONYMS = frozenset(("list", "ps", "remove"))
 
 
@@ -90,9 +111,8 @@ class GroupCalled(Exception):
 
 
 def every() -> Iterator[Entry]:
-    yield from {**COMMON, **OTHERS}.values()
-    yield _INSPECT_CONTAINER
-    yield _INSPECT_IMAGE
+    yield from dict.fromkeys((*COMMON.values(), *OTHERS.values()))
+    yield from dict.fromkeys(entry for group in GROUPS.values() for entry in group.values())
 
 
 def find(words: list[str]) -> tuple[str, Entry, list[str]]:

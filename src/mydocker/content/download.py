@@ -32,11 +32,13 @@ class Download:
     Then ``complete`` tells whether somebody else has finished it; if not, ``stream`` does.
     """
 
-    def __init__(self, path: str, blob: str, digest: str, size: int) -> None:
+    def __init__(self, path: str, blob: str, digest: str, size: int, name: str) -> None:
+        """``name`` is for messages."""
         self._path = path
         self._blob = blob
         self._digest = digest
         self._size = size
+        self._name = name
         self._descriptor = -1
         self.resumed = 0
         """bytes that an earlier attempt has left"""
@@ -82,19 +84,17 @@ class Download:
             for chunk in fetch(at):
                 if at + len(chunk) > self._size:
                     self.restart()
-                    raise errors.CorruptData(
-                        f"blob {self._digest}: more than the {self._size} bytes it should have"
-                    )
+                    raise errors.CorruptData(f"{self._name}: more than the {self._size} bytes it should have")
                 self._write(chunk, at)
                 total.update(chunk)
                 at += len(chunk)
                 yield chunk
         if at < self._size:
-            raise errors.CorruptData(f"blob {self._digest}: ended after {at} bytes, expected {self._size}")
+            raise errors.CorruptData(f"{self._name}: ended after {at} bytes, expected {self._size}")
         found = "sha256:" + total.hexdigest()
         if found != self._digest:
             self.restart()
-            raise errors.CorruptData(f"blob {self._digest}: its contents have the digest {found}")
+            raise errors.CorruptData(f"{self._name}: its contents have the digest {found}")
 
     def _write(self, chunk: bytes, at: int) -> None:
         view = memoryview(chunk)

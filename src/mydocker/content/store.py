@@ -17,17 +17,18 @@ Out of scope: what blobs mean, and which may go.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .. import errors
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from . import files
+from .beside import Beside
 from .download import Download, is_idle
-from .hashing import Hasher
 
 CHUNK = 1 << 20
 DOWNLOADS_KEPT = 24 * 3600
@@ -79,10 +80,11 @@ class ContentStore:
             raise errors.CorruptData(f"blob {digest}: larger than {limit} bytes, which no document is")
         return data
 
-    def chunks(self, digest: str) -> Iterator[bytes]:
-        """The contents in pieces."""
+    def chunks(self, digest: str, offset: int = 0) -> Iterator[bytes]:
+        """The contents in pieces, from ``offset`` on."""
         try:
             with open(self.path(digest), "rb", buffering=0) as blob:
+                blob.seek(offset)
                 while chunk := blob.read(CHUNK):
                     yield chunk
         except FileNotFoundError:
@@ -101,10 +103,13 @@ class ContentStore:
         """``large``: it will be written in large, page-aligned pieces."""
         return Ingest(self._ingest, self._blobs, large)
 
-    def download(self, digest: str, size: int) -> Download:
-        """Take in a blob from a registry, going on where an earlier attempt has ended."""
+    def download(self, digest: str, size: int, name: str = "") -> Download:
+        """Take in a blob from a registry, going on where an earlier attempt has ended.
+
+        ``name`` stands for it in messages.
+        """
         os.makedirs(self._downloads, mode=0o700, exist_ok=True)
-        return Download(self._download(digest), self.path(digest), digest, size)
+        return Download(self._download(digest), self.path(digest), digest, size, name or f"blob {digest}")
 
     def _download(self, digest: str) -> str:
         return os.path.join(self._downloads, digests.encoded(digests.validate_sha256(digest)))
@@ -119,13 +124,22 @@ class ContentStore:
     def sweep_downloads(self, kept: float = DOWNLOADS_KEPT) -> int:
         """Remove downloads that nobody was at for ``kept`` seconds; return the bytes that this gave back.
 
-        Only when nobody is taking anything in.
+        What is a blob already gives nothing back. Only when nobody is taking anything in.
         """
         freed = 0
         for path in self._idle_downloads(kept):
-            freed += os.stat(path).st_size
+            status = os.stat(path)
+            freed += status.st_blocks * 512 if status.st_nlink == 1 else 0  # man 3 stat
             os.unlink(path)
         return freed
+
+    def downloads(self) -> Sequence[str]:
+        """What has come of blobs that are not here yet."""
+        try:
+            paths = [os.path.join(self._downloads, name) for name in os.listdir(self._downloads)]
+        except FileNotFoundError:  # as above
+            return []
+        return [path for path in paths if not self.has("sha256:" + os.path.basename(path))]
 
     def _idle_downloads(self, kept: float) -> list[str]:
         before = time.time() - kept
@@ -138,7 +152,13 @@ class ContentStore:
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""
         for name in os.listdir(self._blobs):
-            yield "sha256:" + name
+            if digests.is_encoded(name):
+                yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is in the place of blobs and is none."""
+        names = [name for name in os.listdir(self._blobs) if not digests.is_encoded(name)]
+        return [os.path.join(self._blobs, name) for name in names]
 
     def remove(self, digest: str) -> None:
         """Remove a blob; it is no error if it is gone."""
@@ -169,11 +189,13 @@ class ContentStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is taking anything in."""
-        for name in os.listdir(self._ingest):
-            os.unlink(os.path.join(self._ingest, name))
-        for name in os.listdir(self.root):
-            if name.endswith(".tmp"):
-                os.unlink(os.path.join(self.root, name))
+        for path in self.leftovers():
+            os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """Notes, blobs on their way, files that were to replace others: what is in hand, or was."""
+        ingest = [os.path.join(self._ingest, name) for name in os.listdir(self._ingest)]
+        return [*ingest, *(f"{self.root}/{name}" for name in os.listdir(self.root) if name.endswith(".tmp"))]
 
 
 class Ingest:
@@ -182,22 +204,26 @@ class Ingest:
     def __init__(self, directory: str, blobs: str, large: bool) -> None:
         self._path = os.path.join(directory, f"{os.getpid()}-{next(_serial)}")
         self._blobs = blobs
-        self._open = files.open_large if large else os.open
-        self._hash = Hasher()
+        self._large = large
+        self._hash = hashlib.sha256()
+        self._hashing = Beside(self._hash.update)
+        self._writing = Beside(self._append)
         self._descriptor = -1
         self.size = 0
 
     def __enter__(self) -> Ingest:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        create = files.open_large if self._large else os.open
         try:
-            self._descriptor = self._open(self._path, flags, 0o644)
+            self._descriptor = create(self._path, flags, 0o644)
         except FileExistsError:  # left by a killed process that had our number
             os.unlink(self._path)
-            self._descriptor = self._open(self._path, flags, 0o644)
+            self._descriptor = create(self._path, flags, 0o644)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._hash.close()
+        self._hashing.close()
+        self._writing.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -205,13 +231,20 @@ class Ingest:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append ``data``, which must stay as it is until the next call here returns."""
-        self._hash.update(data)
+        self._hashing.put(data)
         self.size += len(data)
+        if self._large:
+            self._writing.put(data)
+        else:
+            self._append(data)
+
+    def _append(self, data: bytes | memoryview) -> None:
         files.write_all(self._descriptor, data)
 
     @property
     def digest(self) -> str:
         """Of what has been written so far."""
+        self._hashing.wait()
         return "sha256:" + self._hash.hexdigest()
 
     def commit(self, expected: str | None = None, size: int | None = None) -> str:
@@ -221,6 +254,7 @@ class Ingest:
             raise errors.CorruptData(f"blob {expected or digest}: {self.size} bytes, expected {size}")
         if expected is not None and digest != digests.validate_sha256(expected):
             raise errors.CorruptData(f"blob {expected}: its contents have the digest {digest}")
+        self._writing.wait()
         os.fsync(self._descriptor)
         os.rename(self._path, os.path.join(self._blobs, digests.encoded(digest)))
         os.close(self._descriptor)

@@ -27,23 +27,31 @@ from ..container.config import (
 )
 from ..container.record import Record
 from ..container.state import State, Status
+from ..content.fault import Fault
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event, Kind
+from .check import Checked
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
+from .prune import SystemPruned
+from .usage import ContainerUsage, DiskUsage, VolumeUsage
 
 __all__ = [
     "DEFAULT_DETACH_KEYS",
     "AttachOptions",
     "BindOptions",
+    "Checked",
     "Config",
     "Container",
+    "ContainerUsage",
     "Containers",
     "DeviceMapping",
+    "DiskUsage",
     "Engine",
     "Event",
+    "Fault",
     "HostConfig",
     "Images",
     "Kind",
@@ -55,9 +63,11 @@ __all__ = [
     "Session",
     "State",
     "Status",
+    "SystemPruned",
     "ThrottleDevice",
     "TmpfsOptions",
     "Ulimit",
     "VolumeOptions",
+    "VolumeUsage",
     "WeightDevice",
 ]

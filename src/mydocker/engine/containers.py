@@ -37,12 +37,15 @@ class Container:
         record: Record,
         state: State | None,
         lock: Lock | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._images = images
         self._lock = lock
         self.record = record
         self.state = state if state is not None else State()
+        self.warnings = warnings
+        """what its maker should be told"""
 
     def __repr__(self) -> str:
         return f"<Container {self.record.name} {self.short_id} {self.state.status}>"
@@ -220,12 +223,17 @@ class Containers:
         *,
         name: str | None = None,
         starting: bool = False,
+        platform: str = "",
     ) -> Container:
         """Make a container. ``starting``: it is started next, by this process; until then it does not count.
+
+        ``platform`` (``linux/arm64``) is what the image must be for; without it, ``warnings`` says if it is
+        not for this machine.
 
         Raises ``NotFound`` (image), ``InvalidArgument`` (values), ``Conflict`` (name), in Docker's words.
         """
         reconcile(self._store)
+        warnings: list[str] = []
         record, lock = creating.create(
             self._store,
             self._images,
@@ -233,8 +241,10 @@ class Containers:
             host_config if host_config is not None else HostConfig(),
             name=name,
             starting=starting,
+            platform=platform,
+            warn=warnings.append,
         )
-        return Container(self._store, self._images, record, None, lock)
+        return Container(self._store, self._images, record, None, lock, warnings)
 
     def get(self, reference: str) -> Container:
         """By identifier, name, or a prefix of one identifier; ``NotFound`` in Docker's words."""

@@ -2,28 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..container.reconcile import sweep
 from ..container.store import Store
-from ..errors import NotFound
+from ..errors import InvalidArgument, NotFound
+from ..image import filters as filtering
+from ..image import history, platforms
+from ..image.documents import Platform
+from ..image.layers import chain_of
 from ..image.load import Progress
+from ..image.progress import Progress as Message
+from ..image.progress import Report, ignore
+from ..image.prune import Pruned, prune
 from ..image.store import Image, ImageStore, Removal, Use
+from ..oci import reference as references
+from ..oci.reference import Reference
 from .target import opened
+
+if TYPE_CHECKING:
+    from ..registry.client import Registries
 
 
 class Images:
-    def __init__(self, store: ImageStore, containers: Store) -> None:
+    def __init__(self, store: ImageStore, containers: Store, registries: Callable[[], Registries]) -> None:
         self._store = store
         self._containers = containers
+        self._registries = registries
 
-    def list(self) -> Sequence[Image]:
-        """The newest first."""
-        return self._store.list()
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Image]:
+        """The newest first. Filters are Docker's (``image/filters.py``); ``reference``: one name fits."""
+        chosen = filters or {}
+        filtering.check(chosen, filtering.LISTING)
+        images = self._store.list()
+        if not chosen:
+            return images
+        found = filtering.matching(images, chosen, self._store.resolve)
+        patterns = chosen.get("reference", ())
+        if not patterns:
+            return found
+        return [
+            image
+            for image in found
+            if any(filtering.fits(name, patterns) for name in (*image.repo_tags, *image.repo_digests))
+        ]
 
-    def get(self, reference: str) -> Image:
-        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none."""
-        return self._store.resolve(reference)
+    def get(self, reference: str, *, platform: str = "") -> Image:
+        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none.
+
+        Nor is there one when ``platform`` (``os/arch[/variant]``) is given and it is for another.
+        """
+        image = self._store.resolve(reference)
+        _require(image, reference, platform)
+        return image
+
+    def history(self, reference: str, *, platform: str = "") -> Sequence[Mapping[str, Any]]:
+        """Docker's ``GET /images/{id}/history``: the newest step first."""
+        return history.history(self.get(reference, platform=platform))
+
+    def pull(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Image:
+        """Pull an image by tag or digest, ``latest`` without either, for ``platform`` or this machine.
+
+        ``progress`` is told what Docker's clients are told. ``NotFound``, ``Unauthorized``, ``Unavailable``
+        (the registry), ``CorruptData``: the image that had the name before still has it.
+        """
+        from ..image import pull
+
+        name = references.parse(reference).tagged()
+        pulled = pull.pull(self._store, self._connected(progress), name, _wanted(platform), progress)
+        return self.get(pulled.id)
+
+    def pull_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[Image]:
+        """Pull every tag of a repository."""
+        from ..image import pull
+
+        name = _bare(reference)
+        pulled = pull.pull_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+        return [self.get(one.id) for one in pulled]
+
+    def push(self, reference: str, *, platform: str = "", progress: Report = ignore) -> str:
+        """Push an image to the registry that its name says; the digest that it has there.
+
+        ``platform``: only if it is for this one.
+        """
+        from ..image import push
+
+        name = references.parse(reference).tagged()
+        return push.push(self._store, self._connected(progress), name, _wanted(platform), progress)
+
+    def push_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[str]:
+        """Push every tag of a repository that is here."""
+        from ..image import push
+
+        name = _bare(reference)
+        return push.push_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+
+    def _connected(self, progress: Report) -> Registries:
+        registries = self._registries()
+        registries.notice = lambda text: progress(Message(text))
+        return registries
 
     def load(
         self, given: str | int, progress: Progress | None = None, *, platform: str = ""
@@ -55,12 +133,40 @@ class Images:
         return self._store.import_(stream, reference, changes=changes, message=message, platform=platform)
 
     def tag(self, reference: str, name: str) -> None:
+        """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""
         self._store.tag(reference, name)
 
-    def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
+    def remove(self, reference: str, *, force: bool = False, platform: str = "") -> Sequence[Removal]:
         """``Conflict``, in Docker's words, when a container stands in the way."""
         sweep(self._containers)
+        if platform:
+            self.get(reference, platform=platform)
         return self._store.remove(reference, force=force)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove unused images: those without a tag, or all of them with the filter ``dangling=false``.
+
+        The other filters are ``until`` (Unix time), ``label`` and ``label!``.
+        """
+        sweep(self._containers)
+        return prune(self._store, filters or {})
+
+
+def _wanted(platform: str) -> Platform | None:
+    return platforms.parse(platform) if platform else None
+
+
+def _bare(reference: str) -> Reference:
+    name = references.parse(reference)
+    if name.tag or name.digest:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
+    return name
+
+
+def _require(image: Image, reference: str, platform: str) -> None:
+    has = image.platform
+    if platform and not platforms.matches(platforms.parse(platform), has):
+        raise NotFound(platforms.mismatch(reference, platforms.parse(platform), has))
 
 
 def uses(containers: Store) -> Sequence[Use]:
@@ -76,5 +182,6 @@ def uses(containers: Store) -> Sequence[Use]:
         except NotFound:
             running = True  # it is being created, to be started at once
         if record.image:
-            found.append(Use(image=record.image, container=identifier, running=running))
+            chain = chain_of(containers.root, record.layers)
+            found.append(Use(image=record.image, container=identifier, running=running, chain=chain))
     return found

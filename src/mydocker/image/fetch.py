@@ -9,13 +9,15 @@ other processes are still at work on.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .. import errors
+from ..archive.compression import inflated
 from ..content.download import Download
 from ..oci import digest as digests
 from .documents import Descriptor
@@ -23,21 +25,17 @@ from .layers import Unpacked, mismatch
 from .store import ImageStore
 from .workers import Send, Update
 
-WAITING = "Pulling fs layer"
+if TYPE_CHECKING:
+    from ..registry.client import Registries, Repository
+
+PULLING = "Pulling fs layer"
 DOWNLOADING = "Downloading"
 VERIFYING = "Verifying Checksum"
 DOWNLOADED = "Download complete"
 EXTRACTING = "Extracting"
+PULLED = "Pull complete"
 _INTERVAL = 0.1
 """seconds between two updates"""
-
-
-class Blobs(Protocol):
-    """What is needed of ``registry.client.Repository``."""
-
-    @property
-    def name(self) -> str: ...
-    def blob(self, digest: str, *, offset: int = 0, size: int | None = None) -> Iterator[bytes]: ...
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -49,26 +47,39 @@ class LayerFetch:
     """The work on one layer. Without ``place`` only the blob is wanted."""
 
     def __init__(
-        self, store: ImageStore, source: Blobs, descriptor: Descriptor, diff_id: str, place: str | None
+        self,
+        store: ImageStore,
+        registries: Registries,
+        repository: Repository,
+        descriptor: Descriptor,
+        diff_id: str,
+        place: str | None,
     ) -> None:
         self._store = store
-        self._source = source
+        self._registries = registries
+        self._repository = repository
         self._descriptor = descriptor
         self._diff_id = diff_id
         self._place = place
-        self._name = f"{source.name}: layer {descriptor.digest}"
+        self._name = f"{repository.name}: layer {descriptor.digest}"
 
     def __call__(self, send: Send) -> Fetched:
+        self._registries.notice = lambda text: send(Update(text))
+        fetched = self._get(send)
+        send(Update(PULLED))
+        return fetched
+
+    def _get(self, send: Send) -> Fetched:
         digest, size = self._descriptor.digest, self._descriptor.size
         if not self._store.content.has(digest):
-            with self._store.content.download(digest, size) as download:
+            with self._store.content.download(digest, size, self._name) as download:
                 if not download.complete:
                     unpacked = self._download(download, send)
                     download.commit()
                     return Fetched(unpacked)
+        send(Update(DOWNLOADED))
         if self._place is None:
             return Fetched(None)
-        send(Update(DOWNLOADED))
         chunks = _reported(self._store.content.chunks(digest), EXTRACTING, size, send)
         return Fetched(self._unpack(self._place, chunks))
 
@@ -94,6 +105,8 @@ class LayerFetch:
         try:
             if self._place is not None:
                 unpacked = self._unpack(self._place, chunks)
+            else:
+                self._inflate(chunks)
         except errors.HostileArchive:
             download.restart()
             raise
@@ -112,10 +125,18 @@ class LayerFetch:
             raise mismatch(self._name, unpacked.diff_id, self._diff_id)
         return unpacked
 
+    def _inflate(self, chunks: Iterator[bytes]) -> None:
+        """See that the blob is what the image says, although its files are here."""
+        total = hashlib.sha256()
+        for chunk in inflated(chunks, self._store.layers.limits, self._name):
+            total.update(chunk)
+        if (found := f"sha256:{total.hexdigest()}") != self._diff_id:
+            raise mismatch(self._name, found, self._diff_id)
+
     def _fetch(self, offset: int) -> Iterator[bytes]:
         descriptor = self._descriptor
         try:
-            yield from self._source.blob(descriptor.digest, offset=offset, size=descriptor.size)
+            yield from self._repository.blob(descriptor.digest, offset=offset, size=descriptor.size)
         except errors.NotFound as error:
             if not descriptor.urls:
                 raise

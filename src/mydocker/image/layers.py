@@ -61,6 +61,10 @@ class LayerStore:
     def _path(self, chain_id: str) -> str:
         return os.path.join(self.root, digests.encoded(digests.validate_sha256(chain_id)))
 
+    def directory(self, chain_id: str) -> str:
+        """The directory with everything of one layer."""
+        return self._path(chain_id)
+
     def diff(self, chain_id: str) -> str:
         """The directory with the layer's files."""
         return os.path.join(self._path(chain_id), "diff")
@@ -104,9 +108,15 @@ class LayerStore:
         return chain_ids
 
     def all(self) -> Iterator[str]:
+        """The chain ids of those that are known, unpacked or not."""
         for name in os.listdir(self.root):
-            if not name.startswith("."):
+            if digests.is_encoded(name):
                 yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is no layer, and was never to become one."""
+        names = [name for name in os.listdir(self.root) if not (digests.is_encoded(name) or name[0] == ".")]
+        return [os.path.join(self.root, name) for name in names]
 
     def unpack(self, chunks: Iterator[bytes], name: str, *, parent: str = "", diff_id: str | None = None,
                devices: bool = True, want_end: bool = False) -> str:  # fmt: skip
@@ -249,9 +259,22 @@ class LayerStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is unpacking or removing."""
-        for name in os.listdir(self.root):
-            if name.startswith("."):
-                remove_tree(os.path.join(self.root, name))
+        for path in self.leftovers():
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove_tree(path)
+            else:
+                os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """What is being unpacked or removed, or was when somebody was killed."""
+        return [os.path.join(self.root, name) for name in os.listdir(self.root) if name.startswith(".")]
+
+
+def chain_of(root: str, directories: Sequence[str]) -> list[str]:
+    """The chain ids, bottom first, of those of ``directories`` (top first) that are in layers of ``root``."""
+    top = f"{root}/layer/"
+    names = [path[len(top) :].partition("/")[0] for path in directories if path.startswith(top)]
+    return list(dict.fromkeys(f"sha256:{name}" for name in reversed(names)))
 
 
 def mismatch(name: str, found: str, wanted: str) -> errors.CorruptData:

@@ -22,6 +22,7 @@ _ALIASES = {
     "x86_64": "amd64", "x86-64": "amd64", "i386": "386", "aarch64": "arm64", "armhf": "arm", "armel": "arm",
 }  # fmt: skip
 _ALIAS_VARIANTS = {"armhf": "v7", "armel": "v6"}
+_ARCHITECTURES = frozenset(_MACHINES.values())
 _ARM = ("v8", "v7", "v6", "v5")
 _AMD64 = ("v4", "v3", "v2", "v1")
 # What a processor must have for each level (x86-64 psABI, micro-architecture levels), in the words of
@@ -63,7 +64,7 @@ def _amd64_variant() -> str:
 
 
 def parse(text: str) -> Platform:
-    """``linux/arm64/v8``, or an architecture, or ``linux``; InvalidArgument if it cannot be one."""
+    """``linux/arm64/v8``, ``arm64``, ``arm/v7`` or ``linux``; InvalidArgument if it cannot be one."""
     parts = text.split("/")
     if not 1 <= len(parts) <= 3 or not all(map(_is_word, parts)):
         raise errors.InvalidArgument(
@@ -76,6 +77,8 @@ def parse(text: str) -> Platform:
         if word in ("windows", "darwin", "freebsd"):
             return normalise(Platform(os=word, architecture=architecture()))
         parts = ["linux", word]
+    elif len(parts) == 2 and normalise(Platform(architecture=parts[0])).architecture in _ARCHITECTURES:
+        parts = ["linux", *parts]  # arm/v7
     return normalise(Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) > 2 else ""))
 
 
@@ -129,6 +132,14 @@ def accepted(wanted: Platform) -> list[Platform]:
 def matches(wanted: Platform, found: Platform) -> bool:
     """Whether what is for ``found`` runs where ``wanted`` is asked for."""
     return _bare(found) in accepted(wanted)
+
+
+def mismatch(reference: str, wanted: Platform, found: Platform) -> str:
+    """In Docker's words: an image is there, but for another platform."""
+    return (
+        f"image with reference {reference} was found but does not match the specified platform: "
+        f"wanted {show(wanted)}, actual: {show(found)}"
+    )
 
 
 def choose(entries: Iterable[Descriptor], wanted: Platform) -> list[Descriptor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..oci import digest as digests
@@ -22,8 +23,11 @@ from .documents import Platform
 from .fetch import LayerFetch, short
 from .layers import Unpacked
 from .progress import Progress, Report
-from .remote import Documents, RemoteImage, look_up
+from .remote import RemoteImage, look_up
 from .store import ImageStore
+
+if TYPE_CHECKING:
+    from ..registry.client import Registries, Repository
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,40 @@ class Pulled:
 
 
 def pull(
-    store: ImageStore, repository: Documents, reference: Reference, wanted: Platform | None, report: Report
+    store: ImageStore, registries: Registries, reference: Reference, wanted: Platform | None, report: Report
 ) -> Pulled:
     """Pull what ``reference``, which has a tag or a digest, stands for.
 
     ``wanted`` is None for this machine, if there is a choice.
     """
+    pulled = _pull(store, registries, reference, wanted, report)
+    _report_status(reference, pulled.new, report)
+    return pulled
+
+
+def pull_all(
+    store: ImageStore, registries: Registries, reference: Reference, wanted: Platform | None, report: Report
+) -> Sequence[Pulled]:
+    """Pull every tag of the repository that ``reference`` names."""
+    pulled = [
+        _pull(store, registries, Reference(reference.domain, reference.path, tag), wanted, report)
+        for tag in registries.repository(reference).tags()
+    ]
+    _report_status(reference, any(one.new for one in pulled), report)
+    return pulled
+
+
+def _report_status(reference: Reference, new: bool, report: Report) -> None:
+    what = "Downloaded newer image" if new else "Image is up to date"
+    report(Progress(f"Status: {what} for {reference.familiar()}"))
+
+
+def _pull(
+    store: ImageStore, registries: Registries, reference: Reference, wanted: Platform | None, report: Report
+) -> Pulled:
     what = reference.digest or reference.tag
     report(Progress(f"Pulling from {reference.path}", reference.canonical() if reference.digest else what))
+    repository = registries.repository(reference)
     remote = look_up(repository, what, wanted)
     name = reference.canonical() if reference.digest else str(reference)
     names = list(dict.fromkeys((name, f"{reference.name}@{remote.digest}")))
@@ -52,19 +82,12 @@ def pull(
         try:
             store.name(remote.id, names)
         except errors.NotFound:
-            _take_in(store, repository, remote, names, report)
+            _Pull(store, registries, repository, remote, report).run(names)
     report(Progress(f"Digest: {remote.digest}"))
     if wanted is not None and not platforms.matches(wanted, remote.platform):
-        report(Progress(f"WARNING: {mismatch(reference, wanted, remote.platform)}"))
+        text = platforms.mismatch(reference.familiar(), wanted, remote.platform)
+        report(Progress(f"WARNING: {text}"))
     return Pulled(remote.id, remote.digest, remote.id != before)
-
-
-def mismatch(reference: Reference, wanted: Platform, found: Platform) -> str:
-    """In Docker's words: an image is there, but for another platform."""
-    return (
-        f"image with reference {reference.familiar()} was found but does not match the specified platform: "
-        f"wanted {platforms.show(wanted)}, actual: {platforms.show(found)}"
-    )
 
 
 def _image_id(store: ImageStore, name: str) -> str:
@@ -74,49 +97,72 @@ def _image_id(store: ImageStore, name: str) -> str:
         return ""
 
 
-def _take_in(
-    store: ImageStore, repository: Documents, remote: RemoteImage, names: Sequence[str], report: Report
-) -> None:
-    layers = remote.manifest.layers
-    chain = digests.chain_ids(remote.config.rootfs.diff_ids)
-    places: list[str | None] = [
-        None if store.layers.has(chain_id) else store.layers.place() for chain_id in chain
-    ]
-    try:
-        fetched = _fetch(store, repository, remote, places, report)
-        store.layers.commit([(fetched.get(at), chain_id) for at, chain_id in enumerate(chain)])
-    finally:
-        for place in filter(None, places):
-            store.layers.discard(place)
-    store.content.add(remote.config_data)
-    store.commit_raw(remote.manifest_data, remote.manifest_type, remote.id, names)
-    for layer in layers:
-        store.content.forget_download(layer.digest)
+class _Pull:
+    """One image that is not here yet."""
 
+    def __init__(
+        self,
+        store: ImageStore,
+        registries: Registries,
+        repository: Repository,
+        remote: RemoteImage,
+        report: Report,
+    ) -> None:
+        self._store = store
+        self._registries = registries
+        self._repository = repository
+        self._remote = remote
+        self._report = report
+        self._layers = remote.manifest.layers
+        self._chain = digests.chain_ids(remote.config.rootfs.diff_ids)
+        here = map(store.layers.has, self._chain)
+        self._places = [None if unpacked else store.layers.place() for unpacked in here]
 
-def _fetch(
-    store: ImageStore,
-    repository: Documents,
-    remote: RemoteImage,
-    places: Sequence[str | None],
-    report: Report,
-) -> dict[int, Unpacked]:
-    """Get all layers that are missing; what was unpacked, by the layer's number."""
-    layers, diff_ids = remote.manifest.layers, remote.config.rootfs.diff_ids
-    missing: list[int] = []
-    for at, layer in enumerate(layers):
-        if places[at] is None and store.content.has(layer.digest):
-            report(Progress("Already exists", short(layer.digest)))
-        else:
-            report(Progress(fetch.WAITING, short(layer.digest)))
-            missing.append(at)
-    for at in missing[workers.LIMIT :]:
-        report(Progress("Waiting", short(layers[at].digest)))
+    def run(self, names: Sequence[str]) -> None:
+        """Take it in, and give it ``names``."""
+        store, remote = self._store, self._remote
+        try:
+            unpacked = self._fetch()
+            store.layers.commit([(unpacked.get(at), chain_id) for at, chain_id in enumerate(self._chain)])
+        finally:
+            for place in filter(None, self._places):
+                store.layers.discard(place)
+        store.content.add(remote.config_data)
+        store.commit_raw(remote.manifest_data, remote.manifest_type, remote.id, names)
+        for layer in self._layers:
+            store.content.forget_download(layer.digest)
 
-    def told(job: int, update: workers.Update) -> None:
-        layer = layers[missing[job]]
-        report(Progress(update.status, short(layer.digest), update.current, update.total))
+    def _fetch(self) -> dict[int, Unpacked]:
+        """Get what is missing of the layers; what was unpacked, by the layer's number."""
+        missing = self._missing()
+        diff_ids = self._remote.config.rootfs.diff_ids
+        jobs = [
+            LayerFetch(
+                self._store,
+                self._registries,
+                self._repository,
+                self._layers[at],
+                diff_ids[at],
+                self._places[at],
+            )
+            for at in missing
+        ]
 
-    jobs = [LayerFetch(store, repository, layers[at], diff_ids[at], places[at]) for at in missing]
-    done = workers.run(jobs, fetch.Fetched, told)
-    return {at: one.unpacked for at, one in zip(missing, done, strict=True) if one.unpacked is not None}
+        def told(job: int, update: workers.Update) -> None:
+            id = short(self._layers[missing[job]].digest)
+            self._report(Progress(update.status, id, update.current, update.total))
+
+        done = workers.run(jobs, fetch.Fetched, told)
+        return {at: one.unpacked for at, one in zip(missing, done, strict=True) if one.unpacked is not None}
+
+    def _missing(self) -> list[int]:
+        missing = []
+        for at, layer in enumerate(self._layers):
+            if self._places[at] is None and self._store.content.has(layer.digest):
+                self._report(Progress("Already exists", short(layer.digest)))
+            else:
+                self._report(Progress(fetch.PULLING, short(layer.digest)))
+                missing.append(at)
+        for at in missing[workers.LIMIT :]:
+            self._report(Progress("Waiting", short(self._layers[at].digest)))
+        return missing

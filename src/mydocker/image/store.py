@@ -31,7 +31,8 @@ from ..content.store import ContentStore
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from ..oci import reference as references
-from .documents import Descriptor, ImageConfig, Index, Manifest, decode, encode
+from . import platforms
+from .documents import Descriptor, ImageConfig, Index, Manifest, Platform, decode, encode
 from .layers import LayerStore
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Use:
     image: str
     container: str
     running: bool
+    chain: Sequence[str] = ()
+    """the chain ids of the layers that it stands on, which stay whatever becomes of the image"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,19 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes in the files of all its layers."""
-        return sum(map(self._store.layers.size, self.chain))
+        return sum(self.layer_sizes)
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Bytes in the files of each layer, bottom first."""
+        return [self._store.layers.size(chain_id) for chain_id in self.chain]
+
+    @property
+    def platform(self) -> Platform:
+        config = self.config
+        return platforms.normalise(
+            Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+        )
 
     @property
     def created(self) -> str:
@@ -236,20 +251,50 @@ class ImageStore:
         finally:
             garbage.collect_if_noted(self)
 
-    def locked(self) -> Lock:
-        """For ``with``: index.json does not change but through the holder."""
-        return Lock(self._lock)
+    def locked(self, *, shared: bool = False) -> Lock:
+        """For ``with``: index.json does not change but through the holder; ``shared``: not at all.
+
+        Removals decide under this lock. So who resolves an image and writes down that it is in use, both
+        inside of one shared hold, cannot have it removed in between.
+        """
+        return Lock(self._lock, shared=shared)
 
     def find(self, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was named by one."""
         return self._find(self._index(), reference)
 
+    def entries(self) -> Sequence[Descriptor]:
+        """The descriptors in index.json, each with one name or none. CorruptData if it cannot be read."""
+        return self._index().manifests
+
+    def named_entries(self) -> Sequence[tuple[Descriptor, str]]:
+        """The descriptors in index.json that have names, with these."""
+        return [(entry, name) for entry in self._index().manifests if (name := _name(entry))]
+
     def manifest(self, image: Image) -> Manifest:
-        return decode(Manifest, self.content.read(image.digest), f"manifest {image.digest}")
+        return self.manifest_of(image.digest)
+
+    def manifest_of(self, digest: str) -> Manifest:
+        return decode(Manifest, self.content.read(digest), f"manifest {digest}")
+
+    def media_type(self, image: Image) -> str:
+        """That of its manifest."""
+        return next(entry.media_type for entry in self._index().manifests if entry.digest == image.digest)
 
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
+
+    def drop(self, manifest: str) -> None:
+        """Take everything out of index.json that leads to a manifest, which need not be readable.
+
+        The caller holds ``locked()``.
+        """
+        self._write_index([entry for entry in self._index().manifests if entry.digest != manifest], [])
+
+    def names(self) -> Sequence[str]:
+        """All names in index.json, in full."""
+        return [name for entry in self._index().manifests if (name := _name(entry))]
 
     def unname(self, image: Image, names: set[str], *, drop: bool) -> None:
         """Take ``names`` off; with ``drop`` the image leaves the index, else it stays, if need be nameless.

@@ -52,6 +52,11 @@ def encoded(digest: str) -> str:
     return digest.partition(":")[2]
 
 
+def is_encoded(text: str) -> bool:
+    """Whether ``text`` can be the part of a sha256 digest after its colon."""
+    return len(text) == _LENGTHS["sha256"] and is_hex(text)
+
+
 def of(data: bytes) -> str:
     """The sha256 digest of ``data``."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -23,7 +23,8 @@ def _container(invocation: Invocation, reference: str) -> dict[str, Any]:
 
 
 def _image(invocation: Invocation, reference: str) -> dict[str, Any]:
-    return image_document(invocation.engine.images.get(reference))
+    platform = invocation.flags.get("platform", "")
+    return image_document(invocation.engine.images.get(reference, platform=platform))
 
 
 def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
@@ -93,4 +94,5 @@ IMAGE = _command(
     "inspect [OPTIONS] IMAGE [IMAGE...]",
     "Display detailed information on one or more images",
     lambda invocation: show(invocation, _image),
+    text("platform", "", "Inspect a specific platform of the image (os[/arch[/variant]])"),
 )

@@ -15,7 +15,7 @@ from mydocker.cli.format import rows
 from mydocker.cli.format.units import ago, ellipsis, local_time
 
 _COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-_HEADINGS = {
+HEADINGS = {
     "ID": "CONTAINER ID",
     "Image": "IMAGE",
     "Command": "COMMAND",
@@ -81,7 +81,7 @@ def run(invocation: Invocation) -> int:
         invocation["format"],
         [row(container.summary(), truncate=truncate, now=now) for container in containers],
         columns=_COLUMNS,
-        headings=_HEADINGS,
+        headings=HEADINGS,
         type_=_TYPE,
     )
     if shown or invocation["format"] == "":
