@@ -18,12 +18,13 @@ import os
 import stat
 
 from .. import errors
-from ..linux.path import open_in_root
+from ..linux.path import RESOLVE_NO_XDEV, open_in_root, openat2
 from . import tar
 from .apply import Unpacker
 from .compression import Limits
 from .stream import Stream, Truncated
 
+_ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -88,14 +89,14 @@ class _Extractor(Unpacker):
     def _replace(self, parent: int, name: bytes, path: bytes) -> None:
         if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
             raise errors.Conflict(f'cannot overwrite directory "/{os.fsdecode(path)}" with non-directory')
+        try:
+            os.close(openat2(parent, os.fsdecode(name), _ENTRY, 0, RESOLVE_NO_XDEV))
+        except OSError as error:
+            # In a mount namespace that is not ours the kernel would unlink it, and undo the mount.
+            if error.errno == errno.EXDEV:
+                raise errors.Conflict(f"/{os.fsdecode(path)}: device or resource busy (a mount)") from error
+            raise
         super()._replace(parent, name, path)
-
-    def _failed(self, entry: tar.Entry, error: OSError | OverflowError) -> errors.Error:
-        if isinstance(error, OSError) and error.errno == errno.EBUSY:
-            return errors.Conflict(
-                f"{os.fsdecode(entry.name)}: device or resource busy (it is a mount point)"
-            )
-        return super()._failed(entry, error)
 
     def _xattrs(self, xattrs: dict[bytes, bytes], place: int | bytes) -> None:
         try:

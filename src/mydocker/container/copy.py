@@ -84,19 +84,17 @@ def read(
 ) -> PathStat:
     """Write what is at ``path`` to ``descriptor`` as a tar, whose first name is ``name`` or its own."""
     writer = Writer(lambda piece: files.write_all(descriptor, piece))
-    stored = (name or stored_name(path)).encode(errors="surrogateescape")
     with filesystem.opened(store, record) as root, _finding(record, path):
         found = _look(root, path, follow)
         place = _end_of_links(root, clean(path)) if follow else clean(path)
+        stored = os.fsencode(name or stored_name(path if means_directory(path) else place))
         leave = filesystem.leaves(root)
         if means_directory(path) or place == "/":
             with _opened(root, place) as directory:
                 pack_entry(directory, b".", writer, stored, leave)
         else:
             with _opened(root, os.path.dirname(place)) as directory:
-                pack_entry(
-                    directory, os.path.basename(place).encode(errors="surrogateescape"), writer, stored, leave
-                )
+                pack_entry(directory, os.fsencode(os.path.basename(place)), writer, stored, leave)
         writer.finish()
     events.container(store, record, "archive-path", path=path)
     return found
@@ -105,7 +103,7 @@ def read(
 def write(store: Store, record: Record, path: str, chunks: Iterable[bytes], *, owners: bool = True) -> None:
     """Unpack the tar that ``chunks`` make up, compressed or not, into the directory ``path``.
 
-    ``owners``: as the archive says, else root. ``NotFound`` and ``InvalidArgument`` if ``path`` is no
+    ``owners``: as the archive says, else the caller's. ``NotFound`` and ``InvalidArgument`` if ``path`` is no
     directory, ``Forbidden`` if it cannot be written to, ``Conflict`` for what is in the way.
     """
     with filesystem.opened(store, record) as root:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import InvalidArgument
+from ..errors import Conflict, InvalidArgument
 from . import events, names
 from .record import Record
 from .store import Store
