@@ -96,7 +96,7 @@ def read(
             with _opened(root, os.path.dirname(place)) as directory:
                 pack_entry(directory, os.fsencode(os.path.basename(place)), writer, stored, leave)
         writer.finish()
-    events.container(store, record, "archive-path", path=path)
+    events.container(store, record, "archive-path")
     return found
 
 
@@ -115,7 +115,7 @@ def write(store: Store, record: Record, path: str, chunks: Iterable[bytes], *, o
                 _check_writable(root, directory)
         plain = inflated(iter(chunks), Limits(), "the archive")
         extract(Stream(plain), root, os.fsencode(place), "the archive", owners=owners)
-    events.container(store, record, "extract-to-dir", path=path)
+    events.container(store, record, "extract-to-dir")
 
 
 def destination(store: Store, record: Record, path: str) -> tuple[str, PathStat | None]:

@@ -65,6 +65,11 @@ def container(store: Store, record: Record, action: str, **attributes: str) -> N
     emit(store, "container", action, record.id, {**known, **attributes}, image=record.config.image)
 
 
+def image(store: Store, action: str, identifier: str, name: str, labels: Mapping[str, str] | None) -> None:
+    """``identifier`` is what the action was about: an image's, or for pull and push a reference."""
+    emit(store, "image", action, identifier, {**(labels or {}), "name": name})
+
+
 def mounted(store: Store, record: Record) -> None:
     for point in _volumes(record):
         attributes = {

@@ -18,7 +18,7 @@ from ..monitor import client, plan, protocol, spawn
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import files, rootfs, spec, supervise
+from . import events, files, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -81,6 +81,8 @@ def start(
             plan=memory,
             namespaces=opened,
         )
+        if attach is not None:
+            events.container(store, record, "attach")
         _launch(brief)
     except BaseException:
         ours.close()

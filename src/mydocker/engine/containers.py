@@ -184,7 +184,7 @@ class Container:
         self.record = rename.rename(self._store, self.record, name)
 
     def update(self, **limits: int | str) -> None:
-        """Other limits, at once if it runs: fields of ``HostConfig`` (``container/update.py``, ``LIMITS``)."""
+        """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``)."""
         self.record = update.update(self._store, self.record, limits)
 
     def top(self, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
@@ -218,7 +218,7 @@ class Container:
         container stands still while its files are read, unless ``pause`` is false.
         """
         names = [str(references.parse_tagged(reference))] if reference else []
-        return commit.commit(
+        image = commit.commit(
             self._store,
             self._images,
             self.record,
@@ -228,11 +228,17 @@ class Container:
             changes=changes,
             pause=pause,
         )
+        for name in names:
+            events.image(self._store, "tag", image, references.parse(name).familiar(), None)
+        about = {"comment": message, "imageID": image, "imageRef": reference}
+        events.container(self._store, self.record, "commit", **about)
+        return image
 
     def export(self, target: str | int) -> None:
         """Write its root file system as a tar, at a path or to a descriptor; volumes are not in it."""
         with opened(target) as descriptor:
             export.export(self._store, self.record, descriptor)
+        events.container(self._store, self.record, "export")
 
     def stats(self) -> Reading:
         """What it uses at this moment; of one that does not run, nothing."""
@@ -260,7 +266,7 @@ class Container:
         return copy.destination(self._store, self.record, path)
 
     def copy_from(self, path: str, local: str, *, follow: bool = False, owners: bool = False) -> int:
-        """Copy a file or directory to this machine, as ``docker cp`` does; returns the bytes that went over."""
+        """Copy a file or directory to this machine, as ``docker cp`` does; returns the bytes of the tar."""
         from .copy import copy_from
 
         return copy_from(self, path, local, follow=follow, owners=owners)

@@ -68,9 +68,9 @@ def _selected(
         except msgspec.MsgspecError:
             continue  # half a line, of a writer that had no room for the rest
         instant = message.time_nano / 1e9
-        if (since is None or instant >= since) and (until is None or instant <= until):
-            if all(_fits(message, name, values) for name, values in filters.items()):
-                yield message
+        in_time = (since is None or instant >= since) and (until is None or instant <= until)
+        if in_time and all(_fits(message, name, values) for name, values in filters.items()):
+            yield message
 
 
 def _fits(message: Message, name: str, values: Sequence[str]) -> bool:

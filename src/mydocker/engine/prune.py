@@ -21,6 +21,7 @@ from ..image.store import ImageStore
 from ..snapshot.usage import usage
 from ..volume.store import ANONYMOUS, VolumeStore
 from .containers import Containers
+from .images import tell_removals
 from .usage import volume_links
 
 
@@ -47,6 +48,7 @@ def everything(
     gone, room = _volumes(store, filters) if volumes else ([], 0)
     chosen = {**filters, "dangling": ["false" if all else "true"]}
     pruned = prune(images, chosen, downloads=True)
+    tell_removals(store, pruned.removals)
     return SystemPruned(removed, gone, pruned, freed + room + pruned.reclaimed)
 
 
