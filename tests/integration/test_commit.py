@@ -8,11 +8,13 @@ import os
 import stat
 import struct
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import command
 from support.command import Runner
 
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
@@ -187,6 +189,32 @@ def test_twice_gives_the_same_layer(fresh: Runner, base: str) -> None:
     assert manifest(fresh, "one:1")["layers"] == manifest(fresh, "two:1")["layers"]
 
 
+def test_a_full_disk(short_directory: str, busybox_tar: str) -> None:
+    """The error says where, the image that had the name stays, and nothing else does."""
+    place = tempfile.mkdtemp(dir=short_directory)
+    command.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", place])
+    runner = Runner(
+        command.installed("mydocker"), f"{place}/root", f"{place}/run", {"MYDOCKER_FORKSERVER": "0"}
+    )
+    try:
+        runner("import", busybox_tar, "base:1")
+        runner("tag", "base:1", "made:1")
+        write = "dd if=/dev/urandom of=/file bs=1M count=20"
+        runner("run", "--name", "made", "base:1", "sh", "-c", write)
+        refused = runner("commit", "made", "made:1", check=1)
+        assert refused.err.startswith(f"mydocker: {place}/root/image/ingest/")
+        assert refused.err.endswith(": no space left on device\n")
+        assert os.listdir(f"{place}/root/image/ingest") == []
+        refused = runner("export", "-o", f"{place}/exported.tar", "made", check=1)
+        assert refused.err == f"mydocker: {place}/exported.tar: no space left on device\n"
+        assert sorted(os.listdir(place)) == ["root", "run"]
+        assert runner.inspect("made:1")["Id"] == runner.inspect("base:1")["Id"]
+        assert "no faults" in runner("system", "check").out
+        runner.remove_all()
+    finally:
+        command.run(["umount", place])
+
+
 # what the image says
 
 
@@ -299,7 +327,7 @@ def test_a_commit_of_what_was_committed(fresh: Runner, base: str) -> None:
     fresh("run", "--name", "c2", "step:1", "sh", "-c", "rm /one; touch /two")
     fresh("commit", "c2", "step:2")
     archive = f"{fresh.root}/saved.tar"
-    fresh("save", "-o", archive, "step")
+    fresh("image", "save", "-o", archive, "step")
     fresh("rm", "c1", "c2")
     fresh("rmi", "step:1", "step:2")
     loaded = fresh("load", "-i", archive).out.splitlines()

@@ -174,12 +174,15 @@ def test_removed_while_it_is_committed(mydocker: Runner, engine: Engine, image: 
 
 
 @needs_freezer
-def test_two_commits_at_once(mydocker: Runner, image: str) -> None:
+def test_three_commits_at_once(mydocker: Runner, image: str) -> None:
     container, pid = mydocker.start(image, command=("sh", "-c", COUNT))
-    both = [mydocker.popen("commit", container, f"both:{number}") for number in (1, 2)]
+    both = [
+        mydocker.popen("commit", pause, container, f"both:{number}")
+        for number, pause in enumerate(("--pause", "-p", "--pause=false"), 1)
+    ]
     for each in both:
         out, err = each.communicate(timeout=60)
         assert (each.returncode, err) == (0, b""), out
     assert not freezer(pid)()
     mydocker("rm", "-f", container)
-    mydocker("rmi", "both:1", "both:2")
+    mydocker("rmi", "both:1", "both:2", "both:3")

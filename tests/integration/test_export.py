@@ -29,7 +29,7 @@ def test_an_export(mydocker: Runner, image: str, tmp_path: Path) -> None:
     container = mydocker("run", "-d", *arguments).line
     cgroups.wait_until(lambda: mydocker("exec", container, "ls", "/scratch").line == "s")
     path = str(tmp_path / "running.tar")
-    mydocker("export", "-o", path, container)
+    mydocker("container", "export", "-o", path, container)
     with tarfile.open(path) as found:
         names = found.getnames()
         contents = {name: found.getmember(name).size for name in ("etc/hosts", ".dockerenv", "tmp/x")}

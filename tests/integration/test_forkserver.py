@@ -173,7 +173,7 @@ def _state(pid: int) -> str:
         ("print(signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGHUP))", "1 0\n"),
         ("print(sorted(map(int, signal.pthread_sigmask(0, []))))", "[12]\n"),
         ("print(time.strftime('%Z', time.localtime(0)))", "XYZ\n"),
-        ("import click; print(click.__name__)", "click\n"),
+        ("import msgspec; print(msgspec.__name__)", "msgspec\n"),
     ],
 )
 def test_command_sees_its_caller(installation: Installation, way: str, program: str, expected: str) -> None:

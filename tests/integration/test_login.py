@@ -208,6 +208,16 @@ def test_search_in_columns(fake: FakeRegistry, call: Call) -> None:
     )
 
 
+def test_a_registry_that_wants_to_be_left_alone(fake: FakeRegistry, call: Call) -> None:
+    fake.search_results = []
+    fake.when("GET", "/v1/", faulty.status(429, Retry_After="1"), times=1)
+    assert "toomanyrequests: " in call("search", f"{fake.address}/alp").err
+    fake.when("GET", "/v1/", faulty.status(429, Retry_After="7200"))
+    done = call("search", f"{fake.address}/alp", check=1)
+    assert done.err.startswith(f"mydocker: search for {fake.address}/alp: toomanyrequests: ")
+    assert "it may be asked again in 7200 seconds" in done.err
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
     with FakeRegistry() as registry:

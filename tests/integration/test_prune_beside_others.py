@@ -13,6 +13,8 @@ import pytest
 from support import archives
 from support.archives import Member
 from support.command import Runner
+from support.fake_registry import FakeRegistry
+from support.served_image import ServedImage
 
 SEED = int(os.environ.get("MYDOCKER_SEED", random.SystemRandom().randrange(10**6)))
 
@@ -45,7 +47,7 @@ def test_runs_loads_and_prunes_at_once(
         for turn in range(5):
             time.sleep(chance.random() * 0.05)
             keeper = keep(fresh, name, path)
-            said = fresh("run", "--rm", name, check=False)
+            said = fresh("run", "--rm", "--pull", "never", name, check=False)
             if said.code or said.out != name:
                 failures.append(f"{name}: {said}")
             made = fresh("commit", keeper, f"made-{number}:{turn}", check=False)
@@ -80,11 +82,56 @@ def keep(runner: Runner, name: str, path: str) -> str:
     """Load the image and make a container from it; a prune may be faster than the second step."""
     for _ in range(100):
         runner("load", "--quiet", "--input", path)
-        made = runner("create", name, check=False)
+        made = runner("create", "--pull", "never", name, check=False)
         if made.code == 0:
             return made.line
         assert f"no such image: {name}" in made.err, made
     raise AssertionError(f"{name} was always gone before a container could be made")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_pulls_runs_and_prunes_at_once(fresh: Runner, busybox_tar: str) -> None:
+    """Pulls, runs that pull, and prunes of all that is unused: every pull and every run succeeds."""
+    with open(busybox_tar, "rb") as file:
+        system = file.read()
+    with FakeRegistry() as fake:
+        for number in range(4):
+            own = archives.layer([Member("name", str(number).encode())])
+            ServedImage(fake, [system, own], f"image/{number}", config={"Cmd": ["cat", "/name"]}).put()
+        names = [f"{fake.address}/image/{number}:1" for number in range(4)]
+        words = [("pull", "--quiet", name) for name in names] + [("run", "--rm", name) for name in names]
+        failures: list[str] = []
+        done = threading.Event()
+
+        def work(number: int) -> None:
+            for turn in range(10):
+                command = words[(number * 3 + turn) % len(words)]
+                result = fresh(*command, check=False)
+                expected = command[-1] if command[0] == "pull" else command[-1][-3]
+                if result.code or result.line != expected:
+                    failures.append(str(result))
+
+        def prune() -> None:
+            while not done.is_set():
+                pruned = fresh("image", "prune", "--all", "--force", check=False)
+                if pruned.code:
+                    failures.append(str(pruned))
+                time.sleep(0.05)
+
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        pruners = [threading.Thread(target=prune) for _ in range(2)]
+        for thread in (*workers, *pruners):
+            thread.start()
+        for thread in workers:
+            thread.join()
+        done.set()
+        for thread in pruners:
+            thread.join()
+    assert not failures, "\n".join(failures)
+    fresh("image", "prune", "--all", "--force")
+    said = fresh("system", "check", check=False)
+    assert said.line == "0 blobs, 0 images, 0 layers, 0 containers, 0 volumes: no faults"
 
 
 @pytest.mark.slow
@@ -96,7 +143,7 @@ def test_a_run_or_a_prune_wins(fresh: Runner, busybox_tar: str) -> None:
         fresh("import", "--change", "CMD echo ran", busybox_tar, "busybox:race")
         pruner = fresh.popen("image", "prune", "--all", "--force", stdin=subprocess.DEVNULL)
         time.sleep(chance.random() * 0.03)
-        ran = fresh("run", "--rm", "busybox:race", check=False)
+        ran = fresh("run", "--rm", "--pull", "never", "busybox:race", check=False)
         assert pruner.wait(20) == 0
         pruner.communicate()
         if ran.code == 0:

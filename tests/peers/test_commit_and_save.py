@@ -12,9 +12,8 @@ import pytest
 
 from support import recipe, tree
 from support.command import Runner
+from support.image_tree import comparable
 from support.peers import PeerImage, Tool
-
-from .test_same_tree import comparable
 
 NAME = "peers/committed:2"
 FULL = f"docker.io/{NAME}"
@@ -84,11 +83,8 @@ def committed_tree(committed: Committed) -> tree.Tree:
     assert set(found) >= {"renamed/by/workdir", "opaque/newest", "fresh/z/b", "odd/caf\udce9-latin-1"}
     assert not any(name.startswith(("made", "opaque/old", "second")) for name in found)
     assert found["odd/capability"].xattrs == (("security.capability", recipe.CAPABILITY),)
-    assert (
-        found["lower/hard-one"].links
-        == tuple(f"lower/hard-{number}" for number in ("four", "one", "three", "two"))
-        or "lower/hard-four" in found["lower/hard-one"].links
-    )
+    # overlayfs copies up one name of a file, which then is a file of its own
+    assert found["lower/hard-one"].links == ("lower/hard-four", "lower/hard-one")
     return found
 
 

@@ -56,10 +56,11 @@ def docker_archive(
     name: str = "made/by-hand:1",
     config: Mapping[str, object] | None = None,
     diff_ids: Sequence[str] | None = None,
+    architecture: str = "amd64",
 ) -> str:
     """Write what ``docker save`` writes; ``diff_ids`` replaces the true digests of the layers."""
     document = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids or [digest(data) for data in layers])},

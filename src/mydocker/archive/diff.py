@@ -112,6 +112,8 @@ class _Packer:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
+                    if error.filename is None or isinstance(error.filename, str):
+                        raise  # of whoever takes the archive, or named already
                     raise OSError(error.errno, error.strerror, os.fsdecode(below)) from error
         finally:
             for here, _, _ in frames:
@@ -190,7 +192,10 @@ class _Packer:
     def _contents(self, entry: tar.Entry, descriptor: int, status: os.stat_result) -> None:
         entry.size = entry.real_size = status.st_size
         if status.st_size <= _SMALL:
-            data = os.pread(descriptor, _SMALL, 0)
+            try:
+                data = os.pread(descriptor, _SMALL, 0)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, os.fsdecode(entry.name)) from error
             entry.size = entry.real_size = len(data)
             self._writer.add(entry, data)
         else:

@@ -89,7 +89,7 @@ class Writer:
     def _file(self, descriptor: int, offset: int, length: int, name: bytes) -> None:
         while length:
             room = self._buffer[self._at : self._at + length]
-            count = os.preadv(descriptor, [room], offset)
+            count = _read_into(room, descriptor, offset, name)
             if not count:
                 raise Truncated(f"{_show(name)} became shorter while it was read")
             offset += count
@@ -108,6 +108,13 @@ class Writer:
             first, second = self._buffers
             self._buffer = second if self._buffer is first else first
             self._at = 0
+
+
+def _read_into(buffer: memoryview, descriptor: int, offset: int, name: bytes) -> int:
+    try:
+        return os.preadv(descriptor, [buffer], offset)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fsdecode(name)) from error
 
 
 def headers(entry: Entry, *, sparse_map: int = 0) -> bytes:

@@ -122,6 +122,15 @@ GROUPS = {
         "inspect": _INSPECT_IMAGE,
         "prune": Entry("image_prune", "Remove unused images"),
     },
+    "manifest": {
+        "annotate": Entry("manifest", "Add additional information to a local image manifest", "ANNOTATE"),
+        "create": Entry(
+            "manifest", "Create a local manifest list for annotating and pushing to a registry", "CREATE"
+        ),
+        "inspect": Entry("manifest", "Display an image manifest, or manifest list", "INSPECT"),
+        "push": Entry("manifest", "Push a manifest list to a repository", "PUSH"),
+        "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "REMOVE"),
+    },
     "system": {
         "check": Entry("system_check", "Verify every image, layer, container and volume"),
         "events": OTHERS["events"],
@@ -133,6 +142,7 @@ GROUPS = {
 GROUP_SUMMARIES = {
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage Docker image manifests and manifest lists",
     "system": "Manage mydocker",
 }
 _SYNONYMS = frozenset(("list", "ps", "remove"))

@@ -80,6 +80,7 @@ def start(
             lock=lock.fd,
             plan=memory,
             namespaces=opened,
+            named=opened,
         )
         if attach is not None:
             events.container(store, record, "attach")
@@ -96,10 +97,9 @@ def start(
 
 
 def _launch(brief: Brief) -> None:
-    """A process that begins in ``supervise.main``: from the forkserver if there is one, else by two forks."""
-    argument = plan.encode(brief)
-    if not spawn_by_server(supervise.ENTRY, argument, brief.descriptors, spawn.NAME):
-        spawn.spawn(lambda: supervise.main(argument))
+    """A process for the monitor: from the forkserver if there is one, else by two forks."""
+    if not spawn_by_server(supervise.ENTRY, plan.encode(brief), brief.descriptors):
+        spawn.spawn(lambda: supervise.main(brief))
 
 
 def _write_all(fd: int, content: bytes) -> None:

@@ -6,6 +6,7 @@ be: the record is looked at by the builder that makes the container, and by the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .. import errors
@@ -21,16 +22,25 @@ from .spec import cgroup_path
 from .state import State, Status
 from .store import Lock, Store
 
-ENTRY = "mydocker.container.supervise:main"
+ENTRY = "mydocker.container.supervise:prepare"
 
 
-def main(argument: bytes) -> None:
-    """The whole life of a monitor; ``argument`` is its ``Brief``."""
-    brief = decode_brief(argument)
+def main(brief: Brief) -> None:
+    """The whole life of a monitor that was forked by a caller."""
+    _live(brief, Monitor(brief, Owner(brief)), spawn.detach)
 
+
+def prepare(argument: bytes, descriptors: Sequence[int]) -> Callable[[], None]:
+    """In the forkserver: what is to be called in the monitor. ``argument`` is the caller's ``Brief``."""
+    brief = decode_brief(argument).renumbered(descriptors)
+    monitor = Monitor(brief, Owner(brief))
+    return lambda: _live(brief, monitor, spawn.leave_server)
+
+
+def _live(brief: Brief, monitor: Monitor, detach: Callable[[list[int]], None]) -> None:
     def run() -> None:
-        spawn.detach(brief.descriptors)
-        Monitor(brief, Owner(brief)).run()
+        detach(brief.descriptors)
+        monitor.run()
 
     spawn.guarded(run, f"{brief.state}/monitor-crash.log")
 

@@ -43,6 +43,11 @@ class ContentStore:
         self._ingest = os.path.join(root, "ingest")
         self._downloads = os.path.join(root, "download")
 
+    @property
+    def initialised(self) -> bool:
+        """Whether ``initialise`` has come to its end."""
+        return os.path.exists(os.path.join(self.root, descriptors.LAYOUT_FILE))
+
     def initialise(self) -> None:
         """Make the directories and ``oci-layout`` where they are missing."""
         os.makedirs(self._blobs, exist_ok=True)
@@ -239,7 +244,10 @@ class Ingest:
             self._append(data)
 
     def _append(self, data: bytes | memoryview) -> None:
-        files.write_all(self._descriptor, data)
+        try:
+            files.write_all(self._descriptor, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     @property
     def digest(self) -> str:

@@ -35,6 +35,7 @@ from .check import Checked
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
+from .manifests import Manifests
 from .prune import SystemPruned
 from .usage import ContainerUsage, DiskUsage, VolumeUsage
 
@@ -57,6 +58,7 @@ __all__ = [
     "Kind",
     "LogConfig",
     "LogEntry",
+    "Manifests",
     "Mount",
     "Record",
     "RestartPolicy",

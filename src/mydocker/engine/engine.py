@@ -11,6 +11,7 @@ from ..container.events import Message
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
 from ..errors import Unauthorized
+from ..image.lists import Lists
 from ..image.store import ImageStore
 from . import check as checking
 from . import events as listening
@@ -19,6 +20,7 @@ from . import system, usage
 from .check import Checked
 from .containers import Containers
 from .images import Images, uses
+from .manifests import Manifests
 from .prune import SystemPruned
 from .usage import DiskUsage
 
@@ -60,6 +62,22 @@ class Engine:
         from ..registry.configuration import Configuration
 
         return Registries(Configuration.read(self._registries), self._credentials)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        """Manifests on registries, and lists of them that are being put together."""
+        return Manifests(lambda: Lists(self._credentials.directory), self._trusting)
+
+    def _trusting(self, domains: Sequence[str]) -> Registries:
+        """The registries, of which those of ``domains`` may be insecure."""
+        if not domains:
+            return self.registries
+        from ..registry.client import Registries
+
+        configuration = self.registries.configuration
+        for domain in domains:
+            configuration = configuration.trusting(domain)
+        return Registries(configuration, self._credentials)
 
     @cached_property
     def _credentials(self) -> Credentials:

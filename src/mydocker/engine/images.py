@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..container import events
@@ -10,7 +11,7 @@ from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import InvalidArgument, NotFound
 from ..image import filters as filtering
-from ..image import history, platforms
+from ..image import history, platforms, reservations
 from ..image.documents import Platform
 from ..image.layers import chain_of
 from ..image.load import Progress
@@ -23,6 +24,7 @@ from ..oci.reference import Reference
 from .target import opened
 
 if TYPE_CHECKING:
+    from ..image.importing import Download
     from ..registry.client import Registries
 
 
@@ -86,6 +88,15 @@ class Images:
         for image in images:
             self._tell_transfer("pull", name, image)
         return images
+
+    @contextmanager
+    def reserved(self, reference: str) -> Iterator[None]:
+        """Around a pull and what it is for: nobody else's ``prune`` takes the image away in between."""
+        name = references.parse(reference).tagged()
+        self._store.initialise()
+        full = name.canonical() if name.digest else str(name)
+        with reservations.reserved(self._store.content.root, full):
+            yield
 
     def push(self, reference: str, *, platform: str = "", progress: Report = ignore) -> str:
         """Push an image to the registry that its name says; the digest that it has there.
@@ -155,10 +166,22 @@ class Images:
         message: str = "",
         platform: str = "",
     ) -> str:
-        """Make an image of one layer from the tar of a root file system; returns its identifier."""
-        image = self._store.import_(stream, reference, changes=changes, message=message, platform=platform)
+        """Make an image of one layer from the tar of a root file system; returns its identifier.
+
+        ``stream`` is a path, a descriptor, or the address of the archive on a web server.
+        """
+        given: str | int | Download = stream
+        if isinstance(stream, str) and stream.startswith(("http://", "https://")):
+            given = self._downloaded(stream)
+        image = self._store.import_(given, reference, changes=changes, message=message, platform=platform)
         self._tell("import", image)
         return image
+
+    def _downloaded(self, url: str) -> Download:
+        from ..image.importing import Download
+        from ..registry import web
+
+        return Download(url, web.get(self._registries().configuration, url))
 
     def tag(self, reference: str, name: str) -> None:
         """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""

@@ -48,12 +48,12 @@ def main() -> NoReturn:
     os._exit(status)
 
 
-def load(entry: str) -> Callable[..., object]:
+def load(entry: str) -> Callable[..., Any]:
     """The function that ``module:name`` stands for."""
     from importlib import import_module
 
     module, _, name = entry.partition(":")
-    function: Callable[..., object] = getattr(import_module(module), name)
+    function: Callable[..., Any] = getattr(import_module(module), name)
     return function
 
 

@@ -1,7 +1,8 @@
 """``image prune``: remove the images that no container was made from, and give the room back.
 
 Which images go is decided, and their names are taken away, while the index cannot change (``locked``): an
-image that somebody resolves to make a container is either gone before or in use after. Blobs and layers are
+image that somebody resolves to make a container is either gone before or in use after; what is pulled for a
+container is reserved (``reservations``). Blobs and layers are
 collected when nobody takes an image in; if somebody does, who comes last collects.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import filters as filtering
-from . import garbage
+from . import garbage, reservations
 from .filters import Filters
 from .store import Removal
 
@@ -47,8 +48,9 @@ def prune(store: ImageStore, filters: Filters, *, downloads: bool = False) -> Pr
     removals: list[Removal] = []
     with store.hold(), store.locked():
         used = {use.image for use in store.used()}
+        wanted = reservations.names(store.content.root)
         for image in filtering.matching(store.list(), others, store.resolve):
-            if image.id in used or (only_dangling and image.repo_tags):
+            if image.id in used or (only_dangling and image.repo_tags) or wanted.intersection(image.names):
                 continue
             if not removals:
                 store.content.note()

@@ -72,9 +72,10 @@ def _pull(
     store: ImageStore, registries: Registries, reference: Reference, wanted: Platform | None, report: Report
 ) -> Pulled:
     what = reference.digest or reference.tag
-    report(Progress(f"Pulling from {reference.path}", reference.canonical() if reference.digest else what))
     repository = registries.repository(reference)
-    remote = look_up(repository, what, wanted)
+    document = repository.manifest(what)
+    report(Progress(f"Pulling from {reference.path}", reference.canonical() if reference.digest else what))
+    remote = look_up(repository, document, what, wanted)
     name = reference.canonical() if reference.digest else str(reference)
     names = list(dict.fromkeys((name, f"{reference.name}@{remote.digest}")))
     before = _image_id(store, name)

@@ -66,13 +66,14 @@ class RemoteImage:
         )
 
 
-def look_up(repository: Documents, reference: str, wanted: Platform | None) -> RemoteImage:
-    """The image that the tag or digest ``reference`` stands for; for this machine if ``wanted`` is None.
+def look_up(
+    repository: Documents, document: Document, reference: str, wanted: Platform | None
+) -> RemoteImage:
+    """The image that ``document``, found by the tag or digest ``reference``, is or leads to.
 
-    NotFound if the registry has none, or an index has none for the platform; CorruptData and NotSupported,
-    which name the document.
+    It is for this machine if ``wanted`` is None. NotFound if an index has none for the platform; CorruptData
+    and NotSupported, which name the document.
     """
-    document = repository.manifest(reference)
     separator = "@" if ":" in reference else ":"
     name = f"{repository.name}{separator}{reference}"
     found = _find(repository, document, name, wanted or platforms.host(), 0)

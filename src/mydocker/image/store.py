@@ -37,6 +37,7 @@ from .layers import LayerStore
 
 if TYPE_CHECKING:
     from . import commit as committing
+    from . import importing
     from . import load as loading
 
 MAX_LAYERS = 500
@@ -219,12 +220,11 @@ class ImageStore:
 
     def initialise(self) -> None:
         """Make the directories and files that an empty store has."""
-        if not os.path.exists(self.use_lock):
-            self.content.initialise()
-            self.layers.initialise()
-            for path in (self._lock, self.use_lock):
-                with Lock(path):
-                    pass
+        if not self.content.initialised:
+            os.makedirs(self.content.root, exist_ok=True)
+            with Lock(self.use_lock, shared=True):  # else somebody might sweep what is being written
+                self.layers.initialise()
+                self.content.initialise()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -385,12 +385,12 @@ class ImageStore:
 
         return load.load(self, given, progress, platform)
 
-    def import_(self, stream: str | int, reference: str = "", *, changes: Collection[str] = (),
-                message: str = "", platform: str = "") -> str:  # fmt: skip
+    def import_(self, stream: str | int | importing.Download, reference: str = "", *,
+                changes: Collection[str] = (), message: str = "", platform: str = "") -> str:  # fmt: skip
         """Make an image of one layer from the tar of a root file system; return its id."""
-        from . import importing
+        from .importing import import_
 
-        return importing.import_(self, stream, reference, changes=changes, message=message, platform=platform)
+        return import_(self, stream, reference, changes=changes, message=message, platform=platform)
 
     def commit_layer(self, parent: str, write: committing.Write, about: committing.About,
                      names: Sequence[str] = ()) -> str:  # fmt: skip

@@ -1,16 +1,20 @@
-"""Making processes: clone3(2), and leaving nothing open for what they execute.
+"""Making processes: fork(2), clone3(2), and leaving nothing open for what they execute.
 
-``clone3`` here is fork with more to say: which new namespaces, which cgroup, a pidfd back. The caller has to
-be single-threaded, as for any fork that goes on running Python: libc's own locks are not seen to.
+``clone3`` here is fork with more to say: which new namespaces, which cgroup, a pidfd back. The caller had
+better be single-threaded, as for any fork that goes on running Python: of ``clone3``, libc's own locks are
+not seen to. Where it is, the child is whole as it stands, and what ``os.fork`` has the interpreter and the
+library do there is left out: the handlers that the modules threading and random register write to 150 pages,
+each of which the kernel then has to copy, and a monitor keeps for its life.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import os
 
-from .syscall import libc, syscall
+from .syscall import check, libc, syscall
 
 CLONE_VM = 0x100
 CLONE_PIDFD = 0x1000
@@ -65,17 +69,32 @@ def clone3(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = cgroup
     reference, size = ctypes.byref(arguments), ctypes.sizeof(arguments)
-    _before()
+    alone = _is_alone()
+    if not alone:
+        _before()
     try:
         pid = syscall("clone3", reference, size)
     except OSError:
-        _after_parent()
+        if not alone:
+            _after_parent()
         raise
     if pid == 0:
-        _after_child()
+        if not alone:
+            _after_child()
         return 0, -1
-    _after_parent()
+    if not alone:
+        _after_parent()
     return pid, pidfd.value
+
+
+def fork() -> int:
+    """``os.fork`` for a child that uses neither threads nor ``random``; see above. Raises ``OSError``."""
+    return check(libc.fork()) if _is_alone() else os.fork()
+
+
+def _is_alone() -> bool:
+    """Whether this process has one thread that runs Python."""
+    return _thread._count() == 0
 
 
 def cloexec_from(first: int) -> None:

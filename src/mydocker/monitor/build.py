@@ -83,6 +83,7 @@ def read_plan(fd: int) -> Plan:
 def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
     """Make and start the container and hand it over; or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
+    _renumber(plan.spec, brief)
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
@@ -159,6 +160,15 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         detach=request.detach,
     )
     _hand_over(monitor, answer, [added.pidfd, *streams])
+
+
+def _renumber(spec: dict[str, Any], brief: Brief) -> None:
+    """Have the document call the namespaces of other containers by the numbers that they have here."""
+    place = "/proc/self/fd/{}".format
+    places = {place(there): place(here) for there, here in zip(brief.named, brief.namespaces, strict=True)}
+    for namespace in spec["linux"]["namespaces"]:
+        if namespace.get("path") in places:
+            namespace["path"] = places[namespace["path"]]
 
 
 def _observer(starter: socket.socket) -> Any:

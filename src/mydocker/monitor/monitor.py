@@ -93,7 +93,11 @@ class Monitor:
             os.close(fd)
         if not message:
             return  # it could not be started, and owner and starter know; or the builder was killed
-        self._begin(build.built.decode(message[1:]), descriptors, starter)
+        self.serve(build.built.decode(message[1:]), descriptors, starter)
+
+    def serve(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
+        """What follows when the container has been made: all that a monitor does for most of its life."""
+        self._begin(made, descriptors, starter)
         try:
             while not self._ended:
                 self._loop.turn(self._impatience())
@@ -263,6 +267,9 @@ class Monitor:
         )
 
     def _attach(self, connection: socket.socket, body: bytes) -> None:
+        if 0 not in self._processes:  # it has ended since they connected
+            connection.close()
+            return
         try:
             request = protocol.attach_request.decode(body)
             connection.send(packet(Kind.STARTED, protocol.encode(Started())), socket.MSG_DONTWAIT)
@@ -274,6 +281,9 @@ class Monitor:
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
+        if 0 not in self._processes:
+            connection.close()
+            return
         init = self._processes[0]
         if self._paused:  # the process would stand still before it could say that it was made
             why = f"container {self._brief.id} is paused, unpause the container before exec"

@@ -128,7 +128,9 @@ class Authentication:
         about = subject._replace(reference=f"{subject.reference}: token service {server}")
         reply = self._ask(server, request, header, about)
         if reply.status != 200:
-            raise refusal(reply.status, reply.headers, reply.data, about._replace(verb="login"))
+            is_ours = reply.status == 403 or (reply.status == 401 and auth is None)
+            blame = subject if is_ours else about._replace(verb="login")
+            raise refusal(reply.status, reply.headers, reply.data, blame)
         return self._read(reply.data, about)
 
     def _token_request(
@@ -144,7 +146,7 @@ class Authentication:
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = _form(fields).encode()
-            return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT), None
+            return Request("POST", realm, (), headers, body, _FINAL, _TOKEN_LIMIT, secret=True), None
         fields += [("scope", scope) for scope in scopes]
         if auth is not None:
             fields += [("account", auth.username)]
@@ -177,7 +179,7 @@ def _token_service(realm: str, endpoint: Endpoint, subject: Subject) -> Endpoint
         parts = urlsplit(realm)
         if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc:
             return Endpoint(parts.netloc, parts.netloc, scheme=parts.scheme)
-    except ValueError:
+    except (ValueError, errors.InvalidArgument):
         pass
     raise errors.CorruptData(
         subject.place(f"{subject.reference}: {endpoint} names no token service that can be asked: {realm!r}")

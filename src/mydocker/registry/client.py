@@ -51,7 +51,7 @@ class Registries:
 
     @property
     def notice(self) -> Notice | None:
-        """Told, in a line for a person, when something is waited for before it is tried again."""
+        """Told, in lines for a person, what is waited for, what is left out, what a registry warns of."""
         return self.transport.notice
 
     @notice.setter
@@ -90,8 +90,11 @@ class Repository:
         self.name = name
         """``docker.io/library/alpine``"""
         self._remotes = remotes
-        self._sources: dict[str, Remote] = {}
         self._begun: dict[str, str] = {}
+
+    @property
+    def has_mirrors(self) -> bool:
+        return bool(self._mirrors())
 
     @property
     def _registry(self) -> Remote:
@@ -107,10 +110,11 @@ class Repository:
 
     def resolve(self, reference: str) -> Document | None:
         """What ``manifest`` would return, without its bytes; None when there is none."""
-        for remote in self._remotes[:-1]:
+        for remote in self._mirrors():
             try:
                 found = remote.resolve(reference)
-            except errors.Error:
+            except errors.Error as error:
+                remote.give_way(error)
                 continue
             if found is not None:
                 return found
@@ -124,12 +128,16 @@ class Repository:
         """All of them, in the order of the registry."""
         return iter(self._first(lambda remote: list(remote.tags())))
 
-    def blob(self, digest: str, *, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
+    def blob(
+        self, digest: str, *, offset: int = 0, size: int | None = None, mirrors: bool = True
+    ) -> Iterator[bytes]:
         """The bytes from ``offset`` on; ``size`` is the descriptor's, and no byte more is read.
 
-        Broken connections are taken up again. Raises what ``manifest`` does.
+        Broken connections are taken up again. Who finds that the bytes are not those of the digest may ask
+        once more without ``mirrors``, if there are any. Raises what ``manifest`` does.
         """
-        return download.blob(self._remotes, digest, offset, size)
+        remotes = [*self._mirrors(), self._registry] if mirrors else [self._registry]
+        return download.blob(remotes, digest, offset, size)
 
     def blob_size(self, digest: str) -> int | None:
         """None when the registry does not have it."""
@@ -150,12 +158,15 @@ class Repository:
         upload.upload(self._registry, digest, size, read, self._begun.pop(digest, ""))
 
     def _first(self, ask: Callable[[Remote], _T]) -> _T:
-        for remote in self._remotes[:-1]:
+        for remote in self._mirrors():
             try:
                 return ask(remote)
-            except errors.Error:  # it is a mirror; the registry itself has the last word
-                continue
+            except errors.Error as error:
+                remote.give_way(error)
         return ask(self._registry)
+
+    def _mirrors(self) -> list[Remote]:
+        return [remote for remote in self._remotes[:-1] if not remote.endpoint.down]
 
 
 def _subject(reference: Reference, push: bool) -> Subject:

@@ -33,8 +33,11 @@ from typing import NamedTuple
 import msgspec
 
 from .. import errors
+from ..oci.reference import DEFAULT_DOMAIN
 
 DEFAULT_PATH = "/etc/mydocker/registries.toml"
+HUB_HOST = "registry-1.docker.io"
+"""where docker.io is; both names mean the same here"""
 DEFAULT_CERTIFICATES = ("/etc/mydocker/certs.d", "/etc/docker/certs.d")
 
 
@@ -106,9 +109,16 @@ class Configuration:
             raise errors.InvalidArgument(f"{name}: {error}") from error
         return cls(found.registry, certificates=found.certificates, path=name)
 
+    def trusting(self, host: str) -> Configuration:
+        """The same, but for ``host``, which is insecure."""
+        settings = msgspec.structs.replace(self.settings(host), insecure=True)
+        return Configuration(
+            {**self._registries, host: settings}, certificates=self._certificates, path=self.path
+        )
+
     def settings(self, host: str) -> Settings:
         """Those of ``host[:port]``, by its name or else by the network of its address."""
-        exact = self._registries.get(host)
+        exact = self._registries.get(_familiar(host))
         if exact is not None:
             return exact
         address = _address(host)
@@ -127,7 +137,7 @@ class Configuration:
     def certificates(self, host: str) -> Certificates:
         """``InvalidArgument`` for a client certificate without its key."""
         for parent in self._certificates:
-            directory = os.path.join(parent, host)
+            directory = os.path.join(parent, _familiar(host))
             try:
                 names = sorted(os.listdir(directory))
             except (FileNotFoundError, NotADirectoryError):
@@ -148,6 +158,10 @@ class Configuration:
                 clients.append((os.path.join(directory, name), os.path.join(directory, key)))
             return Certificates(authorities, tuple(clients))
         return Certificates()
+
+
+def _familiar(host: str) -> str:
+    return DEFAULT_DOMAIN if host == HUB_HOST else host
 
 
 def host_of(netloc: str) -> str:

@@ -105,12 +105,10 @@ class Credentials:
             username, colon, password = text.partition(":")
             if not colon:
                 raise errors.InvalidArgument(f"{self.path}: auths: {server}: auth is not user:password")
-        auth = Auth(
-            username,
-            password,
-            str(entry.get("identitytoken") or ""),
-            str(entry.get("registrytoken") or ""),
-        )
+        bearer = str(entry.get("registrytoken") or "")
+        if not (bearer.isascii() and bearer.isprintable()):
+            raise errors.InvalidArgument(f"{self.path}: auths: {server}: registrytoken is no token")
+        auth = Auth(username, password, str(entry.get("identitytoken") or ""), bearer)
         return auth if any(auth) else None
 
     def _helper(self, document: dict[str, Any], server: str) -> str:

@@ -38,9 +38,10 @@ def blob(remotes: Sequence[Remote], digest: str, offset: int, size: int | None) 
     for remote in remotes[:-1]:
         try:
             yield from _from_one(remote, digest, position)
-        except errors.Error:
-            continue  # a mirror; the registry itself has the last word
-        return
+        except errors.Error as error:  # a mirror's; the registry itself has the last word
+            remote.give_way(error)
+        else:
+            return
     yield from _from_one(remotes[-1], digest, position)
 
 

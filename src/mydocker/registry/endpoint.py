@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ..errors import InvalidArgument
 from ..oci.reference import DEFAULT_DOMAIN
 from .challenge import Challenge
-
-HUB_HOST = "registry-1.docker.io"
+from .configuration import HUB_HOST
 
 
 class Endpoint:
-    """``domain`` is what its credentials are stored under; ``scheme`` is empty until it is known."""
+    """``domain`` is what its credentials are stored under; ``scheme`` is empty until it is known.
+
+    Raises ``InvalidArgument`` for a port that there is not.
+    """
 
     def __init__(self, domain: str, netloc: str, *, scheme: str = "", prefix: str = "") -> None:
+        try:
+            _ = urlsplit(f"//{netloc}").port
+        except ValueError as error:
+            raise InvalidArgument(f"invalid registry {netloc}: {str(error).lower()}") from error
         self.domain = domain
         self.netloc = netloc
         self.scheme = scheme
@@ -24,6 +31,8 @@ class Endpoint:
         """what it wants to see, once it has said so"""
         self.tls_fault = ""
         """what went wrong with TLS, if it is spoken to without"""
+        self.down = False
+        """a mirror that could not be reached, and is asked no more"""
 
     def repository(self, path: str) -> str:
         """What the repository ``path`` of the registry is called here."""

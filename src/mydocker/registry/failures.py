@@ -36,6 +36,7 @@ class Subject(NamedTuple):
     reference: str
     """``alpine:3.20``"""
     verb: str = "pull"
+    """or ``push``, ``search``, ``login``"""
     blob: str = ""
     """digest, if it is about one"""
 
@@ -65,10 +66,12 @@ def refusal(status: int, headers: Mapping[str, str], data: bytes, subject: Subje
         return errors.TooManyRequests(_too_many(said, headers, subject))
     if status in (401, 403) or said.code in ("DENIED", "UNAUTHORIZED"):
         return _denied(status, headers, said, subject)
-    if status in (404, 410):
+    if status in (404, 410) and subject.verb in ("pull", "push"):
         return errors.NotFound(_not_found(said, subject))
     detail = f": {said}" if str(said) else ""
     text = subject.place(f"{subject.reference}: {subject.domain} replied {_phrase(status)}{detail}")
+    if status in (404, 410):
+        return errors.NotFound(text)
     if said.code == "DIGEST_INVALID":
         return errors.CorruptData(text)
     if status in TRANSIENT or status >= 500:

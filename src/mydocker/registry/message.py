@@ -22,6 +22,8 @@ class Request(NamedTuple):
     """bytes that the reply may have; None: it is not read, ``stream`` is"""
     patient: bool = True
     """whether it is tried again; not if half of it changes what the next try has to be"""
+    secret: bool = False
+    """whether the body is for this host only, so that no redirect leads it to another one"""
     read: float | None = None
     """seconds to wait for the reply, if not the usual ones"""
 

@@ -49,6 +49,12 @@ class Remote:
     def send(self, request: Request, subject: Subject | None = None) -> Reply:
         return self.transport.send(self.endpoint, request, subject or self.subject)
 
+    def give_way(self, error: errors.Error) -> None:
+        """This is a mirror that has failed: the next host is asked, and this one no more if it is down."""
+        if isinstance(error, errors.Unavailable) and not self.endpoint.down:
+            self.endpoint.down = True
+            self.transport.tell(f"mirror {self.endpoint} of {self.subject.domain} is left out: {error}")
+
     def url(self, *parts: str) -> str:
         return "/".join((f"/v2/{self.path}", *(quote(part, safe=":") for part in parts)))
 

@@ -39,6 +39,7 @@ class Transport:
         self.patience = patience
         self.notice = notice
         self._connections = Connections(configuration)
+        self._warned: set[str] = set()
         self.authentication = Authentication(credentials, self._ask)
 
     def send(self, endpoint: Endpoint, request: Request, subject: Subject) -> Reply:
@@ -82,6 +83,10 @@ class Transport:
                 what = str(fault)
             if not request.patient or not attempts.again(what, asked):
                 raise fault
+
+    def tell(self, text: str) -> None:
+        if self.notice is not None:
+            self.notice(text)
 
     def attempts(self) -> Attempts:
         return Attempts(self.patience, self.notice)
@@ -131,11 +136,19 @@ class Transport:
                 read=request.read or self.patience.read,
             )
             endpoint.answered = True
+            self._pass_on_warnings(endpoint, response)
             location = _redirected(request.method, response)
             if location is None:
                 return _reply(response, request, url, subject)
             _drain(response)
             url = _target(url, location, subject)
+            if request.secret and origin(url) != home:
+                raise errors.Forbidden(
+                    subject.place(
+                        f"{subject.reference}: {endpoint} redirects to {urlsplit(url).netloc}, "
+                        "where credentials are not sent"
+                    )
+                )
             if url in seen or len(seen) > REDIRECTS:
                 raise errors.Unavailable(
                     subject.place(
@@ -144,6 +157,15 @@ class Transport:
                     )
                 )
             seen.append(url)
+
+    def _pass_on_warnings(self, endpoint: Endpoint, response: BaseHTTPResponse) -> None:
+        """What the registry has to say to a person, once each (distribution-spec, Warnings)."""
+        for warning in response.headers.getlist("Warning"):
+            code, _, text = warning.removesuffix('"').partition(' - "')
+            said = f"{endpoint}: {failures.clean(text)}"
+            if code == "299" and said not in self._warned:
+                self._warned.add(said)
+                self.tell(said)
 
 
 def _redirected(method: str, response: BaseHTTPResponse) -> str | None:

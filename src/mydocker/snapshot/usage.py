@@ -1,8 +1,8 @@
 """How much room a directory takes, and how many bytes are in its files.
 
     usage      blocks of the file system, directories and holes as they really are: du(1)
-    contents   bytes that reading every file and every symbolic link would give: the size of a layer, as Docker
-               counts it (moby, pkg/directory)
+    contents   bytes that reading every file and every symbolic link would give: the size of a layer, as
+               Docker counts it (moby, pkg/directory)
 
 A file with several names counts once. Nothing is followed, and what goes away while it is counted does not
 count: containers and other commands may be at work.

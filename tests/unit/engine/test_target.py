@@ -12,10 +12,14 @@ from mydocker.engine.target import opened
 from mydocker.errors import InvalidArgument
 
 
-def test_a_new_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_a_new_file(tmp_path: Path, unnamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without files that have no name: a killed command leaves nothing, or something hidden."""
+    if not unnamed:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
     path = tmp_path / "new"
     with opened(str(path)) as descriptor:
-        assert not path.exists()
+        assert len(os.listdir(tmp_path)) == (0 if unnamed else 1)
         files.write_all(descriptor, b"whole")
     assert path.read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["new"]

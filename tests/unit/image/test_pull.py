@@ -239,7 +239,7 @@ def test_indexes_without_end(fake: FakeRegistry, pulled: Pull) -> None:
 
 def test_an_index_that_contains_itself(fake: FakeRegistry, pulled: Pull) -> None:
     """It cannot have its own digest in it, but a registry may serve it under the one that it has."""
-    entry = {"mediaType": INDEX, "digest": "sha256:" + "1" * 64, "size": 100}
+    entry: dict[str, Any] = {"mediaType": INDEX, "digest": "sha256:" + "1" * 64, "size": 100}
     put_index(fake, "1", [entry])
     fake.manifests["a/b", entry["digest"]] = fake.manifests["a/b", "1"]
     with pytest.raises(errors.CorruptData, match="digest"):
@@ -305,7 +305,7 @@ BAD: dict[str, tuple[Callable[[FakeRegistry], None], type[errors.Error], str]] =
     "layer is corrupt": (fault("layer", corrupt(30)), errors.CorruptData, "its contents have the digest"),
     "layer is cut": (fault("layer", truncate(0)), errors.Unavailable, "connection"),
     "manifest is corrupt": (fault("/manifests/", corrupt(5)), errors.CorruptData, "digest|JSON"),
-    "manifest is a page": (fault("/manifests/", header("Content-Type", "text/html")), errors.CorruptData, "type"),
+    "manifest is a page": (fault("/manifests/", header("Content-Type", "text/html")), errors.CorruptData, "."),
     "layer of another size": (set_layer(size=5), errors.CorruptData, "5"),
     "layer of negative size": (set_layer(size=-5), errors.CorruptData, "-5 bytes"),
     "layer of a wrong digest": (set_layer(digest="sha256:" + "1" * 64), errors.NotFound, "1111"),

@@ -224,6 +224,17 @@ def test_a_wrong_password(guarded: FakeRegistry, tokens: TokenService, connect: 
     )
 
 
+def test_a_token_service_that_lets_nobody_in(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    tokens.when("GET", "", faulty.status(403), times=1)
+    text = refused(errors.Forbidden, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"pull access denied for {guarded.address}/a/b, repository does not exist or")
+    tokens.when("GET", "", faulty.status(401), times=1)
+    text = refused(errors.Unauthorized, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"{guarded.address}/a/b:1: unauthorized: authentication required (try ")
+
+
 def test_a_refresh_token_that_is_not_known(guarded: FakeRegistry, connect: Connect) -> None:
     auth = Auth(identity_token="nobody")
     assert "unknown refresh token" in refused(
@@ -240,6 +251,26 @@ def test_401_without_a_challenge(fake: FakeRegistry, connect: Connect) -> None:
 
 
 # ---- token services that are no good
+
+
+def test_an_identity_token_that_is_sent_elsewhere(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    with TokenService() as other:
+        tokens.when("POST", "/token", faulty.redirect(f"{other.url}{{target}}"))
+        auth = Auth(identity_token="long lived")
+        text = refused(errors.Forbidden, lambda: connect(guarded, auth=auth).manifest("1"))
+        assert f"{tokens.address} redirects to {other.address}, where credentials are not sent" in text
+        assert other.requests == []
+
+
+def test_a_token_service_that_is_not_there(
+    guarded: FakeRegistry, tokens: TokenService, connect: Connect
+) -> None:
+    tokens.when("GET", "/token", faulty.status(404))
+    text = refused(errors.NotFound, lambda: connect(guarded).manifest("1"))
+    assert text.startswith(f"{guarded.address}/a/b:1: token service {tokens.address}: ")
+    assert text.endswith("replied 404 Not Found")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +293,9 @@ def test_a_reply_that_is_no_token(
     assert f"token service {tokens.address}: its reply" in text
 
 
-@pytest.mark.parametrize("realm", ["", "/token", "file:///etc/passwd", "http://user@host/", "http://["])
+@pytest.mark.parametrize(
+    "realm", ["", "/token", "file:///etc/passwd", "http://user@host/", "http://[", "http://x:99999/"]
+)
 def test_a_realm_that_cannot_be_asked(fake: FakeRegistry, connect: Connect, realm: str) -> None:
     wanted = f'Bearer realm="{realm}"'
     fake.when("GET", "", lambda *_: error(401, "UNAUTHORIZED", "", WWW_Authenticate=wanted))

@@ -114,6 +114,14 @@ def test_a_network_that_is_none() -> None:
         Configuration({"10.0.0.1/8": Settings()}).settings("10.0.0.2")
 
 
+def test_docker_hub_has_its_familiar_name(tmp_path: Path) -> None:
+    (tmp_path / "docker.io").mkdir()
+    (tmp_path / "docker.io" / "ca.crt").touch()
+    found = Configuration({"docker.io": Settings(insecure=True)}, certificates=(str(tmp_path),))
+    assert found.is_insecure("registry-1.docker.io")
+    assert found.certificates("registry-1.docker.io").authorities == (f"{tmp_path}/docker.io/ca.crt",)
+
+
 def test_certificates(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for directory in (first / "a:1", second / "a:1", second / "b"):

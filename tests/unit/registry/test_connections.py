@@ -84,6 +84,24 @@ def test_an_authority_of_ones_own(authority: Authority, registries: Make, tmp_pa
         assert pull(registries(Configuration(certificates=trusted)), fake.address)
 
 
+def test_a_child_makes_tls_of_its_own(authority: Authority, registries: Make) -> None:
+    with FakeRegistry(tls=authority.issue("127.0.0.1").context()) as fake:
+        fake.add_manifest("a/b", "1")
+        made = registries()
+        pull(made, fake.address)
+        child = os.fork()
+        if child == 0:
+            try:
+                pull(made, fake.address)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        pull(made, fake.address)
+        before, other, after = (asked.peer for asked in fake.asked("GET", "/manifests/"))
+        assert before == after != other
+
+
 def test_a_certificate_for_another_host(authority: Authority, registries: Make, tmp_path: Path) -> None:
     with FakeRegistry(tls=authority.issue("other.example").context()) as fake:
         trusted = certs(tmp_path, fake.address, ca_crt=authority.certificate)
@@ -269,8 +287,7 @@ def test_the_registry_itself_stands_in(
         repository = registries(mirrored(mirror.address)).repository(references.parse(f"{fake.address}/a/b"))
         assert repository.manifest("1")
         assert repository.resolve("1")
-        if spoil is not None:
-            assert repository.blob_size(blob) == 8
+        assert b"".join(repository.blob(blob, size=8, mirrors=False)) == b"contents"
 
 
 def test_a_blob_goes_on_at_the_registry(fake: FakeRegistry, registries: Make, mirrored: Make) -> None:
@@ -288,10 +305,48 @@ def test_a_blob_goes_on_at_the_registry(fake: FakeRegistry, registries: Make, mi
         ]
 
 
-def test_a_mirror_that_is_down(fake: FakeRegistry, registries: Make, mirrored: Make) -> None:
+def test_a_mirror_that_is_down(
+    fake: FakeRegistry, registries: Make, mirrored: Make, notices: list[str]
+) -> None:
+    """It is left out from then on, and that is said once."""
     fake.add_manifest("a/b", "1")
     with faulty.free_port() as port:
-        assert pull(registries(mirrored(f"127.0.0.1:{port}")), fake.address)
+        made = registries(mirrored(f"127.0.0.1:{port}"))
+        assert made.repository(references.parse(f"{fake.address}/a/b")).has_mirrors
+        assert pull(made, fake.address)
+        assert pull(made, fake.address)
+        assert not made.repository(references.parse(f"{fake.address}/a/b")).has_mirrors
+    assert notices == [
+        f"mirror 127.0.0.1:{port} of {fake.address} is left out: {fake.address}/a/b:1: "
+        f"cannot reach 127.0.0.1:{port}: connection refused"
+    ]
+
+
+def test_a_mirror_that_lacks_something_is_asked_again(
+    fake: FakeRegistry, registries: Make, mirrored: Make, notices: list[str]
+) -> None:
+    fake.add_manifest("a/b", "1")
+    with FakeRegistry() as mirror:
+        made = registries(mirrored(mirror.address))
+        pull(made, fake.address)
+        pull(made, fake.address)
+        assert len(mirror.asked("GET", "/manifests/1")) == 2
+    assert notices == []
+
+
+def test_a_blob_without_the_mirrors(fake: FakeRegistry, registries: Make, mirrored: Make) -> None:
+    """What is asked for after a mirror has sent something else."""
+    blob = fake.add_blob(b"contents")
+    with FakeRegistry() as mirror:
+        mirror.blobs = {("a/b", blob): b"nonsense"}
+        repository = registries(mirrored(mirror.address)).repository(references.parse(f"{fake.address}/a/b"))
+        assert b"".join(repository.blob(blob, size=8)) == b"nonsense"
+        assert b"".join(repository.blob(blob, size=8, mirrors=False)) == b"contents"
+
+
+def test_a_port_that_there_is_not(registries: Make) -> None:
+    with pytest.raises(errors.InvalidArgument, match="invalid registry localhost:99999: port out of range"):
+        pull(registries(), "localhost:99999")
 
 
 def test_the_registrys_own_error_counts(fake: FakeRegistry, registries: Make, mirrored: Make) -> None:

@@ -107,6 +107,7 @@ def test_no_file_is_no_credentials(make: Make, raw: str | None) -> None:
         ('{"auths": [1]}', "auths is not an object"),
         ('{"auths": {"r": {"auth": "%"}}}', "auth is not base64"),
         ('{"auths": {"r": {"auth": "YWxpY2U="}}}', "auth is not user:password"),
+        ('{"auths": {"r": {"registrytoken": "a\\nb"}}}', "registrytoken is no token"),
         ('{"credsStore": "../x"}', "is not the name of a credential helper"),
         ('{"credHelpers": {"r": 7}}', "is not the name of a credential helper"),
     ],

@@ -126,6 +126,13 @@ def test_a_page_for_people_is_no_index(fake: FakeRegistry, registries: Make) -> 
     assert [found.name for found in search(registries(), f"{fake.address}/alp")] == ["alpine"]
 
 
+def test_a_registry_that_cannot_be_searched(fake: FakeRegistry, registries: Make) -> None:
+    fake.when("GET", "", faulty.status(404))
+    text = f"search for {fake.address}/alp: {fake.address} replied 404 Not Found"
+    with pytest.raises(errors.NotFound, match=text):
+        search(registries(), f"{fake.address}/alp")
+
+
 def test_an_index_behind_a_password(registries: Make) -> None:
     with FakeRegistry(users={"alice": PASSWORD}) as fake:
         fake.add_manifest("alpine", "1")

@@ -213,6 +213,16 @@ def test_a_registry_that_goes_down_is_waited_for(connect: Connect, notices: list
     assert len(notices) == 4
 
 
+def test_what_a_registry_has_to_say(full: FakeRegistry, connect: Connect, notices: list[str]) -> None:
+    full.when("GET", "", faulty.header("Warning", '299 - "this registry will be gone in May"'))
+    full.when("HEAD", "", faulty.header("Warning", '110 - "something of HTTP"'))
+    repository = connect(full)
+    repository.manifest("1")
+    repository.manifest("1")
+    repository.resolve("1")
+    assert notices == [f"{full.address}: this registry will be gone in May"]
+
+
 def test_a_message_cannot_write_on_the_terminal(full: FakeRegistry, connect: Connect) -> None:
     full.when("GET", "", lambda *_: error(400, "BAD", "\x1b[31mred\r\n" + "x" * 10_000))
     text = failure(connect(full), errors.InvalidArgument)

@@ -52,8 +52,6 @@ def _create(invocation: Invocation, documents: tuple[Config, HostConfig], starti
     """Make it, from an image that is pulled as ``--pull`` says."""
     config, host = documents
     policy = invocation["pull"]
-    if policy == "always" and not host.rootfs:
-        _pull(invocation, config.image)
 
     def make() -> Container:
         return invocation.engine.containers.create(
@@ -64,16 +62,20 @@ def _create(invocation: Invocation, documents: tuple[Config, HostConfig], starti
             platform=invocation["platform"],
         )
 
+    def pull_and_make() -> Container:
+        with invocation.engine.images.reserved(config.image):
+            _pull(invocation, config.image)
+            return make()
+
     try:
-        container = make()
+        container = pull_and_make() if policy == "always" and not host.rootfs else make()
     except errors.NotFound:
         if policy != "missing" or host.rootfs or _is_here(invocation, config.image):
             raise
         if not invocation["quiet"]:
             name = references.parse(config.image).tagged().familiar()
             output.err(f"Unable to find image '{name}' locally")
-        _pull(invocation, config.image)
-        container = make()
+        container = pull_and_make()
     for warning in container.warnings:
         output.err(f"WARNING: {warning}")
     return container

@@ -45,6 +45,7 @@ def run(invocation: Invocation) -> int:
         with open(0, "rb", closefd=False) as stdin:
             password = stdin.read().decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
     engine = invocation.engine
+    engine.registries.notice = output.err
     server = invocation.arguments[0] if invocation.arguments else ""
     known = engine.credentials(server)
     if known is not None and not username and not password:

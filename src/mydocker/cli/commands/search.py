@@ -44,6 +44,7 @@ def _printable(text: str) -> str:
 
 
 def run(invocation: Invocation) -> int:
+    invocation.engine.registries.notice = output.err
     results = invocation.engine.search(
         invocation.arguments[0], limit=invocation["limit"], filters=to_filters(invocation["filter"])
     )
