@@ -267,9 +267,7 @@ REPAIRED: list[tuple[Damage, str, str]] = [
     (leave_a_blob, "leftover", "no image needs it"),
     (leave_a_wrong_blob, "blob", "its contents have the digest"),
     (leave_a_layer, "leftover", "no image needs it"),
-    (end_the_monitor, "container", "is said to be running, but its monitor is gone"),
     (spoil_state, "container", "state.json"),
-    (lose_state, "container", "its creation or its removal was cut short"),
     (lose_the_name, "name", "does not lead to container"),
     (add_a_name, "name", "whose name is one"),
     (leave_a_name, "name", "which does not exist"),
@@ -407,6 +405,32 @@ def test_what_the_next_command_sweeps_is_no_fault(stored: Stored) -> None:
     assert stored.check() == (0, [])
     assert os.listdir(stored.root / "image/ingest") == []
     assert len(os.listdir(stored.root / "layer")) == 2
+
+
+def test_what_a_killed_command_has_left_of_a_container_is_no_fault(stored: Stored) -> None:
+    end_the_monitor(stored)
+    assert stored.check() == (0, [])
+    state = stored.mydocker.inspect("one")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+    lose_state(stored)
+    assert stored.check() == (0, [])
+    assert stored.mydocker.containers() == []
+
+
+def test_a_committed_layer_in_its_blob(stored: Stored) -> None:
+    """It has no directory until a container needs it; its blob must be good, then."""
+    (stored.record() / "rw/diff/made").write_text("in the container")
+    stored.mydocker("commit", "one", "committed:1")
+    assert stored.check() == (0, [])
+    config = stored.mydocker.inspect("committed:1")["RootFS"]["Layers"]
+    spoil(stored.blob(config[-1]))
+    code, faults = stored.check()
+    assert (code, [(fault["Kind"], fault["Name"]) for fault in faults]) == (
+        1, [("image", "committed:1"), ("blob", config[-1])],
+    )  # fmt: skip
+    stored.check("--repair", "--remove-broken")
+    assert stored.check() == (0, [])
+    assert "committed" not in stored.mydocker("images").out
 
 
 def test_a_download_is_no_fault(stored: Stored) -> None:

@@ -4,8 +4,9 @@
     name        each link in ``by-name`` leads to the container that has the name, and each has one
     volume      those that a record names are there
 
-A container that somebody creates, runs or removes now is left alone but for what cannot change. One whose
-record cannot be read is given up only when somebody says so.
+What a command that was killed has left is put right first, as by every other command (``reconcile``), so it
+is no fault. A container that somebody creates, runs or removes now is left alone but for what cannot change.
+One whose record cannot be read is given up only when somebody says so.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def check(store: Store) -> tuple[list[Fault], list[tuple[Record, bool]]]:
             path = f"{store.containers}/{name}"
             faults.append(Fault("leftover", path, "is not named after a container", "remove it"))
             continue
+        _tend(store, name)
         one = _container(store, name, faults)
         if one is not None:
             found.append(one)
@@ -50,39 +52,57 @@ def _entries(store: Store) -> list[str]:
         return []
 
 
+def _tend(store: Store, identifier: str) -> None:
+    """Settle a container that nobody works on and that is not what its documents say, if they can be read."""
+    try:
+        interrupted = store.read_state(identifier).attended
+    except NotFound:
+        interrupted = True
+    except CorruptData:
+        return
+    if interrupted and not store.held(identifier):
+        try:
+            store.read_record(identifier)
+        except NotFound:
+            pass  # it never was one
+        except CorruptData:
+            return
+        settle(store, identifier)
+
+
 def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Record, bool] | None:
     held = store.held(identifier)
     try:
         record = store.read_record(identifier)
-    except (NotFound, CorruptData) as error:
-        if not held:
-            faults.append(_unreadable(store, identifier, error))
+    except NotFound:
+        return None  # it is being removed, or has been
+    except CorruptData as error:
+        faults.append(
+            Fault(
+                "container", identifier, str(error), _GIVE_UP, sacrifice=lambda: _destroy(store, identifier)
+            )
+        )
         return None
     try:
-        state = store.read_state(identifier)
-    except NotFound as error:
-        if not held:
-            faults.append(_unreadable(store, identifier, error))
-        return record, held
+        store.read_state(identifier)
+    except NotFound:
+        return None  # it is being created: not all that it stands on need be there yet
     except CorruptData as error:
         remedy = _REPAIR + "writes down that it has ended"
         repair = None if held else lambda: _end(store, record)
         faults.append(Fault("container", identifier, str(error), remedy, repair))
         return record, held
-    if state.running and not held:
-        problem = f"is said to be {state.status}, but its monitor is gone"
-        remedy = _REPAIR + "writes down that it has ended"
-        faults.append(Fault("container", identifier, problem, remedy, lambda: settle(store, identifier)))
-    faults += _parts(store, record, held)
+    missing = list(_parts(store, record, held))
+    try:
+        state = store.read_state(identifier)  # again: it may be being removed by now
+    except NotFound:
+        return record, held
+    if state.status is Status.DEAD:
+        remedy = f"remove what is in the way, and it again: `mydocker rm {record.short_id}`"
+        faults.append(Fault("container", identifier, f"is dead: {state.error}", remedy))
+    elif state.status is not Status.REMOVING:
+        faults += missing
     return record, held
-
-
-def _unreadable(store: Store, identifier: str, error: NotFound | CorruptData) -> Fault:
-    if isinstance(error, NotFound):
-        problem = "its creation or its removal was cut short"
-        remedy = _REPAIR + "removes what there is of it"
-        return Fault("container", identifier, problem, remedy, lambda: settle(store, identifier))
-    return Fault("container", identifier, str(error), _GIVE_UP, sacrifice=lambda: _destroy(store, identifier))
 
 
 def _destroy(store: Store, identifier: str) -> None:
@@ -124,8 +144,11 @@ def _names(store: Store, owners: dict[str, str]) -> Iterator[Fault]:
         owner = store.named(name)
         path = f"{store.names}/{name}"
         if owner is None:
-            yield Fault("name", name, "is not a symbolic link", f"remove {path}")
-        elif not os.path.lexists(store.directory(owner)) and not store.held(owner):
+            if os.path.lexists(path):
+                yield Fault("name", name, "is not a symbolic link", f"remove {path}")
+        elif not os.path.lexists(store.directory(owner)):
+            if store.held(owner) or store.named(name) != owner:
+                continue  # it has just been removed
             problem = f"leads to container {owner[:12]}, which does not exist"
             yield Fault("name", name, problem, _REPAIR + "frees it", _disclaim(store, name, owner))
         elif owner in owners.values() and owners.get(name) != owner:
@@ -133,7 +156,8 @@ def _names(store: Store, owners: dict[str, str]) -> Iterator[Fault]:
             problem = f"leads to container {owner[:12]}, whose name is {other}"
             yield Fault("name", name, problem, _REPAIR + "frees it", _disclaim(store, name, owner))
     for name, owner in sorted(owners.items()):
-        if name not in links:
+        # who removes a container frees its name first, and holds its lock until all is gone
+        if name not in links and not store.held(owner) and _stands(store, owner):
             problem = f"does not lead to container {owner[:12]}, whose name it is"
             yield Fault("name", name, problem, _REPAIR + "makes the link", _claim(store, name, owner))
 

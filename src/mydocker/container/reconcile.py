@@ -59,8 +59,7 @@ def sweep(store: Store) -> None:
     reconcile(store)
     for identifier in store.ids():
         try:
-            state = store.read_state(identifier)
-            interrupted = state.running or state.status is Status.REMOVING
+            interrupted = store.read_state(identifier).attended
         except NotFound:
             interrupted = True
         if interrupted and not store.held(identifier):

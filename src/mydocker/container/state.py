@@ -68,6 +68,11 @@ class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     def running(self) -> bool:
         return self.status in ALIVE
 
+    @property
+    def attended(self) -> bool:
+        """Whether somebody must hold the lock: it is alive, or being removed."""
+        return self.running or self.status is Status.REMOVING
+
     def to(self, status: Status, **changes: str | int | bool) -> "State":
         """The state after a transition; ``Conflict`` when the table has no such step."""
         if status not in TRANSITIONS[self.status]:

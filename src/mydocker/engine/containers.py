@@ -407,7 +407,7 @@ class Containers:
 
 def _current(store: Store, identifier: str) -> State:
     state = store.read_state(identifier)
-    if state.running and not store.held(identifier):
+    if state.attended and not store.held(identifier):
         settle(store, identifier)
         state = store.read_state(identifier)
     return state
