@@ -105,6 +105,13 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
     return record, held
 
 
+def _stands(store: Store, identifier: str) -> bool:
+    try:
+        return store.read_state(identifier).status is not Status.REMOVING
+    except NotFound:
+        return False
+
+
 def _destroy(store: Store, identifier: str) -> None:
     lock = store.lock(identifier)
     if lock is not None:

@@ -7,6 +7,7 @@ right (``container/reconcile.py``).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -292,21 +293,30 @@ class Container:
             raise Conflict("configured logging driver does not support reading")
 
         def ended() -> bool:
-            return not self._store.held(self.id)
+            return not self._store.held(self.id) or (until is not None and time.time() > until)
 
         entries = log.read(f"{self._store.directory(self.id)}/log", ended if follow else None, tail=tail)
         return log.select_entries(entries, since=since, until=until, stdout=stdout, stderr=stderr)
 
-    def inspect(self) -> dict[str, Any]:
-        """Docker's ``GET /containers/{id}/json``."""
-        return inspect.inspect(self._store, self.record, self.refresh())
+    def inspect(self, *, size: bool = False) -> dict[str, Any]:
+        """Docker's ``GET /containers/{id}/json``; with ``size`` also how much its files hold."""
+        state = self.refresh()
+        shown = inspect.inspect(self._store, self.record, state)
+        return {**shown, **self._sizes()} if size else shown
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's element of ``GET /containers/json``, from the state that was read last."""
-        return inspect.summary(self.record, self.state)
+        shown = inspect.summary(self.record, self.state)
+        return {**shown, **self._sizes()} if size else shown
 
-    def size_rw(self) -> int:
-        return inspect.size_rw(self._store, self.record)
+    def _sizes(self) -> dict[str, int]:
+        """Bytes in the files of its own layer, and with those of its image."""
+        own = inspect.size_rw(self._store, self.record)
+        try:
+            image = self._images.resolve(self.record.image).size if self.record.image else 0
+        except NotFound:
+            image = 0
+        return {"SizeRw": own, "SizeRootFs": own + image}
 
 
 class Containers:
