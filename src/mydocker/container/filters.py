@@ -79,14 +79,14 @@ def _volume(pair: Pair, value: str) -> bool:
     return any(value in (point.name, point.source, point.destination) for point in pair[0].mounts)
 
 
-def _health(pair: Pair, value: str) -> bool:
+def _health(_: Pair, value: str) -> bool:
     if value not in ("starting", "healthy", "unhealthy", "none"):
         raise InvalidArgument(f"unrecognized filter value for health: {value}")
     return value == "none"
 
 
 def _exposed(pair: Pair, value: str) -> bool:
-    """``80``, ``80/udp``, ``80-90/tcp``: whether one of the ports that the container exposes is among them."""
+    """``80``, ``80/udp``, ``80-90/tcp``: whether a port that the container exposes is among them."""
     numbers, _, protocol = value.partition("/")
     first, _, last = numbers.partition("-")
     last = last or first
@@ -102,7 +102,7 @@ def _published(pair: Pair, value: str) -> bool:
     return False
 
 
-def _task(pair: Pair, value: str) -> bool:
+def _task(_: Pair, value: str) -> bool:
     """Whether a service has made it, which none has."""
     if value not in ("true", "false", "1", "0"):
         raise InvalidArgument(f"invalid filter 'is-task={value}'")
