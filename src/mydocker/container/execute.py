@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from ..errors import Conflict, InvalidArgument, Unavailable
+import os
+import time
+
+from ..errors import Conflict, InvalidArgument, NotFound, StartFailed, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from . import spec
+from ..runtime import cgroup
+from . import events, spec
 from .reconcile import GONE, settle
 from .record import Record
+from .spec import cgroup_path
 from .store import Store
 from .validate import carried
 
@@ -56,7 +61,9 @@ def execute(
         size=size,
     )
     rows, columns = size or (0, 0)
+    identifier = os.urandom(32).hex()
     request = ExecRequest(
+        id=identifier,
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -65,12 +72,35 @@ def execute(
         rows=rows,
         columns=columns,
     )
+    words = " ".join(command)
     try:
+        if store.held(record.id):
+            events.container(store, record, f"exec_create: {words}", execID=identifier)
+            events.container(store, record, f"exec_start: {words}", execID=identifier)
         session = client.execute(store.run_directory(record.id), request, detach_keys)
     except Unavailable:
         settle(store, record.id, patience=GONE)
         raise Conflict(f"container {record.id} is not running") from None
+    except StartFailed as error:
+        if type(error) is StartFailed and _has_ended(store, record):
+            raise Conflict(f"container {record.id} is not running") from None
+        raise
     if detach:
         session.close()
         return None
     return session
+
+
+def _has_ended(store: Store, record: Record) -> bool:
+    """Whether that is why a process could not be added. The monitor writes it down a little later."""
+    deadline = time.monotonic() + GONE
+    try:
+        state = store.read_state(record.id)
+        while state.running and time.monotonic() < deadline:
+            if state.pid in cgroup.open(cgroup_path(record)).pids():
+                return False
+            time.sleep(0.005)
+            state = store.read_state(record.id)
+    except NotFound:
+        return True
+    return not state.running
