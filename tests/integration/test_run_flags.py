@@ -265,12 +265,6 @@ def test_rootfs_of_the_host_itself(mydocker: Runner) -> None:
     assert not os.path.exists("/only-in-the-copy")
 
 
-def test_bridge_network_is_refused_for_now(mydocker: Runner, image: str) -> None:
-    refused = mydocker("run", "--rm", "--network", "bridge", image, "true", check=125)
-    assert "bridge" in refused.err
-    assert "none" in refused.err
-
-
 ELSEWHERE = {"--help"}
 
 

@@ -80,6 +80,9 @@ SAME_REQUEST = [
     "--network host --pid host --ipc shareable --uts host --userns host --cgroupns host x",
     "--network container:foo --pid container:foo --ipc container:foo x",
     "--net none x",
+    "--network mine --ip 10.1.2.3 --network-alias web x",
+    "--dns 1.1.1.1 --dns-search a.b --dns-option ndots:1 x",
+    "-p 80 -p 8080:80/udp -p 127.0.0.1:90-91:90-91 -p 7000-7001:99 -P x",
     "--stop-signal TERM --stop-timeout 0 x",
     "--group-add a --group-add 5 --cap-add CAP_CHOWN --cap-drop ALL x",
     "--add-host a:1.2.3.4 x",
@@ -95,7 +98,7 @@ SAME_REQUEST = [
 def ours(words: list[str]) -> dict[str, Any]:
     """The body of the request that our flags stand for."""
     invocation = create.COMMAND.parse("create", words, {})
-    made, host_config = config.build(invocation.flags, invocation.arguments)
+    made, host_config, _ = config.build(invocation.flags, invocation.arguments)
     return {**msgspec.to_builtins(made), "HostConfig": msgspec.to_builtins(host_config)}
 
 
@@ -105,7 +108,7 @@ def _split(line: str) -> list[str]:
 
 # What an empty list, map or zero says to the daemon is the same as nothing; so are these defaults.
 _SAME_AS_NOTHING: tuple[Any, ...] = (None, "", 0, False, [], {})
-_DEFAULTS = {"ShmSize": 64 << 20, "MemorySwappiness": -1, "NetworkMode": ("default", "none")}
+_DEFAULTS = {"ShmSize": 64 << 20, "MemorySwappiness": -1, "NetworkMode": "default"}
 # Ours alone, docker's record keeping, or what this engine has one of.
 _LEFT_OUT = frozenset(
     ("HostConfig", "Rootfs", "Runtime", "LogConfig", "NetworkingConfig", "ConsoleSize", "RestartPolicy")

@@ -4,14 +4,18 @@
     ...
     wait_for_nothing_left(before, root, state)
 
-A leak is a mount, link, control group, process or file that was not there before. Allowed are the forkserver
-(a cache that may stay or go), and what stays on purpose: images, layers, volumes, compiled seccomp filters.
+A leak is a mount, link, control group, process, file, address of a network, network or element of our packet
+filter that was not there before. Allowed are the forkserver (a cache that may stay or go), and what stays on
+purpose: images, layers, volumes, compiled seccomp filters, and the network ``bridge``.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
+import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -20,10 +24,12 @@ from dataclasses import dataclass
 from support import probe
 
 # Directories below --root whose contents a command is meant to leave, and files below --state.
-KEPT_IN_ROOT = ("image", "layer", "volume", "seccomp")
+KEPT_IN_ROOT = ("image", "layer", "network", "volume", "seccomp")
 KEPT_DIRECTORIES = ("container/by-name",)
 # The parents, and where podman keeps the processes that watch its containers
 KEPT_CGROUPS = ("mydocker", "mydocker-runtime", "mydocker-peers", "conmon")
+# The bridge of the network of that name: of /run/mydocker, and of other state directories
+KEPT_LINKS = re.compile(r"mydocker0|md-[0-9a-f]{8}")
 PATIENCE = 5.0
 
 
@@ -34,16 +40,26 @@ class Snapshot:
     cgroups: frozenset[str]
     processes: frozenset[str]
     files: frozenset[str]
+    networks: frozenset[str]
+    filters: frozenset[str]
 
     @classmethod
     def take(cls, *directories: str) -> Snapshot:
-        return cls(_mounts(), _links(), _cgroups(), _processes(), _files(directories))
+        return cls(
+            _mounts(),
+            _links(),
+            _cgroups(),
+            _processes(),
+            _files(directories),
+            _networks(directories),
+            _filters(),
+        )
 
     def beyond(self, before: Snapshot) -> list[str]:
         """Everything here that was not there before, one line each."""
         return [
             f"{kind}: {thing}"
-            for kind in ("mounts", "links", "cgroups", "processes", "files")
+            for kind in ("mounts", "links", "cgroups", "processes", "files", "networks", "filters")
             for thing in sorted(getattr(self, kind) - getattr(before, kind))
         ]
 
@@ -88,7 +104,35 @@ def _mounts() -> frozenset[str]:
 
 
 def _links() -> frozenset[str]:
-    return frozenset(name for _, name in socket.if_nameindex())
+    names = [name for _, name in socket.if_nameindex()]
+    return frozenset(name for name in names if not KEPT_LINKS.fullmatch(name))
+
+
+def _networks(directories: tuple[str, ...]) -> frozenset[str]:
+    """Documents of networks, and addresses that containers have in them."""
+    found = []
+    for top in directories:
+        found += [path for path in glob.glob(f"{top}/network/*.json") if not path.endswith("/bridge.json")]
+        found += glob.glob(f"{top}/network/*/*")
+    return frozenset(found)
+
+
+def _filters() -> frozenset[str]:
+    """Every element of a set or map of ours, those about the network bridge excepted."""
+    if probe.missing_programs("nft"):
+        return frozenset()
+    listed = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, check=True).stdout
+    found = []
+    for entry in json.loads(listed)["nftables"]:
+        for kind in ("set", "map"):
+            each = entry.get(kind, {})
+            if not each.get("table", "").startswith("mydocker") or each["name"].startswith("masquerade"):
+                continue
+            for element in each.get("elem", ()):
+                text = json.dumps(element)
+                if not re.search(KEPT_LINKS.pattern.join(('"(', ')"')), text):
+                    found.append(f"{each['table']} {each['name']} {text}")
+    return frozenset(found)
 
 
 def _cgroups() -> frozenset[str]:

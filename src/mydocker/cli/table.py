@@ -55,7 +55,7 @@ OTHERS = {
     "export": Entry("export", "Export a container's filesystem as a tar archive"),
     "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
-    "inspect": Entry("inspect", "Return low-level information on containers and images"),
+    "inspect": Entry("inspect", "Return low-level information on containers, images and networks"),
     "kill": Entry("kill", "Kill one or more running containers"),
     "load": Entry("load", "Load an image from a tar archive or STDIN"),
     "login": Entry("login", "Authenticate to a registry"),
@@ -130,6 +130,15 @@ GROUPS = {
         "push": Entry("manifest", "Push a manifest list to a repository", "PUSH"),
         "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "REMOVE"),
     },
+    "network": {
+        "connect": Entry("network", "Connect a container to a network", "CONNECT"),
+        "create": Entry("network", "Create a network", "CREATE"),
+        "disconnect": Entry("network", "Disconnect a container from a network", "DISCONNECT"),
+        "inspect": Entry("network", "Display detailed information on one or more networks", "INSPECT"),
+        **dict.fromkeys(("ls", "list"), Entry("network", "List networks", "LIST")),
+        "prune": Entry("network", "Remove all unused networks", "PRUNE"),
+        **dict.fromkeys(("rm", "remove"), Entry("network", "Remove one or more networks", "REMOVE")),
+    },
     "system": {
         "check": Entry("system_check", "Verify every image, layer, container and volume"),
         "events": OTHERS["events"],
@@ -142,6 +151,7 @@ GROUP_SUMMARIES = {
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage Docker image manifests and manifest lists",
+    "network": "Manage networks",
     "system": "Manage mydocker",
 }
 _SYNONYMS = frozenset(("list", "ps", "remove"))

@@ -107,13 +107,39 @@ class Mount(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     tmpfs_options: TmpfsOptions | None = None
 
 
+class PortBinding(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    host_ip: str = ""
+    """an address of the host; empty: all of them"""
+    host_port: str = ""
+    """a number, a range of which the first that is free is taken, or empty for any that is free"""
+
+
+class EndpointIpam(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    ipv4_address: str = msgspec.field(name="IPv4Address", default="")
+    ipv6_address: str = msgspec.field(name="IPv6Address", default="")
+
+
+class EndpointConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    """How a container is in one network."""
+
+    ipam_config: EndpointIpam | None = msgspec.field(name="IPAMConfig", default=None)
+    aliases: list[str] | None = None
+    mac_address: str = ""
+
+
 class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     binds: list[str] | None = None
     """``-v``: ``source:target[:options]``, source an absolute path or a volume's name"""
     container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
     log_config: LogConfig = LogConfig()
-    network_mode: str = "none"
-    """none, host, container:<name|id>"""
+    network_mode: str = "default"
+    """bridge, none, host, container:<name|id>, or a network's name; default: bridge if there can be one"""
+    port_bindings: dict[str, list[PortBinding]] | None = None
+    """``{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}``"""
+    publish_all_ports: bool = False
+    dns: list[str] | None = None
+    dns_options: list[str] | None = None
+    dns_search: list[str] | None = None
     restart_policy: RestartPolicy = RestartPolicy()
     auto_remove: bool = False
     annotations: dict[str, str] | None = None

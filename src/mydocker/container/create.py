@@ -26,8 +26,8 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import events, files, merge, names, rootfs, volumes
-from .config import Config, HostConfig
+from . import events, files, merge, names, networks, rootfs, volumes
+from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
 from .record import Record
@@ -48,18 +48,21 @@ def create(
     name: str | None = None,
     starting: bool = False,
     platform: str = "",
+    endpoints: dict[str, EndpointConfig] | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[Record, Lock | None]:
     """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on.
 
+    ``endpoints`` says how it is in the network of its mode, and which others it is in.
     NotFound if the image is not for ``platform``; without one ``warn`` is told of a foreign image.
     """
     if name is not None:
         name = names.check(name)
     validate(config, host)
-    host = _settled(store, host)
+    host = _settled(store, host, warn)
+    attached = networks.settled(store, host, endpoints)
     if host.rootfs:
-        return _create(store, None, config, host, name, starting, lambda: None)
+        return _create(store, None, config, host, attached, name, starting, lambda: None)
     with images.hold(), ExitStack() as unrecorded:
         unrecorded.enter_context(images.locked(shared=True))
         image = images.resolve(config.image)
@@ -69,7 +72,7 @@ def create(
             unrecorded.close()
             images.ensure_layers(image)
 
-        return _create(store, image, config, host, name, starting, recorded)
+        return _create(store, image, config, host, attached, name, starting, recorded)
 
 
 def _check_platform(image: Image, reference: str, wanted: str, warn: Callable[[str], None]) -> None:
@@ -90,6 +93,7 @@ def _create(
     image: Image | None,
     config: Config,
     host: HostConfig,
+    attached: dict[str, EndpointConfig],
     name: str | None,
     starting: bool,
     recorded: Callable[[], None],
@@ -118,6 +122,7 @@ def _create(
             layers=image.lowers if image is not None else [host.rootfs],
             config=config,
             host_config=host,
+            networks=attached,
             mounts=points,
             anonymous_volumes=anonymous,
         )
@@ -179,9 +184,14 @@ def _named(store: Store, config: Config, host: HostConfig, identifier: str) -> C
     return config
 
 
-def _settled(store: Store, host: HostConfig) -> HostConfig:
+def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> HostConfig:
     """Identifiers in place of names of other containers, swap in place of "not said", rootfs looked at."""
     changes: dict[str, object] = {}
+    if host.network_mode == "default":
+        if refusal := networks.no_bridge():
+            warn(f"the container has no network: {refusal}")
+        changes["network_mode"] = "none" if refusal else "bridge"
+        host = msgspec.structs.replace(host, **changes)
     for field in ("network_mode", "pid_mode", "ipc_mode"):
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":

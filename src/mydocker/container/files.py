@@ -7,7 +7,12 @@ are Docker's (moby, ``libnetwork/etchosts``).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+import msgspec
+
+from ..network.document import Endpoint
+from .config import HostConfig
 from .record import Record
 from .store import Store
 
@@ -22,18 +27,97 @@ ff02::2\tip6-allrouters
 NAMES = ("hostname", "hosts", "resolv.conf")
 
 
+RESOLVER = "127.0.0.11"
+"""where a container in a network of a user's finds our resolver, as under Docker"""
+
+_FALLBACK = ("8.8.8.8", "8.8.4.4")
+"""Docker's, for a host that has no name server but itself"""
+_BEHIND_LOOPBACK = "/run/systemd/resolve/resolv.conf"
+"""the servers that systemd-resolved, which listens on 127.0.0.53, asks itself"""
+
+
 def write(directory: str, record: Record) -> None:
     config, host = record.config, record.host_config
     if host.network_mode.startswith("container:"):
         return  # they are the other container's
     name = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
+    _write(f"{directory}/hostname", f"{name}\n".encode())
+    if record.networks:
+        write_network(directory, record, ())
+        return
     hosts = _read("/etc/hosts") if host.network_mode == "host" else HOSTS.encode()
+    _write(f"{directory}/hosts", hosts + _extra(host, ""))
+    _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), host))
+
+
+def write_network(directory: str, record: Record, endpoints: Sequence[Endpoint]) -> None:
+    """The files of a container with an own network, which knows its addresses once it starts.
+
+    They are written in place: they may be bound into the container already.
+    """
+    config, host = record.config, record.host_config
+    gateway = next((each.gateway for each in endpoints if each.gateway), "")
+    hosts = HOSTS.encode() + _extra(host, gateway)
+    names = (
+        f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
+    )
+    for endpoint in endpoints:
+        for address in filter(None, (endpoint.address, endpoint.address6)):
+            hosts += f"{address}\t{names}\n".encode()
+    _write(f"{directory}/hosts", hosts)
+    if set(record.networks) - {"bridge"}:
+        own = msgspec.structs.replace(host, dns=[RESOLVER], dns_options=host.dns_options or ["ndots:0"])
+        _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), own))
+        return
+    outside = _without_loopback(_read("/etc/resolv.conf"))
+    _write(f"{directory}/resolv.conf", resolv_conf(outside, host))
+
+
+def _extra(host: HostConfig, gateway: str) -> bytes:
+    """The lines of ``--add-host``; ``host-gateway`` is where the container reaches the host."""
+    lines = b""
     for entry in host.extra_hosts or ():
         alias, _, address = entry.partition(":")
-        hosts += f"{address}\t{alias}\n".encode()
-    _write(f"{directory}/hostname", f"{name}\n".encode())
-    _write(f"{directory}/hosts", hosts)
-    _write(f"{directory}/resolv.conf", _read("/etc/resolv.conf"))
+        if address == "host-gateway":
+            address = gateway
+        if address:
+            lines += f"{address}\t{alias}\n".encode()
+    return lines
+
+
+def resolv_conf(given: bytes, host: HostConfig) -> bytes:
+    """The host's file, with what was asked for in place of what is there (resolv.conf(5))."""
+    if not (host.dns or host.dns_search or host.dns_options):
+        return given
+    servers, search, options = [], [], []
+    for line in given.decode(errors="replace").splitlines():
+        key, *values = line.split() or [""]
+        if key == "nameserver":
+            servers += values[:1]
+        elif key in ("search", "domain"):
+            search = values
+        elif key == "options":
+            options += values
+    servers = list(host.dns or servers)
+    search = [] if host.dns_search == ["."] else list(host.dns_search or search)
+    options = list(host.dns_options or options)
+    lines = [f"nameserver {server}" for server in servers]
+    lines += [f"search {' '.join(search)}"] if search else []
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _without_loopback(given: bytes) -> bytes:
+    """Without name servers that only the host reaches; with those behind them, if there are any."""
+    kept = _outside(given) or _outside(_read(_BEHIND_LOOPBACK))
+    servers = kept or [f"nameserver {server}" for server in _FALLBACK]
+    rest = [line for line in given.decode(errors="replace").splitlines() if not line.startswith("nameserver")]
+    return "".join(f"{line}\n" for line in (*servers, *rest)).encode()
+
+
+def _outside(given: bytes) -> list[str]:
+    lines = [line for line in given.decode(errors="replace").splitlines() if line.startswith("nameserver")]
+    return [line for line in lines if line.split()[1:] and not line.split()[1].startswith(("127.", "::1"))]
 
 
 def sources(store: Store, record: Record) -> dict[str, str]:

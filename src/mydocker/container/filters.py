@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from msgspec import structs
+
 from ..errors import InvalidArgument, NotFound
 from ..image.store import ImageStore
+from .config import Config
 from .record import Record
 from .state import State, Status
 from .store import Store
@@ -97,9 +100,9 @@ def _exposed(pair: Pair, value: str) -> bool:
 
 
 def _published(pair: Pair, value: str) -> bool:
-    """No port is published; the value is looked at all the same."""
-    _exposed(pair, value)
-    return False
+    """The same for the ports of the container that are to be published."""
+    bound: dict[str, dict[str, str]] = {port: {} for port in pair[0].host_config.port_bindings or ()}
+    return _exposed((structs.replace(pair[0], config=Config(exposed_ports=bound)), pair[1]), value)
 
 
 def _task(_: Pair, value: str) -> bool:
@@ -110,7 +113,8 @@ def _task(_: Pair, value: str) -> bool:
 
 
 def _network(pair: Pair, value: str) -> bool:
-    return pair[0].host_config.network_mode == value
+    record = pair[0]
+    return value in record.networks or record.host_config.network_mode == value
 
 
 _TESTS: dict[str, Callable[[Pair, str], bool]] = {

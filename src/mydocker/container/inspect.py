@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import Unavailable
 from ..monitor import client
 from ..monitor.timestamp import NEVER, parse_rfc3339
+from ..network.document import Attached
 from ..snapshot.usage import contents
-from . import rootfs, shapes
+from . import networks, rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -69,12 +70,13 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],
         "Config": shapes.config(record.config),
-        "NetworkSettings": shapes.network_settings(record.host_config, state),
+        "NetworkSettings": shapes.network_settings(record, state, networks.read(store, record.id)),
     }
 
 
-def summary(record: Record, state: State) -> dict[str, Any]:
+def summary(store: Store, record: Record, state: State) -> dict[str, Any]:
     config = record.config
+    attached = networks.read(store, record.id) if state.running and record.networks else Attached()
     return {
         "Id": record.id,
         "Names": [f"/{record.name}"],
@@ -82,12 +84,12 @@ def summary(record: Record, state: State) -> dict[str, Any]:
         "ImageID": record.image,
         "Command": " ".join((record.path, *(f"'{each}'" if " " in each else each for each in record.args))),
         "Created": parse_rfc3339(record.created) // 1_000_000_000,
-        "Ports": shapes.ports(record, state),
+        "Ports": shapes.ports(record, state, attached),
         "Labels": config.labels or {},
         "State": str(state.status),
         "Status": status(state),
         "HostConfig": {"NetworkMode": record.host_config.network_mode},
-        "NetworkSettings": {"Networks": shapes.networks(record.host_config)},
+        "NetworkSettings": {"Networks": shapes.networks(record, attached)},
         "Mounts": [
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],

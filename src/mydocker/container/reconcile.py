@@ -30,7 +30,7 @@ from ..errors import CorruptData, NotFound, Unavailable
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
-from . import events, volumes
+from . import events, networks, volumes
 from .pause import thaw_abandoned
 from .record import Record
 from .rootfs import snapshotter
@@ -64,6 +64,7 @@ def sweep(store: Store) -> None:
             interrupted = True
         if interrupted and not store.held(identifier):
             settle(store, identifier)
+    networks.release_orphans(store)
 
 
 def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
@@ -89,6 +90,7 @@ def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
         except NotFound:
             state = None
         kill_cgroup(record, identifier)
+        networks.release(store, identifier)
         removing = state is not None and state.status is Status.REMOVING
         if record is None or state is None or removing or (state.running and record.host_config.auto_remove):
             with suppress(Unavailable):  # it is dead now, which is for ``rm`` to report

@@ -7,7 +7,7 @@ already have their names. What changes later is in ``state.json`` (``state.py``)
 
 import msgspec
 
-from .config import Config, HostConfig
+from .config import Config, EndpointConfig, HostConfig
 
 
 class MountPoint(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
@@ -44,6 +44,8 @@ class Record(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     platform: str = "linux"
     config: Config
     host_config: HostConfig
+    networks: dict[str, EndpointConfig] = {}
+    """the networks that it is in when it runs, by name; the first is that of ``NetworkMode``"""
     mounts: list[MountPoint] = []
     anonymous_volumes: list[str] = []
     """names of the volumes that nobody named: they go with ``rm -v`` and with ``--rm``"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import Conflict, NotFound, Unavailable
-from . import events
+from . import events, networks
 from .reconcile import destroy, kill_cgroup
 from .record import Record
 from .state import ALIVE, Status
@@ -55,6 +55,7 @@ def remove(store: Store, record: Record, *, force: bool = False, volumes: bool =
             raise NotFound(f"No such container: {record.id}") from None
         # if the state says running, its monitor died and nobody has written that down yet
         kill_cgroup(record, record.id)
+        networks.release(store, record.id)
         record = store.read_record(record.id)  # it may have a new name
         destroy(
             store,

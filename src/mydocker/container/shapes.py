@@ -12,15 +12,16 @@ from typing import Any
 
 import msgspec
 
+from ..network.document import Attached, Endpoint
 from ..oci import defaults
-from .config import Config, HostConfig
+from .config import Config, EndpointConfig, HostConfig
 from .record import Record
 from .spec import private_cgroup_namespace
 from .state import State
 
 _LISTS = (
     "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps",
-    "BlkioWeightDevice", "Devices", "Ulimits",
+    "BlkioWeightDevice", "Devices", "Dns", "DnsOptions", "DnsSearch", "Ulimits",
 )  # fmt: skip
 _LEFT_OUT = ("Annotations", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Tmpfs")
 """members that Docker leaves out when they say nothing"""
@@ -32,15 +33,10 @@ _NOTHING: dict[str, Any] = {
     "CpuRealtimePeriod": 0,
     "CpuRealtimeRuntime": 0,
     "DeviceRequests": None,
-    "Dns": [],
-    "DnsOptions": [],
-    "DnsSearch": [],
     "IOMaximumBandwidth": 0,
     "IOMaximumIOps": 0,
     "Isolation": "",
     "Links": None,
-    "PortBindings": {},
-    "PublishAllPorts": False,
     "VolumeDriver": "",
     "VolumesFrom": None,
 }
@@ -73,6 +69,7 @@ def host_config(asked: HostConfig) -> dict[str, Any]:
             shown.pop(name, None)
     for name in _LISTS:
         shown[name] = shown[name] or []
+    shown["PortBindings"] = shown["PortBindings"] or {}
     v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     private = private_cgroup_namespace(asked, cgroup_v2=v2)
     shown["CgroupnsMode"] = asked.cgroupns_mode or ("private" if private else "host")
@@ -86,17 +83,19 @@ def host_config(asked: HostConfig) -> dict[str, Any]:
     return shown
 
 
-def network_settings(host: HostConfig, state: State) -> dict[str, Any]:
+def network_settings(record: Record, state: State, attached: Attached) -> dict[str, Any]:
     """The namespace is named by the process that is in it; there is no sandbox apart from that."""
+    host = record.host_config
+    endpoints = {each.network: each for each in attached.endpoints}
     own = state.running and host.network_mode != "host"
     return {
-        **_ADDRESSES,
+        **_addresses(endpoints.get("bridge")),
         "Bridge": "",
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Networks": networks(host),
-        "Ports": {},
+        "Networks": networks(record, attached),
+        "Ports": _ports(record, attached) if state.running else {},
         "SandboxID": "",
         "SandboxKey": f"/proc/{state.pid}/ns/net" if own else "",
         "SecondaryIPAddresses": None,
@@ -104,21 +103,66 @@ def network_settings(host: HostConfig, state: State) -> dict[str, Any]:
     }
 
 
-def networks(host: HostConfig) -> dict[str, Any]:
-    mode = host.network_mode
+def _addresses(endpoint: Endpoint | None) -> dict[str, Any]:
+    if endpoint is None:
+        return _ADDRESSES
+    return {
+        "EndpointID": endpoint.id,
+        "Gateway": endpoint.gateway,
+        "GlobalIPv6Address": endpoint.address6,
+        "GlobalIPv6PrefixLen": endpoint.prefix6,
+        "IPAddress": endpoint.address,
+        "IPPrefixLen": endpoint.prefix,
+        "IPv6Gateway": endpoint.gateway6,
+        "MacAddress": endpoint.mac,
+    }
+
+
+def networks(record: Record, attached: Attached) -> dict[str, Any]:
+    """Where the container is, or will be when it is started."""
+    mode = record.host_config.network_mode
     if mode.startswith("container:"):
         return {}
-    nothing = {"Aliases": None, "DriverOpts": None, "IPAMConfig": None, "Links": None, "NetworkID": ""}
-    return {mode: {**_ADDRESSES, **nothing}}
+    endpoints = {each.network: each for each in attached.endpoints}
+    asked = record.networks or {mode: EndpointConfig()}
+    result = {}
+    for name in dict.fromkeys((*asked, *endpoints)):
+        wanted, endpoint = asked.get(name, EndpointConfig()), endpoints.get(name)
+        aliases = [*(wanted.aliases or ())]
+        if record.networks and name != "bridge":
+            aliases.append(record.short_id)
+        result[name] = {
+            **_addresses(endpoint),
+            "Aliases": aliases or None,
+            "DriverOpts": None,
+            "IPAMConfig": msgspec.to_builtins(wanted.ipam_config) if wanted.ipam_config else None,
+            "Links": None,
+            "NetworkID": endpoint.network_id if endpoint is not None else "",
+        }
+    return result
 
 
-def ports(record: Record, state: State) -> list[dict[str, Any]]:
-    """Of ``ps``: what a running container exposes, unless the ports are the host's or another one's."""
-    mode = record.host_config.network_mode
-    if not state.running or mode in ("none", "host") or mode.startswith("container:"):
+def _ports(record: Record, attached: Attached) -> dict[str, Any]:
+    found: dict[str, Any] = (
+        dict.fromkeys(sorted(record.config.exposed_ports or ())) if record.networks else {}
+    )
+    for port in attached.ports:
+        key = f"{port.port}/{port.protocol}"
+        found[key] = [*(found.get(key) or ()), {"HostIp": port.host, "HostPort": str(port.host_port)}]
+    return found
+
+
+def ports(record: Record, state: State, attached: Attached) -> list[dict[str, Any]]:
+    """Of ``ps``: what a running container publishes, and what else it exposes in a network of its own."""
+    if not state.running or not record.networks:
         return []
-    found = []
-    for port in sorted(record.config.exposed_ports or ()):
-        number, _, protocol = port.partition("/")
-        found.append({"PrivatePort": int(number), "Type": protocol or "tcp"})
+    found: list[dict[str, Any]] = []
+    for port in attached.ports:
+        shown = {"PrivatePort": port.port, "PublicPort": port.host_port, "Type": port.protocol}
+        found.append({"IP": port.host, **shown})
+    published = {(port.port, port.protocol) for port in attached.ports}
+    for key in sorted(record.config.exposed_ports or ()):
+        number, _, protocol = key.partition("/")
+        if (int(number), protocol or "tcp") not in published:
+            found.append({"PrivatePort": int(number), "Type": protocol or "tcp"})
     return found

@@ -201,7 +201,7 @@ def private_cgroup_namespace(host: HostConfig, *, cgroup_v2: bool) -> bool:
 def _sysctl(host: HostConfig) -> dict[str, str]:
     """What was asked for; and in an own network, ping and low ports without a capability, as in Docker."""
     sysctl = dict(host.sysctls or {})
-    if host.network_mode == "none":
+    if host.network_mode != "host" and not host.network_mode.startswith("container:"):
         sysctl.setdefault("net.ipv4.ip_unprivileged_port_start", "0")
         sysctl.setdefault("net.ipv4.ping_group_range", "0 2147483647")
     return sysctl

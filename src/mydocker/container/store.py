@@ -10,6 +10,7 @@
     <state>/container/<id>/           lock          flock: held by whoever creates, runs or removes it
                                       monitor.sock
                                       pause.lock    flock: held by who has frozen it (pause.py)
+                                      network.json  what it has of networks (networks.py)
 
 The rules that make every instant safe to be killed at:
 
@@ -40,6 +41,7 @@ from .state import State
 DEFAULT_ROOT = "/var/lib/mydocker"
 DEFAULT_STATE = "/run/mydocker"
 PAUSE_LOCK = "pause.lock"
+NETWORKS = "network.json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _state_encoder = msgspec.json.Encoder()
@@ -132,7 +134,7 @@ class Store:
     def release(self, identifier: str, lock: Lock) -> None:
         """Remove the directory under <state>, then the lock on it: in this order nobody locks a dead file."""
         directory = self.run_directory(identifier)
-        for name in ("monitor.sock", PAUSE_LOCK, "lock"):
+        for name in ("monitor.sock", PAUSE_LOCK, NETWORKS, "lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
         with suppress(FileNotFoundError):

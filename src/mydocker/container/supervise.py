@@ -11,11 +11,12 @@ from contextlib import suppress
 
 from .. import errors
 from ..monitor import spawn
+from ..monitor.build import Connected
 from ..monitor.monitor import Monitor
 from ..monitor.plan import Brief, decode_brief
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events
+from . import events, networks
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
@@ -64,6 +65,10 @@ class Owner:
         self._kept = False
         self._store = Store(brief.root, brief.state)
 
+    def connect(self, pid: int) -> Connected:
+        record, _ = self._read()
+        return networks.connect(self._store, record, pid)
+
     def started(self, pid: int) -> None:
         record, state = self._read()
         running = state.to(Status.RUNNING, pid=pid, exit_code=0, error="", oom_killed=False, started_at=now())
@@ -73,16 +78,19 @@ class Owner:
 
     def failed(self, error: Exception) -> None:
         record, state = self._read()
+        if record.networks:
+            networks.release(self._store, record.id)
         fail(self._store, record, state, Lock(self._brief.lock), error)
 
     def clear(self) -> bool:
         record, _ = self._read()
         try:
             group = cgroup.open(cgroup_path(record))
+            oom_killed = group.oom_kills() > 0
+            group.remove()
         except errors.NotFound:
-            return False  # somebody has removed it by hand
-        oom_killed = group.oom_kills() > 0
-        group.remove()
+            oom_killed = False  # somebody has removed it by hand
+        networks.release(self._store, record.id, known=True)
         return oom_killed
 
     def ended(self, code: int, *, oom_killed: bool) -> None:

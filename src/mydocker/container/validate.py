@@ -7,14 +7,16 @@ scope: the syntax of flags, which the command line knows, and mounts (``mounts.p
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 from collections.abc import Callable
 
 from ..errors import InvalidArgument, NotSupported
+from ..network import ports
 from ..oci.capabilities import effective_capabilities
 from . import resources, security
-from .config import Config, HostConfig
+from .config import Config, HostConfig, PortBinding
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
 
@@ -122,12 +124,17 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: hostname and the network mode")
         if host.extra_hosts:
             raise InvalidArgument("conflicting options: custom host-to-IP mapping and the network mode")
-    elif host.network_mode in ("bridge", "default"):
-        raise NotSupported(
-            f"network {host.network_mode} is not supported yet (use --network none, host or container:NAME)"
-        )
-    elif host.network_mode not in ("none", "host"):
-        raise InvalidArgument(f"network {host.network_mode} not found (use none, host or container:NAME)")
+        if host.dns or host.dns_options or host.dns_search:
+            raise InvalidArgument("conflicting options: dns and the network mode")
+        if host.port_bindings or host.publish_all_ports:
+            raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+    for port, bindings in (host.port_bindings or {}).items():
+        _published(port, bindings)
+    for entry in host.dns or ():
+        try:
+            ipaddress.ip_address(entry)
+        except ValueError:
+            raise InvalidArgument(f"invalid DNS server: {entry} is not an IP address") from None
     _joined(host.pid_mode, "PID", ("", "host"))
     _joined(host.ipc_mode, "IPC", ("", "private", "shareable", "host", "none"))
     if host.uts_mode not in ("", "host"):
@@ -149,6 +156,21 @@ def _modes(config: Config, host: HostConfig) -> None:
         if host.auto_remove:
             raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
         raise NotSupported(f"restart policy {host.restart_policy.name} is not supported yet (use no)")
+
+
+def _published(port: str, bindings: list[PortBinding]) -> None:
+    number, _, protocol = port.partition("/")
+    if not number.isdecimal() or not 0 < int(number) < 65536:
+        raise InvalidArgument(f'invalid port specification: "{port}"')
+    if protocol not in ("", *ports.PROTOCOLS):
+        raise InvalidArgument(f"invalid proto: {protocol}")
+    for binding in bindings:
+        ports.bounds(binding.host_port)
+        if binding.host_ip:
+            try:
+                ipaddress.ip_address(binding.host_ip)
+            except ValueError:
+                raise InvalidArgument(f"invalid IP address: {binding.host_ip}") from None
 
 
 def _joined(mode: str, what: str, plain: tuple[str, ...]) -> None:
@@ -232,7 +254,7 @@ def _security(_: Config, host: HostConfig) -> None:
 def _sysctl(name: str, host: HostConfig) -> None:
     """Only what belongs to a namespace of the container's own (moby, ``runconfig`` and runc ``validate``)."""
     if name.startswith("net."):
-        if host.network_mode != "none":
+        if host.network_mode == "host" or host.network_mode.startswith("container:"):
             raise InvalidArgument(
                 f"sysctl '{name}' not allowed in {host.network_mode.partition(':')[0]} network namespace"
             )

@@ -15,9 +15,12 @@ from ..container.config import (
     BindOptions,
     Config,
     DeviceMapping,
+    EndpointConfig,
+    EndpointIpam,
     HostConfig,
     LogConfig,
     Mount,
+    PortBinding,
     RestartPolicy,
     ThrottleDevice,
     TmpfsOptions,
@@ -32,11 +35,13 @@ from ..image.progress import Progress, Report
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event, Kind
+from ..network.document import Pool
 from .check import Checked
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
 from .manifests import Manifests
+from .networks import Network, Networks
 from .prune import SystemPruned
 from .usage import ContainerUsage, DiskUsage, VolumeUsage
 
@@ -51,6 +56,8 @@ __all__ = [
     "Containers",
     "DeviceMapping",
     "DiskUsage",
+    "EndpointConfig",
+    "EndpointIpam",
     "Engine",
     "Event",
     "Fault",
@@ -61,6 +68,10 @@ __all__ = [
     "LogEntry",
     "Manifests",
     "Mount",
+    "Network",
+    "Networks",
+    "Pool",
+    "PortBinding",
     "Progress",
     "Record",
     "Report",

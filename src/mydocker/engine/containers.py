@@ -29,7 +29,7 @@ from ..container import (
     update,
 )
 from ..container import create as creating
-from ..container.config import Config, HostConfig
+from ..container.config import Config, EndpointConfig, HostConfig
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
@@ -306,7 +306,7 @@ class Container:
 
     def summary(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's element of ``GET /containers/json``, from the state that was read last."""
-        shown = inspect.summary(self.record, self.state)
+        shown = inspect.summary(self._store, self.record, self.state)
         return {**shown, **self._sizes()} if size else shown
 
     def _sizes(self) -> dict[str, int]:
@@ -332,6 +332,7 @@ class Containers:
         name: str | None = None,
         starting: bool = False,
         platform: str = "",
+        endpoints: dict[str, EndpointConfig] | None = None,
     ) -> Container:
         """Make a container. ``starting``: it is started next, by this process; until then it does not count.
 
@@ -350,6 +351,7 @@ class Containers:
             name=name,
             starting=starting,
             platform=platform,
+            endpoints=endpoints,
             warn=warnings.append,
         )
         return Container(self._store, self._images, record, None, lock, warnings)

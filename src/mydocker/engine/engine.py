@@ -21,6 +21,7 @@ from .check import Checked
 from .containers import Containers
 from .images import Images, uses
 from .manifests import Manifests
+from .networks import Networks
 from .prune import SystemPruned
 from .usage import DiskUsage
 
@@ -54,6 +55,7 @@ class Engine:
         self._images = ImageStore(self.root, used=lambda: uses(self._store))
         self.images = Images(self._images, self._store, lambda: self.registries)
         self.containers = Containers(self._store, self._images)
+        self.networks = Networks(self._store)
 
     @cached_property
     def registries(self) -> Registries:

@@ -11,7 +11,8 @@ and one that weighs what conmon does.
 import os
 import signal
 import socket
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,8 +25,20 @@ from .plan import Brief, Plan, decode_plan
 from .protocol import Event, Failure, Kind, packet
 
 
+class Connected(NamedTuple):
+    """Sockets that the network of a container needs for as long as it runs."""
+
+    held: Sequence[socket.socket] = ()
+    """they keep ports of the host, and nothing is read from them"""
+    dns: Sequence[socket.socket] = ()
+    """inside the container, one for UDP and one for TCP: where its resolver listens (``resolver.py``)"""
+
+
 class Starting(Protocol):
     """What a start means for the container's record."""
+
+    def connect(self, pid: int) -> Connected:
+        """Init is made and waits: connect its network."""
 
     def started(self, pid: int) -> None: ...
 
@@ -35,12 +48,15 @@ class Starting(Protocol):
 
 class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Handed over with the descriptors pidfd, then for a container its listening socket, then the streams:
-    the terminal's master, or what there is of standard input, output and error."""
+    the terminal's master, or what there is of standard input, output and error; then ``dns`` of its resolver.
+    Messages follow with the ``held`` ones, ``HELD`` in each."""
 
     pid: int
     terminal: bool = False
     input: bool = False
     output: bool = False
+    dns: int = 0
+    held: int = 0
     # what an exec asked for
     id: str = ""
     stdin: bool = False
@@ -48,6 +64,9 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     stderr: bool = False
     detach: bool = False
 
+
+HELD = 200
+"""descriptors in one message; the kernel takes 253 (SCM_MAX_FD)"""
 
 built = msgspec.json.Decoder(Built)
 
@@ -101,6 +120,7 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
             seccomp_cache=plan.seccomp_cache,
             for_parent=True,
         )
+        network = owner.connect(task.pid)
         task.start()
         listener = listen(brief.run_directory)
         owner.started(task.pid)
@@ -113,8 +133,19 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
     streams = [task.console] if pipes is None and task.console is not None else []
     if pipes is not None:
         streams += pipes.ours
-    answer = Built(pid=task.pid, terminal=terminal, input=plan.open_stdin, output=True)
-    _hand_over(monitor, answer, [task.pidfd, listener.fileno(), *streams])
+    dns = [each.fileno() for each in network.dns]
+    held = [each.fileno() for each in network.held]
+    answer = Built(
+        pid=task.pid,
+        terminal=terminal,
+        input=plan.open_stdin,
+        output=True,
+        dns=len(dns),
+        held=len(held),
+    )
+    _hand_over(monitor, answer, [task.pidfd, listener.fileno(), *streams, *dns])
+    for first in range(0, len(held), HELD):
+        socket.send_fds(monitor, [b"held"], held[first : first + HELD])
 
 
 def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.socket) -> None:

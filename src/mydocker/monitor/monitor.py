@@ -69,6 +69,7 @@ class Monitor:
         self._brief = brief
         self._owner = owner
         self._loop = Loop()
+        self._held: list[int] = []
         self._processes: dict[int, _Process] = {}
         self._builders: set[int] = set()
         self._last = 0
@@ -88,12 +89,16 @@ class Monitor:
         )
         with connection:
             message, descriptors = _receive(connection)
+            if message:
+                made = build.built.decode(message[1:])
+                while len(self._held) < made.held:
+                    self._held += _receive(connection)[1]
         os.waitpid(builder, 0)
         for fd in brief.namespaces:
             os.close(fd)
         if not message:
             return  # it could not be started, and owner and starter know; or the builder was killed
-        self.serve(build.built.decode(message[1:]), descriptors, starter)
+        self.serve(made, descriptors, starter)
 
     def serve(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         """What follows when the container has been made: all that a monitor does for most of its life."""
@@ -155,6 +160,9 @@ class Monitor:
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)
         oom_killed = self._owner.clear()
+        for fd in self._held:
+            os.close(fd)
+        self._held = []
         init.streams.drain()
         for process in [*self._processes.values()]:
             self._exec_exited(process)
@@ -335,5 +343,7 @@ class Monitor:
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    message, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 8, socket.MSG_CMSG_CLOEXEC)
+    message, descriptors, _, _ = socket.recv_fds(
+        connection, protocol.PACKET, build.HELD, socket.MSG_CMSG_CLOEXEC
+    )
     return message, descriptors

@@ -14,7 +14,7 @@ import os
 import socket
 
 from . import protocol
-from .build import Built
+from .build import Built, Connected
 from .monitor import Monitor
 from .plan import Brief, decode_brief, encode
 from .protocol import AttachRequest, Kind, packet
@@ -82,6 +82,9 @@ def _once() -> None:
 
 class _Nobody:
     """An owner without a record."""
+
+    def connect(self, pid: int) -> Connected:  # noqa: ARG002 - the protocol has it
+        return Connected()
 
     def started(self, pid: int) -> None:
         pass

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mydocker import errors
-from mydocker.cli.flags import environment, filter, go, host, keys, limit, mount, size, timestamp
+from mydocker.cli.flags import environment, filter, go, host, keys, limit, mount, network, size, timestamp
+from mydocker.cli.flags.network import Attachment
 from mydocker.container.config import DeviceMapping, Mount, ThrottleDevice, TmpfsOptions, Ulimit, WeightDevice
 
 GOOD: list[tuple[Callable[[str], Any], str, Any]] = [
@@ -69,9 +70,12 @@ GOOD: list[tuple[Callable[[str], Any], str, Any]] = [
     (host.parse_extra_host, "c:::1", "c:::1"),
     (host.parse_extra_host, "d=[::1]", "d:::1"),
     (host.parse_extra_host, "e:host-gateway", "e:host-gateway"),
-    (host.parse_network, "none", "none"),
-    (host.parse_network, "name=host", "host"),
-    (host.parse_network, "container:x", "container:x"),
+    (network.parse_network, "none", Attachment("none")),
+    (network.parse_network, "name=host", Attachment("host")),
+    (network.parse_network, "container:x", Attachment("container:x")),
+    (network.parse_network, "name=a,alias=b,alias=c,ip=10.0.0.2,ip6=fd00::2,mac-address=02:00:00:00:00:01",
+     Attachment("a", ("b", "c"), "10.0.0.2", "fd00::2", "02:00:00:00:00:01")),
+    (network.parse_address, "0010::1", "10::1"),
     (mount.parse_tmpfs, "/a:size=5", ("/a", "size=5")),
     (mount.parse_tmpfs, "/b", ("/b", "")),
     (mount.parse_mount, "type=bind,src=/a,dst=/b,ro",
@@ -132,7 +136,11 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (host.parse_stream, "foo", "valid streams are STDIN, STDOUT and STDERR"),
     (host.parse_extra_host, "x", 'bad format for add-host: "x"'),
     (host.parse_extra_host, "a:b", 'invalid IP address in add-host: "b"'),
-    (host.parse_network, "foo=a", "invalid field key foo"),
+    (network.parse_network, "foo=a", "invalid field key foo"),
+    (network.parse_network, "alias=a", "network name is required"),
+    (network.parse_network, "", "network name is required"),
+    (network.parse_network, "name=a,b", "invalid field b"),
+    (network.parse_address, "1.2.3", "1.2.3 is not an ip address"),
     (mount.parse_mount, "x", "invalid field 'x' must be a key=value pair"),
     (mount.parse_mount, "type=bind", "target is required"),
     (mount.parse_mount, "type=bind,foo=b", "unexpected key 'foo' in 'foo=b'"),
@@ -176,12 +184,6 @@ def test_refused_after_all_flags_are_read(parse: Callable[[str], Any], text: str
     with pytest.raises(errors.InvalidArgument) as error:
         parse(text)
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize("network", ["bridge", "default", "mine", "name=mine"])
-def test_bridges_are_refused_by_name(network: str) -> None:
-    with pytest.raises(errors.NotSupported, match=r"network \w+ is not built yet .*--network none"):
-        host.parse_network(network)
 
 
 def test_environment_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from mydocker.cli.command import Command, Invocation
 from mydocker.cli.flags import config
 from mydocker.cli.flags.container import CONTAINER, REFUSED
 from mydocker.cli.flags.image import check_content_trust
-from mydocker.engine import Config, Container, HostConfig
+from mydocker.engine import Config, Container, EndpointConfig, HostConfig
 from mydocker.oci import digest as digests
 from mydocker.oci import reference as references
 
@@ -48,9 +48,11 @@ def make(invocation: Invocation, *, starting: bool = False) -> Container:
     return container
 
 
-def _create(invocation: Invocation, documents: tuple[Config, HostConfig], starting: bool) -> Container:
+def _create(
+    invocation: Invocation, documents: tuple[Config, HostConfig, dict[str, EndpointConfig]], starting: bool
+) -> Container:
     """Make it, from an image that is pulled as ``--pull`` says."""
-    config, host = documents
+    config, host, endpoints = documents
     policy = invocation["pull"]
 
     def make() -> Container:
@@ -60,6 +62,7 @@ def _create(invocation: Invocation, documents: tuple[Config, HostConfig], starti
             name=invocation["name"] or None,
             starting=starting,
             platform=invocation["platform"],
+            endpoints=endpoints,
         )
 
     def pull_and_make() -> Container:

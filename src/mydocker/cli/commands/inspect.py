@@ -14,7 +14,7 @@ from mydocker.cli.format.rows import Document
 from mydocker.cli.template.printing import to_json
 from mydocker.image.inspect import document as image_document
 
-_BUILT = ("container", "image")
+_BUILT = ("container", "image", "network")
 _Find = Callable[[Invocation, str], dict[str, Any]]
 
 
@@ -27,10 +27,14 @@ def _image(invocation: Invocation, reference: str) -> dict[str, Any]:
     return image_document(invocation.engine.images.get(reference, platform=platform))
 
 
+def _network(invocation: Invocation, reference: str) -> dict[str, Any]:
+    return invocation.engine.networks.get(reference).inspect()
+
+
 def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
-    """A container, or else an image; a name of both is the container's, as in Docker."""
+    """A container, or else an image or a network; a name of two is the first one's, as in Docker."""
     reason: errors.Error = errors.NotFound(f"no such object: {reference}")
-    for find in (_container, _image):
+    for find in (_container, _image, _network):
         try:
             return find(invocation, reference)
         except errors.NotFound:
@@ -42,7 +46,12 @@ def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
     raise reason
 
 
-_FINDERS: dict[str, _Find] = {"": _either, "container": _container, "image": _image}
+_FINDERS: dict[str, _Find] = {
+    "": _either,
+    "container": _container,
+    "image": _image,
+    "network": _network,
+}
 
 
 def run(invocation: Invocation) -> int:
@@ -85,10 +94,10 @@ def _command(usage: str, summary: str, action: Callable[[Invocation], int], *fla
 
 COMMAND = _command(
     "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-    "Return low-level information on containers and images",
+    "Return low-level information on containers, images and networks",
     run,
     _SIZE,
-    text("type", "", "Only inspect objects of the given type (container, image)"),
+    text("type", "", "Only inspect objects of the given type (container, image, network)"),
 )
 CONTAINER = _command(
     "inspect [OPTIONS] CONTAINER [CONTAINER...]",

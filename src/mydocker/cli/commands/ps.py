@@ -61,7 +61,7 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
         "Label": lambda name: labels.get(name, ""),
         "Mounts": ",".join(mounts),
         "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in summary["Mounts"])),
-        "Networks": summary["HostConfig"]["NetworkMode"],
+        "Networks": ",".join(sorted(summary["NetworkSettings"]["Networks"])),
         "Size": _size(summary),
     }
 

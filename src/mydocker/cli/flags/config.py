@@ -11,25 +11,41 @@ from collections.abc import Mapping
 from typing import Any
 
 from mydocker import errors
-from mydocker.cli.flags import host, mount
+from mydocker.cli.flags import host, mount, network
 from mydocker.cli.flags.environment import read_env_files, read_label_files, to_map
-from mydocker.container.config import DEFAULT_SHM_SIZE, Config, HostConfig
+from mydocker.container.config import DEFAULT_SHM_SIZE, Config, EndpointConfig, HostConfig, PortBinding
 
 ROOTFS_MARK = ""
 """``Config.Image`` of a container that runs from a directory"""
 
 
-def build(flags: Mapping[str, Any], arguments: list[str]) -> tuple[Config, HostConfig]:
+def build(
+    flags: Mapping[str, Any], arguments: list[str]
+) -> tuple[Config, HostConfig, dict[str, EndpointConfig]]:
     """``arguments``: IMAGE and the command, or with ``--rootfs`` the command alone.
+
+    The third that is returned: how the container is in its networks, by their names.
 
     Raises ``InvalidArgument`` and ``NotSupported``.
     """
     binds, anonymous = mount.split_volumes(list(flags["volume"]))
     image, command = (ROOTFS_MARK, arguments) if flags["rootfs"] else (arguments[0], arguments[1:])
-    return _config(flags, image, command, anonymous), _host_config(flags, binds)
+    mode, endpoints = network.endpoints(flags)
+    ports = network.port_bindings(flags["publish"])
+    return (
+        _config(flags, image, command, anonymous, ports),
+        _host_config(flags, binds, mode, ports),
+        endpoints,
+    )
 
 
-def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous: list[str]) -> Config:
+def _config(
+    flags: Mapping[str, Any],
+    image: str,
+    command: list[str],
+    anonymous: list[str],
+    ports: dict[str, list[PortBinding]],
+) -> Config:
     streams = set(flags["attach"])
     if not streams and not flags.get("detach"):
         streams = {"stdout", "stderr"}
@@ -45,7 +61,7 @@ def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous:
         attach_stdin="stdin" in streams,
         attach_stdout="stdout" in streams,
         attach_stderr="stderr" in streams,
-        exposed_ports=host.exposed_ports(flags["expose"]) or None,
+        exposed_ports={**host.exposed_ports(flags["expose"]), **{port: {} for port in ports}} or None,
         tty=flags["tty"],
         open_stdin=flags["interactive"],
         stdin_once=flags["interactive"] and "stdin" in streams,
@@ -61,14 +77,21 @@ def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous:
     )
 
 
-def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
+def _host_config(
+    flags: Mapping[str, Any], binds: list[str], mode: str, ports: dict[str, list[PortBinding]]
+) -> HostConfig:
     security = host.SecurityOptions(flags["security-opt"])
     swappiness = flags["memory-swappiness"]
     ulimits = {ulimit.name: ulimit for ulimit in flags["ulimit"]}
     return HostConfig(
         binds=binds or None,
         container_id_file=flags["cidfile"],
-        network_mode=flags["net"] or flags["network"],
+        network_mode=mode,
+        port_bindings=ports or None,
+        publish_all_ports=flags["publish-all"],
+        dns=list(flags["dns"]) or None,
+        dns_options=[*flags["dns-option"], *flags["dns-opt"]] or None,
+        dns_search=list(flags["dns-search"]) or None,
         auto_remove=flags["rm"],
         annotations=to_map(flags["annotation"]) or None,
         cap_add=host.capabilities(flags["cap-add"]) or None,

@@ -6,7 +6,7 @@ built yet are listed at the end, and refuse by name.
 
 from __future__ import annotations
 
-from mydocker.cli.flags import host, limit, mount
+from mydocker.cli.flags import host, limit, mount, network
 from mydocker.cli.flags.environment import parse_env, parse_label
 from mydocker.cli.flags.go import parse_int, parse_uint
 from mydocker.cli.flags.image import content_trust, parse_policy
@@ -20,7 +20,6 @@ def _parse_weight(given: str) -> int:
     return parse_uint(given, bits=16)
 
 
-_NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
 _WINDOWS = "it is about containers of Windows"
 _HEALTH = "containers have no health checks"
 _RESTART = "containers are not restarted"
@@ -72,9 +71,19 @@ CONTAINER: tuple[Flag, ...] = (
           host.parse_memory_swappiness, "int", default=-1),
     values("mount", "", "Attach a filesystem mount to the container", mount.parse_mount, "mount"),
     text("name", "", "Assign a name to the container"),
-    value("network", "", "Network of the container (none|host|container:NAME)", host.parse_network, "network",
-          default="none"),
-    value("net", "", "", host.parse_network, "network"),
+    text("mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    values("network", "", "Connect a container to a network", network.parse_network, "network"),
+    values("net", "", "", network.parse_network, "network"),
+    values("network-alias", "", "Add network-scoped alias for the container"),
+    values("net-alias", "", ""),
+    text("ip", "", "IPv4 address (e.g., 172.30.100.104)"),
+    text("ip6", "", "IPv6 address (e.g., 2001:db8::33)"),
+    values("dns", "", "Set custom DNS servers", network.parse_address),
+    values("dns-option", "", "Set DNS options"),
+    values("dns-opt", "", ""),
+    values("dns-search", "", "Set custom DNS search domains"),
+    values("publish", "p", "Publish a container's port(s) to the host", network.parse_publish),
+    switch("publish-all", "P", "Publish all exposed ports to random ports"),
     switch("oom-kill-disable", "", "Disable OOM Killer"),
     number("oom-score-adj", "", "Tune host's OOM preferences (-1000 to 1000)"),
     text("pid", "", "PID namespace to use"),
@@ -110,11 +119,8 @@ RUN: tuple[Flag, ...] = (
 )
 
 REFUSED: tuple[Flag, ...] = (
-    *(unbuilt(name, _NETWORK) for name in (
-        "dns", "dns-opt", "dns-option", "dns-search", "ip", "ip6", "link", "link-local-ip", "mac-address",
-        "net-alias", "network-alias")),
-    unbuilt("publish", _NETWORK, short="p"),
-    unbuilt("publish-all", _NETWORK, short="P", switch=True),
+    unbuilt("link", "in a network of your own, containers find one another by name (network create)"),
+    unbuilt("link-local-ip", "containers have no link-local addresses"),
     *(unbuilt(name, _HEALTH) for name in (
         "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
         "health-timeout")),

@@ -77,19 +77,6 @@ def parse_memory_swappiness(text: str) -> int:
     return number
 
 
-def parse_network(text: str) -> str:
-    """A network mode, or one ``name=…`` field in its long form."""
-    if "=" in text:
-        key, _, text = text.partition("=")
-        if key != "name":
-            raise ValueError(f"invalid field key {key}")
-    if text in ("none", "host") or text.startswith("container:"):
-        return text
-    raise errors.NotSupported(
-        f"network {text} is not built yet (use --network none, host, or container:NAME)"
-    )
-
-
 def capabilities(names: Iterable[str]) -> list[str]:
     """``chown`` to ``CAP_CHOWN``; whether there is such a capability is the engine's to say."""
     found = []

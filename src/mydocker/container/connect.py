@@ -1,0 +1,158 @@
+"""Connect a container to one more network, or disconnect it from one, whether it runs or not.
+
+The record says in which networks a container is; one that runs is also linked, or cut off, at once. Whoever
+does either holds the record (``Store.editing``). A container that ends meanwhile gives back what
+``network.json`` says, so it says so before a link is made, and who has made one looks afterwards whether
+anybody is still there to do that.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import msgspec
+
+from ..errors import Conflict, Forbidden, NotFound
+from ..linux.netlink import Netlink
+from ..network import bridge
+from ..network.document import Attached, Endpoint, Network
+from ..network.store import Networks
+from . import files, networks
+from .config import EndpointConfig
+from .record import Record
+from .store import Store
+
+_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other "
+    "network"
+)
+
+
+def connect(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
+    """``Forbidden`` if it is in there already, ``Conflict`` if it has no links of its own."""
+    with store.editing(record.id) as current:
+        if not networks.own(current.host_config):
+            raise Conflict(_SHARED)
+        networks.check_endpoint(network, asked)
+        if network.name in current.networks:
+            raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
+        changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
+        _plug(store, changed, network, asked)
+        store.write_record(changed)
+
+
+def disconnect(store: Store, record: Record, network: Network) -> None:
+    with store.editing(record.id) as current:
+        if network.name not in current.networks:
+            raise Conflict(f"container {current.id} is not connected to network {network.name}")
+        left = {name: each for name, each in current.networks.items() if name != network.name}
+        changed = msgspec.structs.replace(current, networks=left)
+        store.write_record(changed)
+        _unplug(store, changed, network)
+
+
+def _target(store: Store, identifier: str) -> tuple[int, int] | None:
+    """The running container's init and a descriptor of its network namespace.
+
+    The lock is looked at after the namespace was opened: if it is held, the process was the container's.
+    """
+    try:
+        state = store.read_state(identifier)
+    except NotFound:
+        return None
+    if not state.running:
+        return None
+    try:
+        fd = os.open(f"/proc/{state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    if not store.held(identifier):
+        os.close(fd)
+        return None
+    return state.pid, fd
+
+
+def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
+    found = _target(store, record.id)
+    if found is None:
+        return
+    pid, target = found
+    made = networks.of(store)
+    try:
+        with Netlink() as kernel:
+            if made.ready(kernel, network) is None:
+                made.prepare(network)
+            with made.connecting():
+                networks.check_still(made, network)
+                before = networks.read(store, record.id)
+                numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
+                number = next(each for each in range(len(numbers) + 1) if each not in numbers)
+                endpoint = networks.claim(made, record, network, asked, number, pid)
+                try:
+                    _add(store, record, before, endpoint)
+                    link = made.ready(kernel, network)
+                    if link is None:
+                        raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
+                    way = bool(endpoint.gateway) and not any(each.gateway for each in before.endpoints)
+                    bridge.plug(kernel, link, network, endpoint, target, gateway=way)
+                    if not store.held(record.id):
+                        raise Conflict(f"container {record.id} has just ended")
+                except BaseException:
+                    _give_back(made, kernel, record.id, endpoint)
+                    with suppress(FileNotFoundError):
+                        networks.write(store, record.id, before)
+                    raise
+    finally:
+        os.close(target)
+
+
+def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
+    after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
+    networks.write(store, record.id, after)
+    files.write_network(store.directory(record.id), record, after.endpoints)
+
+
+def _unplug(store: Store, record: Record, network: Network) -> None:
+    before = networks.read(store, record.id)
+    gone = next((each for each in before.endpoints if each.network == network.name), None)
+    if gone is None:
+        return
+    made = networks.of(store)
+    left = [each for each in before.endpoints if each is not gone]
+    addresses = (gone.address, gone.address6)
+    made.filter.unpublish([port for port in before.ports if port.address in addresses])
+    with Netlink() as kernel:
+        _give_back(made, kernel, record.id, gone)
+    ports = [port for port in before.ports if port.address not in addresses]
+    with suppress(FileNotFoundError):  # it has just ended
+        networks.write(store, record.id, Attached(endpoints=left, ports=ports))
+    files.write_network(store.directory(record.id), record, left)
+    found = _target(store, record.id)
+    if found is None:
+        return
+    _, target = found
+    try:
+        _new_way(left, target)
+    finally:
+        os.close(target)
+
+
+def _new_way(left: list[Endpoint], target: int) -> None:
+    """The default route went with the link, if it was that way; the next network takes it over."""
+    way = next((each for each in left if each.gateway), None)
+    if way is None:
+        return
+    with bridge.Inside(target) as inside:
+        if any(not route.destination and route.gateway for route in inside.routes()):
+            return
+        link = inside.link(way.interface)
+        if link is not None:
+            for gateway in filter(None, (way.gateway, way.gateway6)):
+                inside.add_default_route(bridge.packed(gateway), link.index)
+
+
+def _give_back(made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint) -> None:
+    kernel.delete_link(endpoint.link)
+    for address in filter(None, (endpoint.address, endpoint.address6)):
+        made.leases.release(endpoint.network, address, identifier)

@@ -1,0 +1,193 @@
+"""Bridges and the links of containers to them, in the kernel.
+
+    host                                        container
+    md-<id> or mydocker0, with the gateway's
+    addresses, up when all of it is there  ---- mdv<id><n> | eth<n>, with the container's addresses
+
+A container's link goes with its network namespace, which the kernel takes apart some time after its last
+process. Until then its port is disabled, so an address can be given out again at once. Out of scope: who gets
+which address.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from ..errors import Conflict, Forbidden, NotSupported
+from ..linux import namespace
+from ..linux.netlink import Link, Netlink
+from .document import Address, Endpoint, Network
+
+_LINK_NAME = 15
+"""IFNAMSIZ without the zero byte"""
+
+
+def packed(address: str | Address) -> bytes:
+    text = str(address)
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+def find(kernel: Netlink, network: Network) -> Link | None:
+    """The bridge, if it is there with all that belongs to it: it is brought up last."""
+    link = kernel.link(network.bridge)
+    return link if link is not None and link.up else None
+
+
+def make(kernel: Netlink, network: Network) -> Link:
+    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew."""
+    old = kernel.link(network.bridge)
+    if old is not None and old.kind != "bridge":
+        raise Conflict(f"there is a link {network.bridge} that is no bridge")
+    try:
+        if old is not None:
+            kernel.delete_link(network.bridge)
+        kernel.add_bridge(network.bridge, address=b"\x02\x42" + os.urandom(4), mtu=network.mtu)
+    except OSError as error:
+        raise _refused(error, network) from error
+    link = kernel.link(network.bridge)
+    if link is None:
+        raise Conflict(f"somebody has removed the bridge {network.bridge}")
+    conf = f"/proc/sys/net/ipv6/conf/{network.bridge}"
+    if network.enable_ipv6:
+        _write(f"{conf}/accept_ra", "0")
+        _write(f"{conf}/accept_dad", "0")
+    elif os.path.exists(conf):
+        _write(f"{conf}/disable_ipv6", "1")
+    for subnet, _, gateway, _ in network.pools:
+        kernel.add_address(link.index, packed(gateway), subnet.prefixlen)
+    if not network.internal:
+        _forward("/proc/sys/net/ipv4/ip_forward")
+        if network.enable_ipv6:
+            _forward("/proc/sys/net/ipv6/conf/all/forwarding")
+    kernel.set_up(link.index)
+    return link
+
+
+def hairpin(kernel: Netlink, endpoint: Endpoint) -> None:
+    """Let the container reach itself by its published port, where bridged packets pass the filter too."""
+    port = kernel.link(endpoint.link)
+    if port is not None:
+        kernel.hairpin_port(port.index)
+
+
+def local_routes(network: Network) -> None:
+    """Let connections from 127.0.0.1 be sent over the bridge: a published port is reached from there too.
+
+    The other way round is closed by the packet filter (``raw``), which is there before (CVE-2020-8558).
+    """
+    _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+
+
+def remove(kernel: Netlink, network: Network) -> None:
+    kernel.delete_link(network.bridge)
+
+
+def link_name(container: str, pid: int, number: int) -> str:
+    """The host's end: whose it is, which of them, and of which start."""
+    return f"mdv{container[:8]}{number:x}{pid & 0xFFF:03x}"[:_LINK_NAME]
+
+
+def mac_of(address: Address) -> str:
+    """Docker's: an address that is given out again comes with the MAC that the neighbours remember."""
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed[-4:])
+
+
+def plug(
+    kernel: Netlink, bridge: Link, network: Network, endpoint: Endpoint, target: int, *, gateway: bool
+) -> None:
+    """Link the network namespace of which ``target`` is a descriptor to ``bridge``.
+
+    ``gateway``: its default route goes this way. A link of the same name is of a start that was cut short.
+    """
+    mac = bytes.fromhex(endpoint.mac.replace(":", ""))
+    arguments = {"peer": endpoint.interface, "address": mac, "namespace": target, "mtu": network.mtu}
+    try:
+        kernel.add_veth(endpoint.link, bridge.index, **arguments)  # type: ignore[arg-type]
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise _refused(error, network) from error
+        kernel.delete_link(endpoint.link)
+        kernel.add_veth(endpoint.link, bridge.index, **arguments)  # type: ignore[arg-type]
+    if not network.icc:
+        port = kernel.link(endpoint.link)
+        if port is not None:
+            kernel.isolate_port(port.index)
+    with Inside(target) as inside:
+        link = inside.link(endpoint.interface)
+        if link is None:
+            raise Conflict(f"the link {endpoint.interface} is gone")
+        conf = f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6"
+        if os.path.exists(conf):
+            _write(conf, "0" if endpoint.address6 else "1")
+        if endpoint.address:
+            inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
+        if endpoint.address6:
+            inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
+        inside.set_up(link.index)
+        if gateway:
+            for way in filter(None, (endpoint.gateway, endpoint.gateway6)):
+                inside.add_default_route(packed(way), link.index)
+
+
+def unplug(kernel: Netlink, endpoint: Endpoint) -> None:
+    """Cut the container's link off; the kernel removes it with the namespace, which has to be empty."""
+    port = kernel.link(endpoint.link)
+    if port is None or not port.master:
+        return
+    try:
+        kernel.disable_port(port.index)
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP):
+            raise  # these say that the kernel was faster: it is gone, or no port any more
+
+
+class Inside:
+    """``with Inside(fd) as kernel``: this process is in that network namespace, and has a socket there."""
+
+    __slots__ = ("_kernel", "_outside", "_target")
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def __enter__(self) -> Netlink:
+        self._outside = namespace.open_namespace("network")
+        try:
+            namespace.setns(self._target, namespace.CLONE_NEWNET)
+            self._kernel = Netlink()
+        except BaseException:
+            self._leave()
+            raise
+        return self._kernel
+
+    def __exit__(self, *_: object) -> None:
+        self._kernel.__exit__()
+        self._leave()
+
+    def _leave(self) -> None:
+        namespace.setns(self._outside, namespace.CLONE_NEWNET)
+        os.close(self._outside)
+
+
+def _forward(path: str) -> None:
+    with open(path, "rb", buffering=0) as file:
+        if file.read().strip() == b"1":
+            return
+    _write(path, "1")
+
+
+def _write(path: str, value: str) -> None:
+    try:
+        with open(path, "wb", buffering=0) as file:
+            file.write(value.encode())
+    except OSError as error:
+        raise NotSupported(f"cannot set {path} to {value}: {(error.strerror or '').lower()}") from error
+
+
+def _refused(error: OSError, network: Network) -> Exception:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return Forbidden(f"network {network.name} needs CAP_NET_ADMIN (use --network none or host)")
+    if error.errno == errno.EOPNOTSUPP:
+        return NotSupported("this kernel has no bridges or no veth (use --network none or host)")
+    return error

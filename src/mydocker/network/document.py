@@ -1,0 +1,130 @@
+"""What a network is, on disk and in Docker's ``GET /networks/{id}`` (Engine API v1.43)."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cached_property
+
+import msgspec
+
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+BRIDGE_NAME = "com.docker.network.bridge.name"
+ICC = "com.docker.network.bridge.enable_icc"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+MTU = "com.docker.network.driver.mtu"
+DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
+OPTIONS = frozenset((BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, MTU, DEFAULT_BRIDGE))
+
+
+class Pool(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
+    """A subnet and what of it is given out."""
+
+    subnet: str = ""
+    ip_range: str = msgspec.field(name="IPRange", default="")
+    gateway: str = ""
+    auxiliary_addresses: dict[str, str] = msgspec.field(name="AuxiliaryAddresses", default={})
+
+
+class Ipam(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    driver: str = "default"
+    options: dict[str, str] | None = None
+    config: list[Pool] = []
+
+
+class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=True):
+    name: str
+    id: str
+    created: str
+    scope: str = "local"
+    driver: str = "bridge"
+    enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
+    ipam: Ipam = msgspec.field(name="IPAM", default=Ipam())
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+    @property
+    def predefined(self) -> bool:
+        return self.name in PREDEFINED
+
+    @property
+    def bridge(self) -> str:
+        """The name of its link; the identifier's beginning, so that anybody can tell whose it is."""
+        return self.options.get(BRIDGE_NAME) or f"md-{self.id[:12]}"
+
+    @property
+    def icc(self) -> bool:
+        """Whether its containers reach one another."""
+        return self.options.get(ICC, "true") == "true"
+
+    @property
+    def masquerade(self) -> bool:
+        return self.options.get(MASQUERADE, "true") == "true" and not self.internal
+
+    @property
+    def mtu(self) -> int:
+        return int(self.options.get(MTU, "0"))
+
+    @cached_property
+    def pools(self) -> list[tuple[Subnet, Subnet, Address, frozenset[Address]]]:
+        """For each subnet: what of it is given out, its gateway, and what is not to be given."""
+        found = []
+        for pool in self.ipam.config:
+            subnet = ipaddress.ip_network(pool.subnet)
+            part = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
+            gateway = ipaddress.ip_address(pool.gateway)
+            others = frozenset(ipaddress.ip_address(each) for each in pool.auxiliary_addresses.values())
+            found.append((subnet, part, gateway, others))
+        return found
+
+
+PREDEFINED = ("bridge", "host", "none")
+
+encoder = msgspec.json.Encoder()
+decoder = msgspec.json.Decoder(Network)
+
+
+class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """A running container in a network: what it was given there."""
+
+    network: str
+    network_id: str = msgspec.field(name="NetworkID")
+    id: str = msgspec.field(name="EndpointID")
+    interface: str
+    """its name inside the container"""
+    link: str
+    """the name of the other end, a port of the bridge"""
+    mac: str
+    address: str = ""
+    prefix: int = 0
+    gateway: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    aliases: list[str] = []
+    """what it is called in this network beside its name"""
+
+
+class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """A published port: ``host``:``host_port`` leads to ``address``:``port``."""
+
+    protocol: str
+    host: str
+    host_port: int
+    address: str
+    port: int
+
+
+class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """Everything that a running container has of networks: ``<state>/container/<id>/network.json``."""
+
+    endpoints: list[Endpoint] = []
+    ports: list[Port] = []
+
+
+attached = msgspec.json.Decoder(Attached)

@@ -1,0 +1,154 @@
+"""The packet filter: one nftables table of ours, and what changes in it are elements of sets and maps.
+
+    bridges           the links of our networks
+    internal          those of them whose networks lead nowhere
+    pairs             which two of them may talk: each with itself
+    subnets4/6        subnet . bridge
+    masquerade4/6     subnets that get the host's address on their way out
+    ports4/6          protocol . host address . host port : container . port       (published at an address)
+    any4/6            protocol . host port : container . port                      (published at all of them)
+
+Rules are the same however many networks and ports there are, so a lookup costs the same too. Every change is
+one call of the ``nft`` program, and one transaction: all of it or nothing. A container that publishes nothing
+needs none.
+
+How the table stands beside the host's own firewall is told in ``docs/networks.md``. Out of scope: which
+networks and ports there are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from ..errors import NotSupported
+from .document import Network, Port
+
+_BASE = """
+add table inet {t}
+add set inet {t} bridges {{ type ifname; }}
+add set inet {t} internal {{ type ifname; }}
+add set inet {t} pairs {{ type ifname . ifname; }}
+add set inet {t} subnets4 {{ type ipv4_addr . ifname; flags interval; }}
+add set inet {t} subnets6 {{ type ipv6_addr . ifname; flags interval; }}
+add set inet {t} masquerade4 {{ type ipv4_addr; flags interval; }}
+add set inet {t} masquerade6 {{ type ipv6_addr; flags interval; }}
+add map inet {t} ports4 {{ type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }}
+add map inet {t} ports6 {{ type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }}
+add map inet {t} any4 {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+add map inet {t} any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+add chain inet {t} raw {{ type filter hook prerouting priority raw; policy accept; }}
+add chain inet {t} published
+add chain inet {t} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}
+add chain inet {t} output {{ type nat hook output priority -100; policy accept; }}
+add chain inet {t} postrouting {{ type nat hook postrouting priority srcnat; policy accept; }}
+add chain inet {t} forward {{ type filter hook forward priority filter; policy accept; }}
+flush chain inet {t} raw
+flush chain inet {t} published
+flush chain inet {t} prerouting
+flush chain inet {t} output
+flush chain inet {t} postrouting
+flush chain inet {t} forward
+add rule inet {t} raw iifname @bridges ip daddr 127.0.0.0/8 drop
+add rule inet {t} published dnat ip to meta l4proto . ip daddr . th dport map @ports4
+add rule inet {t} published dnat ip to meta l4proto . th dport map @any4
+add rule inet {t} published dnat ip6 to meta l4proto . ip6 daddr . th dport map @ports6
+add rule inet {t} published dnat ip6 to meta l4proto . th dport map @any6
+add rule inet {t} prerouting fib daddr type local jump published
+add rule inet {t} output fib daddr type local ip6 daddr != ::1 jump published
+add rule inet {t} output fib daddr type local meta nfproto ipv4 jump published
+add rule inet {t} postrouting oifname @bridges ip saddr 127.0.0.0/8 masquerade
+add rule inet {t} postrouting ct status dnat ip saddr . oifname @subnets4 masquerade
+add rule inet {t} postrouting ct status dnat ip6 saddr . oifname @subnets6 masquerade
+add rule inet {t} postrouting oifname @bridges return
+add rule inet {t} postrouting ip saddr @masquerade4 masquerade
+add rule inet {t} postrouting ip6 saddr @masquerade6 masquerade
+add rule inet {t} forward iifname != @bridges oifname != @bridges return
+add rule inet {t} forward iifname . oifname @pairs accept
+add rule inet {t} forward iifname @internal drop
+add rule inet {t} forward oifname @internal drop
+add rule inet {t} forward ct state established,related accept
+add rule inet {t} forward oifname @bridges ct status dnat accept
+add rule inet {t} forward oifname @bridges drop
+add rule inet {t} forward iifname @bridges accept
+"""
+
+_INSTALL = "install it (Debian: apt install nftables), or use --network none or host"
+
+
+def available() -> bool:
+    return shutil.which("nft", path=_PATH) is not None
+
+
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class Filter:
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def add_networks(self, networks: Iterable[Network]) -> None:
+        """Make the table, if it is not there, and have it know ``networks``."""
+        self._run(_BASE.format(t=self.table) + self._elements("add", networks))
+
+    def remove_network(self, network: Network) -> None:
+        """Forget it. If that fails the table is not there, which comes to the same."""
+        self._try(self._elements("delete", [network]))
+
+    def publish(self, ports: Iterable[Port], networks: Iterable[Network]) -> None:
+        """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
+        elements = "".join(self._port("add", port) for port in ports)
+        if self._try(elements):
+            self._run(_BASE.format(t=self.table) + self._elements("add", networks) + elements)
+
+    def unpublish(self, ports: Iterable[Port]) -> None:
+        """Forget them, together; one after the other if one of them is not there."""
+        lines = [self._port("delete", port) for port in ports]
+        if lines and self._try("".join(lines)) and len(lines) > 1:
+            for line in lines:
+                self._try(line)
+
+    def _elements(self, verb: str, networks: Iterable[Network]) -> str:
+        lines = []
+
+        def element(name: str, value: str) -> None:
+            lines.append(f"{verb} element inet {self.table} {name} {{ {value} }}\n")
+
+        for network in networks:
+            bridge = f'"{network.bridge}"'
+            element("bridges", bridge)
+            element("pairs", f"{bridge} . {bridge}")
+            if network.internal:
+                element("internal", bridge)
+            for subnet, _, _, _ in network.pools:
+                element(f"subnets{subnet.version}", f"{subnet} . {bridge}")
+                if network.masquerade:
+                    element(f"masquerade{subnet.version}", str(subnet))
+        return "".join(lines)
+
+    def _port(self, verb: str, port: Port) -> str:
+        version = 6 if ":" in port.address else 4
+        key = f"{port.protocol} . {port.host_port}"
+        name = f"any{version}"
+        if port.host not in ("0.0.0.0", "::"):
+            key = f"{port.protocol} . {port.host} . {port.host_port}"
+            name = f"ports{version}"
+        value = f" : {port.address} . {port.port}" if verb == "add" else ""
+        return f"{verb} element inet {self.table} {name} {{ {key}{value} }}\n"
+
+    def _run(self, commands: str) -> None:
+        message = self._try(commands)
+        if message:
+            raise NotSupported(f"the packet filter refuses ({message}); use --network none or host")
+
+    def _try(self, commands: str) -> str:
+        """The first line of what nft says against it; empty when it is done."""
+        program = shutil.which("nft", path=_PATH)
+        if program is None:
+            raise NotSupported(f"networks need the program nft: {_INSTALL}")
+        done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
+        if done.returncode == 0:
+            return ""
+        return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"

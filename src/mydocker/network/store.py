@@ -1,0 +1,296 @@
+"""The networks on disk.
+
+    <root>/network/<name>.json       the document, written once
+    <root>/network/lock              flock: shared by who connects a container, exclusive for who makes a
+                                     network or removes one
+    <state>/network/<name>/          leases (``leases.py``)
+
+``bridge`` is made when it is first needed; ``host`` and ``none`` are not on disk at all. What a network has
+in the kernel (its bridge, its place in the packet filter) is made with it, and again by whoever needs it and
+does not find it, as after a reboot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import string
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..content import files
+from ..content.lock import Lock
+from ..errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotSupported
+from ..linux.netlink import Link, Netlink
+from . import bridge, pools
+from .document import (
+    BRIDGE_NAME,
+    DEFAULT_BRIDGE,
+    HOST_BINDING,
+    ICC,
+    MASQUERADE,
+    MTU,
+    OPTIONS,
+    PREDEFINED,
+    Ipam,
+    Network,
+    Pool,
+    Subnet,
+    decoder,
+    encoder,
+)
+from .filter import Filter
+from .leases import Leases
+
+DEFAULT_STATE = "/run/mydocker"
+_FIRST = frozenset(string.ascii_letters + string.digits)
+_REST = _FIRST | frozenset("_.-")
+
+
+class Networks:
+    def __init__(self, root: str, state: str) -> None:
+        self.root = f"{root}/network"
+        self.state = state
+        self.leases = Leases(state)
+        # two engines on one host have their own links and their own table
+        self._suffix = "" if state == DEFAULT_STATE else hashlib.sha256(state.encode()).hexdigest()[:8]
+        self.filter = Filter(f"mydocker_{self._suffix}" if self._suffix else "mydocker")
+
+    # -- reading
+
+    def names(self) -> list[str]:
+        try:
+            found = {name.removesuffix(".json") for name in os.listdir(self.root) if name.endswith(".json")}
+        except FileNotFoundError:
+            found = set()
+        return sorted(found | set(PREDEFINED))
+
+    def every(self) -> list[Network]:
+        found = []
+        for name in self.names():
+            with suppress(NotFound):  # removed meanwhile
+                found.append(self.get(name))
+        return found
+
+    def get(self, name: str) -> Network:
+        """By its name alone; ``NotFound`` in Docker's words."""
+        if name in ("host", "none"):
+            return self._predefined(name, "null" if name == "none" else "host", Ipam(config=[]), {})
+        try:
+            with open(f"{self.root}/{name}.json", "rb") as file:
+                return decoder.decode(file.read())
+        except FileNotFoundError:
+            if name == "bridge":
+                with self._changing():
+                    return self._default()
+            raise NotFound(f"network {name} not found") from None
+        except msgspec.MsgspecError as error:
+            raise CorruptData(f"{self.root}/{name}.json: {error}") from error
+
+    def resolve(self, reference: str) -> Network:
+        """By name, identifier, or the beginning of one identifier."""
+        if reference in self.names():
+            return self.get(reference)
+        found = [each for each in self.every() if reference and each.id.startswith(reference)]
+        if len(found) > 1:
+            raise InvalidArgument(
+                f"network {reference} is ambiguous ({len(found)} matches found on ID prefix)"
+            )
+        if not found:
+            raise NotFound(f"network {reference} not found")
+        return found[0]
+
+    def _predefined(self, name: str, driver: str, ipam: Ipam, options: dict[str, str]) -> Network:
+        identifier = hashlib.sha256(f"{self.root}\0{name}".encode()).hexdigest()
+        try:
+            made = os.stat(os.path.dirname(self.root)).st_mtime
+        except FileNotFoundError:
+            made = 0.0
+        return Network(
+            name=name,
+            id=identifier,
+            created=_instant(datetime.fromtimestamp(made, UTC)),
+            driver=driver,
+            ipam=ipam,
+            options=options,
+        )
+
+    # -- changing
+
+    def connecting(self) -> Lock:
+        """To be held by who gives a container an address, until its links are there."""
+        os.makedirs(self.root, 0o711, exist_ok=True)
+        return Lock(f"{self.root}/lock", shared=True)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        os.makedirs(self.root, 0o711, exist_ok=True)
+        with Lock(f"{self.root}/lock"):
+            yield
+
+    def _default(self) -> Network:
+        """``bridge``, made if there is none. Needs the lock."""
+        if os.path.exists(f"{self.root}/bridge.json"):
+            return self.get("bridge")
+        name = f"md-{self._suffix}" if self._suffix else "mydocker0"
+        with Netlink() as kernel:
+            left = kernel.link(name)
+            if left is not None and left.kind == "bridge":
+                kernel.delete_link(name)  # of a root directory that was removed
+        pool = pools.choose(self._subnets() + pools.of_host())
+        options = {
+            DEFAULT_BRIDGE: "true",
+            ICC: "true",
+            MASQUERADE: "true",
+            HOST_BINDING: "0.0.0.0",
+            BRIDGE_NAME: name,
+            MTU: "1500",
+        }
+        made = self._predefined("bridge", "bridge", Ipam(config=[pool]), options)
+        self._write(msgspec.structs.replace(made, created=_instant(datetime.now(UTC))))
+        return made
+
+    def create(
+        self,
+        name: str,
+        *,
+        driver: str = "bridge",
+        ipam: list[Pool] | None = None,
+        ipv6: bool = False,
+        internal: bool = False,
+        attachable: bool = False,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Network:
+        """Make a network. Raises ``InvalidArgument``, ``Conflict``, ``Forbidden`` in Docker's words."""
+        check_name(name)
+        if driver != "bridge":
+            raise NotSupported(f"network driver {driver} is not built yet (use bridge)")
+        chosen = _options(dict(options or {}))
+        with self._changing():
+            if os.path.exists(f"{self.root}/{name}.json"):
+                raise Conflict(f"network with name {name} already exists")
+            identifier = os.urandom(32).hex()
+            own = self._subnets()
+            config = [pools.check(pool, own) for pool in ipam or ()]
+            versions = {pools.parse(pool.subnet).version for pool in config}
+            if 4 not in versions:
+                config.insert(0, pools.choose(own + pools.of_host()))
+            if 6 in versions and not ipv6:
+                raise InvalidArgument("an IPv6 subnet needs --ipv6")
+            if ipv6 and 6 not in versions:
+                config.append(pools.choose6())
+            _apart([pools.parse(pool.subnet) for pool in config])
+            made = Network(
+                name=name,
+                id=identifier,
+                created=_instant(datetime.now(UTC)),
+                enable_ipv6=ipv6,
+                ipam=Ipam(options={}, config=config),
+                internal=internal,
+                attachable=attachable,
+                labels=dict(labels or {}),
+                options=chosen,
+            )
+            self._check_bridge(made)
+            self._write(made)
+            try:
+                self._raise(made)
+            except BaseException:
+                self._remove(made)
+                raise
+        return made
+
+    def remove(self, network: Network) -> None:
+        """``Forbidden`` if containers are in it."""
+        if network.predefined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        with self._changing():
+            if self.get(network.name).id != network.id:
+                raise NotFound(f"network {network.name} not found")
+            if not self.leases.close(network.name):
+                raise Forbidden(
+                    f"error while removing network: network {network.name} id {network.id} has active "
+                    "endpoints"
+                )
+            self._remove(network)
+
+    def _remove(self, network: Network) -> None:
+        """The document goes last, so that what was cut short can be done again."""
+        self.filter.remove_network(network)
+        with Netlink() as kernel:
+            bridge.remove(kernel, network)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.root}/{network.name}.json")
+
+    def ready(self, kernel: Netlink, network: Network) -> Link | None:
+        """The network's bridge, if all that it needs in the kernel is there."""
+        return bridge.find(kernel, network)
+
+    def prepare(self, network: Network) -> None:
+        """Make in the kernel what ``ready`` misses. Not to be called by who is ``connecting``."""
+        with self._changing(), Netlink() as kernel:
+            if bridge.find(kernel, self.get(network.name)) is None:
+                self._raise(network)
+
+    def _raise(self, network: Network) -> None:
+        """Filter first: no packet passes over a bridge that the filter does not know."""
+        self.filter.add_networks([network])
+        with Netlink() as kernel:
+            bridge.make(kernel, network)
+
+    def _check_bridge(self, network: Network) -> None:
+        if len(network.bridge) > 15:
+            raise InvalidArgument(f"the name of a bridge has at most 15 characters: {network.bridge}")
+        with Netlink() as kernel:
+            if kernel.link(network.bridge) is not None:
+                raise Conflict(f"there is a link {network.bridge} already")
+
+    def bridged(self) -> list[Network]:
+        return [network for network in self.every() if network.driver == "bridge"]
+
+    def _subnets(self) -> list[Subnet]:
+        found: list[Subnet] = []
+        for name in self.names():
+            if name not in PREDEFINED or os.path.exists(f"{self.root}/{name}.json"):
+                found += [subnet for subnet, _, _, _ in self.get(name).pools]
+        return found
+
+    def _write(self, network: Network) -> None:
+        files.replace(f"{self.root}/{network.name}.json", encoder.encode(network), 0o600)
+
+
+def check_name(name: str) -> None:
+    if name in (*PREDEFINED, "default"):
+        raise Forbidden(f"operation is not permitted on predefined {name} network")
+    if not name or name[0] not in _FIRST or not _REST.issuperset(name) or len(name) > 200:
+        raise InvalidArgument(
+            f'"{name}" includes invalid characters for a network name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
+            "allowed"
+        )
+
+
+def _options(options: dict[str, str]) -> dict[str, str]:
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise NotSupported(f"network option {name} is not supported")
+        if name in (ICC, MASQUERADE) and value not in ("true", "false"):
+            raise InvalidArgument(f"invalid value for {name}: {value} (use true or false)")
+        if name == MTU and not (value.isdecimal() and 68 <= int(value) <= 65535):
+            raise InvalidArgument(f"invalid value for {name}: {value} (use a number from 68 to 65535)")
+        if name == HOST_BINDING:
+            pools.address(value)
+    return options
+
+
+def _apart(subnets: list[Subnet]) -> None:
+    for number, subnet in enumerate(subnets):
+        if pools.overlaps(subnet, subnets[:number]):
+            raise Forbidden("Pool overlaps with other one on this address space")
+
+
+def _instant(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
