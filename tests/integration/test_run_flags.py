@@ -115,7 +115,7 @@ INSIDE = [
     seen("--device /dev/full", "stat -c %t:%T /dev/full", "1:7"),
     seen("--network none", "ls /sys/class/net", "lo"),
     seen("--net none", "ls /sys/class/net", "lo"),
-    seen("", "ls /sys/class/net", "lo"),
+    seen("", "ls /sys/class/net", "eth0\nlo"),
     seen("--entrypoint /bin/echo", "unused", "-c unused"),
 ]  # fmt: skip
 

@@ -1,0 +1,181 @@
+"""``network`` and its commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support import command, killing, probe
+from support.command import Runner
+from support.hosts import Host
+
+pytestmark = pytest.mark.skipif(
+    bool(probe.missing_programs("nft", "ip", "nsenter")),
+    reason=probe.missing_programs("nft", "ip", "nsenter") or "",
+)
+SEED = int(os.environ.get("MYDOCKER_SEED", random.SystemRandom().randrange(10**6)))
+
+
+def links(pid: int) -> dict[str, list[str]]:
+    """Names and IPv4 addresses of a container's links, as the kernel has them."""
+    found = json.loads(Host(pid).run("ip", "-j", "-4", "address").out)
+    return {each["ifname"]: [a["local"] for a in each["addr_info"]] for each in found if each}
+
+
+def test_life_of_a_network(mydocker: Runner, image: str) -> None:
+    made = mydocker(
+        "network", "create", "--subnet", "10.60.0.0/16", "--ip-range", "10.60.5.0/24",
+        "--gateway", "10.60.0.254", "--aux-address", "a=10.60.5.1", "--label", "x=y",
+        "--opt", "com.docker.network.driver.mtu=1400", "one",
+    ).line  # fmt: skip
+    document = mydocker("network", "inspect", "one").json()[0]
+    assert document["Id"] == made
+    assert document["IPAM"]["Config"] == [
+        {
+            "Subnet": "10.60.0.0/16",
+            "IPRange": "10.60.5.0/24",
+            "Gateway": "10.60.0.254",
+            "AuxiliaryAddresses": {"a": "10.60.5.1"},
+        }
+    ]
+    assert (document["Driver"], document["Scope"], document["Labels"]) == ("bridge", "local", {"x": "y"})
+    mydocker("run", "--rm", "--network", "one", "--ip", "10.60.5.0", image, "true")
+    other, _ = mydocker.start(image, "--network", "one")
+    container, pid = mydocker.start(image, "--network", "one")
+    assert links(pid)["eth0"] == ["10.60.5.2"]
+    link = json.loads(Host(pid).run("ip", "-j", "link", "show", "eth0").out)[0]
+    assert link["mtu"] == 1400
+    listed = mydocker("network", "inspect", made[:12]).json()[0]["Containers"]
+    assert listed[container]["IPv4Address"] == "10.60.5.2/16"
+    busy = mydocker("network", "rm", "one", check=1)
+    assert f"network one id {made} has active endpoints" in busy.err
+    mydocker("rm", "-f", container, other)
+    assert mydocker("network", "rm", "one").line == "one"
+    missing = mydocker("network", "inspect", "one", check=1)
+    assert "network one not found" in missing.err
+
+
+def test_listing(mydocker: Runner) -> None:
+    made = mydocker("network", "create", "--label", "k=v", "listed").line
+    rows = mydocker("network", "ls").out.splitlines()
+    assert rows[0].split() == ["NETWORK", "ID", "NAME", "DRIVER", "SCOPE"]
+    assert {tuple(row.split()[1:]) for row in rows[1:]} >= {
+        ("bridge", "bridge", "local"),
+        ("host", "host", "local"),
+        ("none", "null", "local"),
+        ("listed", "bridge", "local"),
+    }
+    for one in ("label=k", "label=k=v", "name=list", f"id={made[:10]}", "type=custom", "dangling=true"):
+        assert mydocker("network", "ls", "-q", "--no-trunc", "--filter", one).out.split() == [made], one
+    assert mydocker("network", "ls", "--format", "{{.Name}}", "-f", "driver=null").line == "none"
+    assert "invalid filter" in mydocker("network", "ls", "-f", "x=y", check=1).err
+    assert mydocker("network", "prune", "--force").line.split() == ["Deleted", "Networks:", "listed"]
+    assert mydocker("network", "ls", "-q", "-f", "type=custom").out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["taken"], "network with name taken already exists"),
+        (["bridge"], "operation is not permitted on predefined bridge network"),
+        (["a b"], "includes invalid characters for a network name"),
+        (["--subnet", "10.61.0.0/16", "x"], "Pool overlaps with other one on this address space"),
+        (["--subnet", "10.61.1.0", "x"], "invalid CIDR address"),
+        (["--subnet", "10.62.1.5/24", "x"], "it should be 10.62.1.0/24"),
+        (["--subnet", "nonsense", "x"], "invalid CIDR address"),
+        (["--subnet", "10.62.0.0/24", "--gateway", "10.63.0.1", "x"], "no matching subnet for gateway"),
+        (["--subnet", "10.62.0.0/24", "--ip-range", "10.63.0.0/25", "x"], "no matching subnet for range"),
+        (["--subnet", "10.62.0.0/24", "--aux-address", "a=10.62.0.1", "x"], "Address already in use"),
+        (["--subnet", "10.62.0.0/32", "x"], "no room for a gateway"),
+        (["--driver", "macvlan", "x"], "not built yet"),
+        (["--opt", "a=b", "x"], "network option a is not supported"),
+        (["--opt", "com.docker.network.driver.mtu=x", "x"], "invalid value"),
+        (["--opt", "com.docker.network.bridge.name=lo", "x"], "there is a link lo already"),
+    ],
+)
+def test_what_is_refused(mydocker: Runner, arguments: list[str], message: str) -> None:
+    mydocker("network", "create", "--subnet", "10.61.0.0/16", "taken")
+    try:
+        assert message in mydocker("network", "create", *arguments, check=1).err
+    finally:
+        mydocker("network", "rm", "taken")
+
+
+def test_predefined_networks_stay(mydocker: Runner) -> None:
+    for name in ("bridge", "host", "none"):
+        assert "is a pre-defined network" in mydocker("network", "rm", name, check=1).err
+    assert mydocker("network", "rm", "-f", "absent").out == ""
+    assert "network absent not found" in mydocker("network", "rm", "absent", check=1).err
+
+
+def test_pools_avoid_the_routes_of_the_host(mydocker: Runner) -> None:
+    command.run(["ip", "address", "add", "172.18.5.5/16", "dev", "lo"])
+    try:
+        mydocker("network", "create", "second")
+        subnet = mydocker("network", "inspect", "second").json()[0]["IPAM"]["Config"][0]["Subnet"]
+        assert subnet.startswith(("172.", "192.168."))
+        assert not subnet.startswith("172.18.")
+        mydocker("network", "rm", "second")
+    finally:
+        command.run(["ip", "address", "del", "172.18.5.5/16", "dev", "lo"])
+
+
+def test_connect_and_disconnect(mydocker: Runner, image: str) -> None:
+    mydocker("network", "create", "--subnet", "10.64.0.0/24", "more")
+    container, pid = mydocker.start(image, "--name", "roamer")
+    mydocker("network", "connect", "--ip", "10.64.0.9", "more", "roamer")
+    assert links(pid)["eth1"] == ["10.64.0.9"]
+    assert set(mydocker.inspect("roamer")["NetworkSettings"]["Networks"]) == {"bridge", "more"}
+    twice = mydocker("network", "connect", "more", "roamer", check=1)
+    assert "endpoint with name roamer already exists in network more" in twice.err
+    mydocker("network", "disconnect", "bridge", "roamer")
+    assert set(links(pid)) == {"lo", "eth1"}
+    route = json.loads(Host(pid).run("ip", "-j", "route", "show", "default").out)
+    assert [each["gateway"] for each in route] == ["10.64.0.1"]
+    mydocker("stop", "--timeout", "0", container)
+    mydocker("network", "connect", "bridge", "roamer")
+    mydocker("start", container)
+    pid = mydocker.inspect(container)["State"]["Pid"]
+    assert len(links(pid)) == 3
+    mydocker("network", "disconnect", "more", "roamer")
+    not_there = mydocker("network", "disconnect", "more", "roamer", check=1)
+    assert "is not connected to network more" in not_there.err
+    mydocker("network", "rm", "more")
+
+
+@pytest.mark.parametrize("mode", ["host", "none"])
+def test_connect_what_has_no_network(mydocker: Runner, image: str, mode: str) -> None:
+    mydocker.start(image, "--name", "alone", "--network", mode)
+    refused = mydocker("network", "connect", "bridge", "alone", check=1)
+    assert "cannot be connected to any other network" in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_thirty_at_once_some_killed(mydocker: Runner, image: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 30 containers with ports, 5 die with their monitors; no address, link, rule or port is left."""
+    with capsys.disabled():
+        print(f"\nseed {SEED}")
+    mydocker("network", "create", "--subnet", "10.65.0.0/24", "crowd")
+
+    def one(number: int) -> str:
+        return mydocker.start(image, "--network", "crowd", "-p", f"{24000 + number}:80")[0]
+
+    with ThreadPoolExecutor(10) as pool:
+        started = list(pool.map(one, range(30)))
+    taken = [mydocker.inspect(each)["NetworkSettings"]["Networks"]["crowd"]["IPAddress"] for each in started]
+    assert len(set(taken)) == 30
+    monitors = [each for each in killing.processes() if each.name == killing.MONITOR and each.levels == 1]
+    assert len(monitors) == 30
+    for victim in random.Random(SEED).sample(monitors, 5):
+        os.kill(victim.pid, signal.SIGKILL)
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda each: mydocker("rm", "--force", each), started))
+    mydocker("network", "rm", "crowd")
+    again = mydocker("run", "--rm", "-p", "24000-24029:80", image, "true")
+    assert again.code == 0

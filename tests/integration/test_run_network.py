@@ -1,0 +1,386 @@
+"""Containers on bridges: addresses, published ports, what reaches what, all of it read from the kernel."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support import command, hosts, probe
+from support.command import Runner
+from support.hosts import HERE, THERE, Host
+
+pytestmark = pytest.mark.skipif(
+    bool(probe.missing_programs("nft", "ip", "nsenter")),
+    reason=probe.missing_programs("nft", "ip", "nsenter") or "",
+)
+SUBNET = "10.77.0.0/24"
+
+
+@pytest.fixture
+def net(mydocker: Runner) -> Iterator[str]:
+    mydocker("network", "create", "--subnet", SUBNET, "testnet")
+    yield "testnet"
+    mydocker.remove_all()
+    mydocker("network", "rm", "testnet")
+
+
+def settings(mydocker: Runner, container: str, network: str = "bridge") -> dict[str, object]:
+    found: dict[str, object] = mydocker.inspect(container)["NetworkSettings"]["Networks"][network]
+    return found
+
+
+def address(mydocker: Runner, container: str, network: str = "bridge") -> str:
+    return str(settings(mydocker, container, network)["IPAddress"])
+
+
+def inside(pid: int) -> list[dict[str, object]]:
+    """Links and addresses of a container, as the kernel has them."""
+    found: list[dict[str, object]] = json.loads(Host(pid).run("ip", "-j", "address").out)
+    return found
+
+
+def start(mydocker: Runner, image: str, *flags: str) -> tuple[str, Host]:
+    container, pid = mydocker.start(image, *flags)
+    return container, Host(pid)
+
+
+@pytest.mark.both_ways
+def test_an_address_on_the_default_bridge(mydocker: Runner, image: str) -> None:
+    container, pid = mydocker.start(image)
+    told = settings(mydocker, container)
+    link = next(each for each in inside(pid) if each["ifname"] == "eth0")
+    v4 = [each for each in link["addr_info"] if each["family"] == "inet"]  # type: ignore[attr-defined]
+    assert [(each["local"], each["prefixlen"]) for each in v4] == [(told["IPAddress"], told["IPPrefixLen"])]
+    assert link["address"] == told["MacAddress"]
+    assert "UP" in link["flags"]  # type: ignore[operator]
+    route = json.loads(Host(pid).run("ip", "-j", "route", "show", "default").out)
+    assert [(each["gateway"], each["dev"]) for each in route] == [(told["Gateway"], "eth0")]
+    hosts_file = mydocker("exec", container, "cat", "/etc/hosts").out
+    assert hosts_file.splitlines()[-1] == f"{told['IPAddress']}\t{container[:12]}"
+    mydocker("exec", container, "ping", "-c1", "-W5", str(told["Gateway"]))
+
+
+def test_two_containers_reach_one_another(mydocker: Runner, image: str) -> None:
+    one, first = start(mydocker, image)
+    _, second = start(mydocker, image)
+    with first.echo("tcp", 7):
+        assert second.ask("tcp", address(mydocker, one), 7).startswith("hello from 172.")
+
+
+def test_wanted_addresses(mydocker: Runner, image: str, net: str) -> None:
+    container, pid = mydocker.start(
+        image, "--network", net, "--ip", "10.77.0.77", "--mac-address", "02:00:00:00:00:07"
+    )
+    link = next(each for each in inside(pid) if each["ifname"] == "eth0")
+    assert link["address"] == "02:00:00:00:00:07"
+    assert {"10.77.0.77"} <= {each["local"] for each in link["addr_info"]}  # type: ignore[attr-defined]
+    assert settings(mydocker, container, net)["IPAMConfig"] == {"IPv4Address": "10.77.0.77"}
+    taken = mydocker("run", "--network", net, "--ip", "10.77.0.77", image, "true", check=125)
+    assert "Address already in use" in taken.err
+
+
+def test_long_form_and_two_networks(mydocker: Runner, image: str, net: str) -> None:
+    mydocker("network", "create", "--subnet", "10.78.0.0/24", "second")
+    container, pid = mydocker.start(
+        image, "--network", f"name={net},ip=10.77.0.9", "--network", "name=second,ip=10.78.0.9,alias=x"
+    )
+    found = {each["ifname"]: [a["local"] for a in each["addr_info"]] for each in inside(pid)}  # type: ignore[attr-defined]
+    assert found["eth0"][0] == "10.77.0.9"
+    assert found["eth1"][0] == "10.78.0.9"
+    route = json.loads(Host(pid).run("ip", "-j", "route", "show", "default").out)
+    assert [each["gateway"] for each in route] == ["10.77.0.1"]
+    mydocker("rm", "-f", container)
+    mydocker("network", "rm", "second")
+
+
+def test_ipv6(mydocker: Runner, image: str) -> None:
+    mydocker("network", "create", "--ipv6", "--subnet", "fd77::/64", "six")
+    one, first = start(mydocker, image, "--network", "six", "--ip6", "fd77::77")
+    _, second = start(mydocker, image, "--network", "six")
+    assert settings(mydocker, one, "six")["GlobalIPv6Address"] == "fd77::77"
+    with first.echo("tcp", 7, "::"):
+        assert second.ask("tcp", "fd77::77", 7) == "hello from fd77::2"
+    mydocker.remove_all()
+    mydocker("network", "rm", "six")
+
+
+# -- published ports
+
+
+@pytest.mark.both_ways
+def test_a_published_port(mydocker: Runner, image: str) -> None:
+    """From here, from here by loopback, from another machine, from a container, and from the container."""
+    port = hosts.free_port()
+    container, server = start(mydocker, image, "-p", f"{port}:80")
+    with hosts.outside() as other, server.echo("tcp", 80):
+        assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello from 172.")
+        assert hosts.session().ask("tcp", HERE, port).startswith("hello from ")
+        assert other.ask("tcp", HERE, port) == f"hello from {THERE}"
+        _, neighbour = start(mydocker, image)
+        assert neighbour.ask("tcp", HERE, port).startswith("hello from ")
+        assert server.ask("tcp", HERE, port).startswith("hello from ")
+        assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+        shown = mydocker("ps", "--filter", f"id={container}", "--format", "{{.Ports}}").line
+        assert shown == f"0.0.0.0:{port}->80/tcp"
+        mydocker("rm", "--force", container)
+        assert hosts.session().ask("tcp", "127.0.0.1", port) == "ConnectionRefusedError"
+
+
+def test_a_server_in_a_container(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    script = "mkdir /www; echo served > /www/index.html; exec httpd -f -p 80 -h /www"
+    mydocker("run", "-d", "-p", f"127.0.0.1:{port}:80", image, "sh", "-c", script)
+    end = time.monotonic() + 10
+    while True:
+        done = command.run(["busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/"], check=False)
+        if done.code == 0:
+            break
+        assert time.monotonic() < end, done
+        time.sleep(0.05)
+    assert done.line == "served"
+
+
+def test_udp(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, server = start(mydocker, image, "-p", f"{port}:5000/udp")
+    with hosts.outside() as other, server.echo("udp", 5000):
+        assert other.ask("udp", HERE, port) == f"hello from {THERE}"
+        assert hosts.session().ask("udp", "127.0.0.1", port).startswith("hello from ")
+    assert mydocker("port", container, "5000/udp").line == f"0.0.0.0:{port}"
+
+
+def elements(kind: str) -> list[str]:
+    """The elements of our maps of this name, as nft tells them."""
+    listed = json.loads(command.run(["nft", "-j", "list", "maps"]).out)["nftables"]
+    maps = [entry["map"] for entry in listed if entry.get("map", {}).get("name") == kind]
+    return [json.dumps(element) for each in maps for element in each.get("elem", ())]
+
+
+def test_sctp_is_passed_on(mydocker: Runner, image: str) -> None:
+    mydocker.start(image, "-p", "9999:99/sctp")
+    assert any("sctp" in each and "9999" in each for each in elements("any4"))
+
+
+def test_an_address_of_the_host(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    with hosts.outside() as other:
+        _, server = start(mydocker, image, "-p", f"127.0.0.1:{port}:80")
+        with server.echo("tcp", 80):
+            assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+            assert other.ask("tcp", HERE, port, patience=1) == "ConnectionRefusedError"
+
+
+def test_ranges_and_any_port(mydocker: Runner, image: str) -> None:
+    low = 23450
+    container, _ = mydocker.start(
+        image, "-p", f"{low}-{low + 2}:90-92", "-p", "1234", "--publish", "7001/udp", "--expose", "555"
+    )
+    ports = mydocker.inspect(container)["NetworkSettings"]["Ports"]
+    assert [ports[f"{90 + n}/tcp"][0]["HostPort"] for n in range(3)] == [str(low + n) for n in range(3)]
+    assert int(ports["1234/tcp"][0]["HostPort"]) > 1024
+    assert int(ports["7001/udp"][0]["HostPort"]) > 1024
+    assert ports["555/tcp"] is None
+    other, _ = mydocker.start(image, "-p", f"{low}-{low + 5}:90")
+    taken = mydocker.inspect(other)["NetworkSettings"]["Ports"]["90/tcp"][0]["HostPort"]
+    assert taken == str(low + 3)
+
+
+def test_every_exposed_port(mydocker: Runner, image: str) -> None:
+    container, server = start(mydocker, image, "-P", "--expose", "80-81", "--expose", "53/udp")
+    ports = mydocker.inspect(container)["NetworkSettings"]["Ports"]
+    assert sorted(ports) == ["53/udp", "80/tcp", "81/tcp"]
+    with server.echo("tcp", 81):
+        port = int(ports["81/tcp"][0]["HostPort"])
+        assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+
+
+def test_a_port_that_is_taken(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    mydocker("run", "-d", "-p", f"{port}:80", image, "sleep", "1000")
+    refused = mydocker("run", "--rm", "--name", "late", "-p", f"{port}:80", image, "true", check=125)
+    assert f"Bind for 0.0.0.0:{port} failed: port is already allocated" in refused.err
+    other = hosts.free_port()
+    with hosts.session().echo("tcp", other):
+        refused = mydocker("run", "--rm", "-p", f"{other}:80", image, "true", check=125)
+        assert "address already in use" in refused.err
+    refused = mydocker("run", "--rm", "-p", f"203.0.113.7:{other}:80", image, "true", check=125)
+    assert "cannot assign requested address" in refused.err
+
+
+def test_a_restart_publishes_again(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, _ = mydocker.start(image, "-p", f"{port}:80")
+    for _ in range(3):
+        mydocker("stop", "--timeout", "0", container)
+        mydocker("start", container)
+        with Host(mydocker.inspect(container)["State"]["Pid"]).echo("tcp", 80):
+            assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+
+
+def test_a_flushed_filter_is_made_again(mydocker: Runner, image: str) -> None:
+    mydocker("run", "--rm", image, "true")
+    command.run(["nft", "flush", "ruleset"])
+    port = hosts.free_port()
+    _, server = start(mydocker, image, "-p", f"{port}:80")
+    with server.echo("tcp", 80):
+        assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+
+
+# -- what reaches what
+
+
+def test_the_outside(mydocker: Runner, image: str) -> None:
+    """Out under the host's address; in only by published ports, and not to the host's loopback."""
+    with hosts.outside() as other:
+        container, guest = start(mydocker, image)
+        with other.echo("tcp", 7):
+            assert guest.ask("tcp", THERE, 7) == f"hello from {HERE}"
+        with guest.echo("tcp", 8):
+            assert other.ask("tcp", address(mydocker, container), 8, patience=1) == "TimeoutError"
+
+
+def test_loopback_of_the_host_is_closed(mydocker: Runner, image: str) -> None:
+    """A published port has the bridge route 127.0.0.0/8: for answers alone (CVE-2020-8558)."""
+    container, guest = start(mydocker, image, "-p", f"{hosts.free_port()}:80", "--cap-add", "NET_ADMIN")
+    gateway = str(settings(mydocker, container)["Gateway"])
+    guest.run("ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+    guest.run("ip", "route", "add", "127.0.0.1/32", "via", gateway)
+    guest.run("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    with hosts.session().echo("tcp", 7777, "127.0.0.1"):
+        assert hosts.session().ask("tcp", "127.0.0.1", 7777) == "hello from 127.0.0.1"
+        assert guest.ask("tcp", "127.0.0.1", 7777, patience=1) == "TimeoutError"
+
+
+def test_networks_are_apart(mydocker: Runner, image: str, net: str) -> None:
+    one, first = start(mydocker, image, "--network", net)
+    two, second = start(mydocker, image)
+    with first.echo("tcp", 7), second.echo("tcp", 7):
+        assert second.ask("tcp", address(mydocker, one, net), 7, patience=1) == "TimeoutError"
+        assert first.ask("tcp", address(mydocker, two), 7, patience=1) == "TimeoutError"
+
+
+def test_an_internal_network(mydocker: Runner, image: str) -> None:
+    mydocker("network", "create", "--internal", "within")
+    with hosts.outside() as other:
+        one, first = start(mydocker, image, "--network", "within")
+        _, second = start(mydocker, image, "--network", "within")
+        assert Host(first.pid).run("ip", "route", "show", "default").out == ""
+        gateway = mydocker("network", "inspect", "within").json()[0]["IPAM"]["Config"][0]["Gateway"]
+        first.run("ip", "route", "add", "default", "via", gateway)
+        with other.echo("tcp", 7):
+            assert first.ask("tcp", THERE, 7, patience=1) == "TimeoutError"
+        with first.echo("tcp", 7):
+            assert second.ask("tcp", address(mydocker, one, "within"), 7).startswith("hello")
+    mydocker.remove_all()
+    mydocker("network", "rm", "within")
+
+
+def test_icc_off(mydocker: Runner, image: str) -> None:
+    option = "com.docker.network.bridge.enable_icc=false"
+    mydocker("network", "create", "--opt", option, "--subnet", "10.79.0.0/24", "shy")
+    one, first = start(mydocker, image, "--network", "shy")
+    _, second = start(mydocker, image, "--network", "shy")
+    with first.echo("tcp", 7):
+        answer = second.ask("tcp", address(mydocker, one, "shy"), 7, patience=1)
+        assert answer in ("TimeoutError", "OSError")
+        assert hosts.session().ask("tcp", address(mydocker, one, "shy"), 7).startswith("hello")
+    mydocker.remove_all()
+    mydocker("network", "rm", "shy")
+
+
+def test_no_masquerade(mydocker: Runner, image: str) -> None:
+    option = "com.docker.network.bridge.enable_ip_masquerade=false"
+    mydocker("network", "create", "-o", option, "--subnet", "10.79.0.0/24", "plain")
+    with hosts.outside() as other:
+        container, guest = start(mydocker, image, "--network", "plain")
+        with other.echo("tcp", 7):
+            assert guest.ask("tcp", THERE, 7) == f"hello from {address(mydocker, container, 'plain')}"
+    mydocker.remove_all()
+    mydocker("network", "rm", "plain")
+
+
+# -- files
+
+
+@pytest.mark.parametrize(
+    ("flags", "file", "pattern"),
+    [
+        ("--dns 10.9.9.9 --dns 10.9.9.8", "resolv.conf",
+         r"nameserver 10\.9\.9\.9\nnameserver 10\.9\.9\.8\n.*"),
+        ("--dns 10.9.9.9 --dns-search a.example --dns-search b.example", "resolv.conf",
+         r".*search a\.example b\.example\n.*"),
+        ("--dns 10.9.9.9 --dns-search .", "resolv.conf", r"nameserver 10\.9\.9\.9\n(options.*)?"),
+        ("--dns 10.9.9.9 --dns-option ndots:3", "resolv.conf", r".*options ndots:3\n"),
+        ("--dns 10.9.9.9 --dns-opt timeout:1", "resolv.conf", r".*options timeout:1\n"),
+        ("--add-host gate:host-gateway", "hosts", r".*172\.\d+\.\d+\.1\tgate\n.*"),
+        ("--hostname box --domainname example.org", "hosts", r".*172\S+\tbox\.example\.org box\n"),
+    ],
+)  # fmt: skip
+def test_files(mydocker: Runner, image: str, flags: str, file: str, pattern: str) -> None:
+    found = mydocker("run", "--rm", *flags.split(), image, "cat", f"/etc/{file}").out
+    assert re.fullmatch(pattern, found, re.DOTALL), found
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--network absent", "network absent not found"),
+        ("--ip 10.1.1.1", "user specified IP address is supported on user defined networks only"),
+        ("--network-alias x", "network-scoped alias is supported only for containers in user defined"),
+        ("--net-alias x", "network-scoped alias is supported only for containers in user defined"),
+        ("--network testnet --ip 10.1.1.1", "does not belong to any of this network's subnets"),
+        ("--network testnet --ip 10.77.0.1", "Address already in use"),
+        ("--network testnet --ip6 fd77::1", "does not belong to any of this network's subnets"),
+        ("--network testnet --ip x", "invalid IP address: x"),
+        ("--mac-address x", "x is not a valid mac address"),
+        ("--network host --ip 10.1.1.1", "conflicting options"),
+        ("--network none --network testnet", "conflicting options"),
+        ("--network testnet --network testnet", "specified multiple times"),
+        ("-p 70000", "invalid containerPort: 70000"),
+        ("-p 80/icmp", "invalid proto: icmp"),
+        ("-p 1-3:80-81", "invalid ranges specified for container and host Ports"),
+        ("-p x.y:80:80", "invalid IP address: x.y"),
+        ("--dns x", "x is not an ip address"),
+        ("--link a", "--link is not built yet"),
+    ],
+)  # fmt: skip
+def test_refused(mydocker: Runner, image: str, net: str, flags: str, message: str) -> None:
+    assert net == "testnet"
+    done = mydocker("run", "--rm", *flags.split(), image, "true", check=125)
+    assert message in done.err
+
+
+def test_a_failed_start_leaves_nothing(mydocker: Runner, image: str, net: str) -> None:
+    """What is left is looked for after each test; here the address is had again at once."""
+    for _ in range(2):
+        done = mydocker("run", "--network", net, "--ip", "10.77.0.5", "-p", "80", image, "/absent", check=127)
+        assert "/absent" in done.err
+    mydocker("run", "--rm", "--network", net, "--ip", "10.77.0.5", image, "true")
+
+
+def test_addresses_run_out(mydocker: Runner, image: str) -> None:
+    mydocker("network", "create", "--subnet", "10.80.0.0/29", "small")
+    for _ in range(5):
+        mydocker.start(image, "--network", "small")
+    refused = mydocker("run", "--rm", "--network", "small", image, "true", check=125)
+    assert "no available IPv4 addresses on this network's address pools: small" in refused.err
+    mydocker.remove_all()
+    mydocker("run", "--rm", "--network", "small", image, "true")
+    mydocker("network", "rm", "small")
+
+
+def test_bridge_by_hand(mydocker: Runner, image: str, net: str) -> None:
+    """A bridge that somebody has removed is made again."""
+    bridge = f"md-{mydocker('network', 'inspect', net).json()[0]['Id'][:12]}"
+    command.run(["ip", "link", "delete", bridge])
+    _, pid = mydocker.start(image, "--network", net)
+    assert "eth0" in {each["ifname"] for each in inside(pid)}
+    assert subprocess.run(["ip", "link", "show", bridge], check=False, capture_output=True).returncode == 0
