@@ -8,6 +8,7 @@ anybody is still there to do that.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ import msgspec
 
 from ..errors import Conflict, Forbidden, NotFound
 from ..linux.netlink import Netlink
+from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
 from ..network.store import Networks
@@ -96,6 +98,8 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                         raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
                     way = bool(endpoint.gateway) and not any(each.gateway for each in before.endpoints)
                     bridge.plug(kernel, link, network, endpoint, target, gateway=way)
+                    if networks.named([endpoint]) and not networks.named(before.endpoints):
+                        _resolve(store, record, target)
                     if not store.held(record.id):
                         raise Conflict(f"container {record.id} has just ended")
                 except BaseException:
@@ -105,6 +109,22 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                     raise
     finally:
         os.close(target)
+
+
+def _resolve(store: Store, record: Record, target: int) -> None:
+    """Have the monitor resolve names, unless it does already, for a network that was left since."""
+    try:
+        sockets = networks.resolver_sockets(target)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return
+        raise
+    try:
+        with client.connect(store.run_directory(record.id)) as connection:
+            client.resolve(connection, [each.fileno() for each in sockets])
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:

@@ -107,6 +107,12 @@ def resolv_conf(given: bytes, host: HostConfig) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def host_servers() -> list[str]:
+    """The name servers that the host asks, those on its loopback included."""
+    lines = [line.split() for line in _read("/etc/resolv.conf").decode(errors="replace").splitlines()]
+    return [line[1] for line in lines if line[:1] == ["nameserver"] and line[1:]]
+
+
 def _without_loopback(given: bytes) -> bytes:
     """Without name servers that only the host reaches; with those behind them, if there are any."""
     kept = _outside(given) or _outside(_read(_BEHIND_LOOPBACK))

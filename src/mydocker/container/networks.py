@@ -21,6 +21,7 @@ import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
 from ..linux.netlink import Netlink
+from ..monitor import resolver
 from ..monitor.build import Connected
 from ..network import bridge, ports
 from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port, attached
@@ -86,8 +87,9 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
     wanted = [(networks.get(name), endpoint) for name, endpoint in record.networks.items()]
     with _namespace(pid) as target:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
+        dns = resolver_sockets(target) if named(endpoints) else []
     files.write_network(store.directory(record.id), record, endpoints)
-    return Connected(held=_publish(store, networks, record, endpoints, wanted))
+    return Connected(held=_publish(store, networks, record, endpoints, wanted), dns=dns)
 
 
 def _plug_all(
@@ -192,6 +194,34 @@ def _namespace(pid: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+# -- names
+
+
+def named(endpoints: list[Endpoint]) -> bool:
+    """Whether there are names to resolve: everywhere but in the network ``bridge``, as under Docker."""
+    return any(endpoint.network != "bridge" for endpoint in endpoints)
+
+
+def resolver_sockets(target: int) -> list[socket.socket]:
+    """Where the container's resolver listens, in its network namespace: by UDP and by TCP."""
+    made = []
+    with bridge.Inside(target):
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                handle = socket.socket(socket.AF_INET, kind)
+                made.append(handle)
+                # so that a name server of the container's own may have the same port at all addresses
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                handle.setblocking(False)
+                handle.bind((files.RESOLVER, resolver.PORT))
+            made[1].listen(64)
+        except BaseException:
+            for handle in made:
+                handle.close()
+            raise
+    return made
 
 
 # -- published ports

@@ -17,6 +17,7 @@ from ..monitor.plan import Brief, decode_brief
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
 from . import events, networks
+from .directory import Directory
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
@@ -68,6 +69,9 @@ class Owner:
     def connect(self, pid: int) -> Connected:
         record, _ = self._read()
         return networks.connect(self._store, record, pid)
+
+    def directory(self) -> Directory:
+        return Directory(self._store, self._brief.id)
 
     def started(self, pid: int) -> None:
         record, state = self._read()

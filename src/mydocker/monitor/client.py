@@ -213,6 +213,17 @@ def execute(directory: str, request: ExecRequest, detach_keys: bytes) -> Session
     return Session(connection, directory, process, keys)
 
 
+def resolve(connection: socket.socket, sockets: list[int]) -> None:
+    """Hand over the sockets at which the container's resolver is to listen, those for UDP and TCP."""
+    try:
+        socket.send_fds(connection, [packet(Kind.RESOLVE)], sockets)
+    except (BrokenPipeError, ConnectionResetError):
+        raise errors.Unavailable("the container's monitor is gone") from None
+    kind, body = receive(connection)
+    if kind is Kind.ERROR:
+        raise protocol.failure.decode(body).exception()
+
+
 def control(connection: socket.socket, request: ControlRequest) -> None:
     """One signal or size; raises what the monitor answered, ``Unavailable`` if it is gone."""
     try:

@@ -25,6 +25,7 @@ from .log import Writer
 from .loop import POLLIN, Loop
 from .plan import Brief
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
+from .resolver import Directory, Resolver
 from .spawn import forked
 from .streams import Client, Streams
 
@@ -40,6 +41,9 @@ class Owner(build.Starting, Protocol):
 
     def ended(self, code: int, *, oom_killed: bool) -> None:
         """It is gone from the kernel: write this down or remove it, and give up the lock."""
+
+    def directory(self) -> Directory:
+        """Of the names that its resolver knows."""
 
     def pause(self, *, paused: bool) -> None:
         """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
@@ -70,6 +74,7 @@ class Monitor:
         self._owner = owner
         self._loop = Loop()
         self._held: list[int] = []
+        self._resolver: Resolver | None = None
         self._processes: dict[int, _Process] = {}
         self._builders: set[int] = set()
         self._last = 0
@@ -106,6 +111,8 @@ class Monitor:
         try:
             while not self._ended:
                 self._loop.turn(self._impatience())
+                if self._resolver is not None:
+                    self._resolver.expire()
         except BaseException:
             # a mistake of ours must not leave a container that nobody watches
             self._owner.clear()
@@ -116,6 +123,8 @@ class Monitor:
     def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         brief = self._brief
         init, listener, *rest = descriptors
+        if made.dns:
+            self._resolve(*rest[-made.dns :])
         log = Writer(brief.log) if brief.log else None
         streams = self._streams(made, rest, log, close_on_leave=brief.stdin_once)
         self._processes[0] = _Process(0, made.pid, init, streams)
@@ -143,10 +152,13 @@ class Monitor:
             close_on_leave=close_on_leave,
         )
 
+    def _resolve(self, udp: int, tcp: int) -> None:
+        self._resolver = Resolver(self._loop, self._owner.directory(), udp, tcp)
+
     # -- the end
 
     def _impatience(self) -> float | None:
-        soonest: float | None = None
+        soonest = self._resolver.impatience() if self._resolver is not None else None
         self._leaving = [streams for streams in self._leaving if streams.clients]
         for streams in (*(process.streams for process in self._processes.values()), *self._leaving):
             left = streams.impatience()
@@ -163,6 +175,9 @@ class Monitor:
         for fd in self._held:
             os.close(fd)
         self._held = []
+        if self._resolver is not None:
+            self._resolver.close()
+            self._resolver = None
         init.streams.drain()
         for process in [*self._processes.values()]:
             self._exec_exited(process)
@@ -217,12 +232,18 @@ class Monitor:
     def _first(self, connection: socket.socket) -> None:
         """The packet that says what a connection is for, or one more CONTROL."""
         try:
-            message = connection.recv(protocol.LONG_PACKET, socket.MSG_DONTWAIT)
+            flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            message, descriptors, _, _ = socket.recv_fds(connection, protocol.LONG_PACKET, 2, flags)
         except BlockingIOError:
             return
         except ConnectionResetError:
-            message = b""
+            message, descriptors = b"", []
         kind = message[0] if message else 0
+        if kind == Kind.RESOLVE and len(descriptors) == 2 and self._resolver is None:
+            self._answer(connection, lambda: self._resolve(*descriptors))
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
         if kind == Kind.CONTROL:
             self._answer(connection, lambda: self._control(protocol.control_request.decode(message[1:])))
             return

@@ -7,6 +7,7 @@ byte, its ``Kind``, and a body. The first packet of a client says what the conne
     ATTACH  AttachRequest                   STARTED, then output …, EXIT
     EXEC    ExecRequest                     STARTED or ERROR, then output …, EXIT
     CONTROL ControlRequest                  DONE or ERROR, and so on for each further CONTROL
+    RESOLVE, two descriptors                DONE: the sockets (UDP, TCP) at which it resolves names
     LIST                                    LISTED: an ``Added`` for each process that EXEC has added
 
 An attached client may send STDIN and STDIN_EOF. Signals and sizes go over a connection of their own, because
@@ -40,6 +41,7 @@ class Kind(IntEnum):
     STDIN = 4
     STDIN_EOF = 5
     LIST = 6
+    RESOLVE = 7
     # from the monitor
     STARTED = 16
     EVENT = 17

@@ -13,11 +13,13 @@ import gc
 import os
 import socket
 
+from ..errors import NotFound
 from . import protocol
 from .build import Built, Connected
 from .monitor import Monitor
 from .plan import Brief, decode_brief, encode
 from .protocol import AttachRequest, Kind, packet
+from .resolver import Directory
 
 ROUNDS = 16
 """Python 3.11 specialises a function after 8 calls, and then an instruction after some more."""
@@ -85,6 +87,9 @@ class _Nobody:
 
     def connect(self, pid: int) -> Connected:  # noqa: ARG002 - the protocol has it
         return Connected()
+
+    def directory(self) -> Directory:
+        raise NotFound("nobody has a network")
 
     def started(self, pid: int) -> None:
         pass

@@ -30,6 +30,20 @@ class Leases:
                 found[address] = os.readlink(f"{self.directory}/{network}/{address}")
         return found
 
+    def owner(self, network: str, address: str) -> str:
+        """Who has an address; empty: nobody."""
+        try:
+            return os.readlink(f"{self.directory}/{network}/{address}")
+        except FileNotFoundError:
+            return ""
+
+    def version(self, network: str) -> int:
+        """Another number whenever an address there has been given out or taken back."""
+        try:
+            return os.stat(f"{self.directory}/{network}").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _names(self, network: str) -> list[str]:
         try:
             return os.listdir(f"{self.directory}/{network}")

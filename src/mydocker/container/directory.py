@@ -1,0 +1,112 @@
+"""Who is called what in the networks of a container: what its resolver answers from.
+
+A name is looked up on disk when it is asked for, so containers that come, go or are renamed are followed by
+themselves: the claim on a container's name leads to its identifier, and what it has of networks is beside its
+lock. Aliases are in as many files as there are containers in the network; what was read is kept until an
+address there is given out or taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from ..errors import CorruptData, NotFound
+from ..network.document import Endpoint
+from ..network.leases import Leases
+from . import files, networks
+from .store import Store
+
+_SETTLED = 1_000_000_000
+"""nanoseconds after which everything about an address is on disk"""
+
+
+class Directory:
+    __slots__ = ("_aliases", "_id", "_leases", "_store", "_turn")
+
+    def __init__(self, store: Store, identifier: str) -> None:
+        self._store = store
+        self._id = identifier
+        self._leases = Leases(store.state)
+        self._aliases: dict[str, tuple[int, dict[str, list[str]]]] = {}
+        self._turn = 0
+
+    def addresses(self, name: str) -> list[str] | None:
+        for endpoint in self._own():
+            network = endpoint.network
+            for wanted in dict.fromkeys((name, name.removesuffix(f".{network}"))):
+                found = self._named(wanted, network) or self._called(wanted, network)
+                if found:
+                    self._turn += 1
+                    start = self._turn % len(found)
+                    return found[start:] + found[:start]
+        return None
+
+    def name_of(self, address: str) -> str:
+        for endpoint in self._own():
+            owner = self._leases.owner(endpoint.network, address)
+            if owner:
+                try:
+                    return f"{self._store.read_record(owner).name}.{endpoint.network}"
+                except (NotFound, CorruptData):
+                    return ""
+        return ""
+
+    def servers(self) -> list[str]:
+        """Of ``--dns``, or the host's; none if every network of the container leads nowhere."""
+        if not any(endpoint.gateway for endpoint in networks.read(self._store, self._id).endpoints):
+            return []
+        try:
+            asked = self._store.read_record(self._id).host_config.dns
+        except (NotFound, CorruptData):
+            return []
+        return asked or files.host_servers()
+
+    def _own(self) -> Iterator[Endpoint]:
+        """The container in each network that has names."""
+        for endpoint in networks.read(self._store, self._id).endpoints:
+            if endpoint.network != "bridge":
+                yield endpoint
+
+    def _named(self, name: str, network: str) -> list[str]:
+        """The addresses of the container of this name."""
+        if not name or "/" in name or "\0" in name:
+            return []
+        owner = self._store.named(name) or self._store.named(name.lower())
+        if owner is None or not os.path.lexists(self._store.run_directory(owner)):
+            return []
+        return self._in(owner, network)
+
+    def _in(self, owner: str, network: str) -> list[str]:
+        return [
+            address
+            for endpoint in networks.read(self._store, owner).endpoints
+            if endpoint.network == network
+            for address in (endpoint.address, endpoint.address6)
+            if address
+        ]
+
+    def _called(self, name: str, network: str) -> list[str]:
+        """The addresses of everybody with this alias; the short identifier is one."""
+        version = self._leases.version(network)
+        kept = self._aliases.get(network)
+        if kept is None or kept[0] != version:
+            found: dict[str, list[str]] = {}
+            for owner in sorted(set(self._leases.of(network).values())):
+                addresses = self._in(owner, network)
+                for alias in self._aliases_of(owner, network):
+                    found.setdefault(alias.lower(), []).extend(addresses)
+            kept = version, found
+            # of an address just given out, it may not be known yet who has it
+            if time.time_ns() - version > _SETTLED:
+                self._aliases[network] = kept
+        return kept[1].get(name.lower(), [])
+
+    def _aliases_of(self, owner: str, network: str) -> list[str]:
+        return [
+            alias
+            for endpoint in networks.read(self._store, owner).endpoints
+            if endpoint.network == network
+            for alias in endpoint.aliases
+        ]

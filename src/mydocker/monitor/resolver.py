@@ -1,0 +1,313 @@
+"""The resolver of one container, at 127.0.0.11: its monitor answers, from the loop that it has anyway.
+
+The sockets are in the container's network namespace, the monitor is not: so what it does not know it asks the
+host's name servers from where the host asks them, and those on the host's loopback answer too. Nothing waits:
+a question that was passed on is remembered until its answer comes, or the next server's turn.
+
+Out of scope: who has which name (``Directory``), and the form of messages (``network/dns.py``).
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ..network import dns
+from .loop import POLLIN, POLLOUT, Loop
+
+PORT = 53
+PATIENCE = 3.0
+"""seconds for one name server"""
+IN_FLIGHT = 100
+"""questions that wait for an answer; those beyond it are told to come again (SERVFAIL)"""
+_LIMIT = 65535
+
+
+class Directory(Protocol):
+    def addresses(self, name: str) -> list[str] | None:
+        """Those of everybody who is called so, in turn a different one first; ``None``: nobody is."""
+
+    def name_of(self, address: str) -> str:
+        """Who has an address; empty: nobody of ours."""
+
+    def servers(self) -> list[str]:
+        """Who to ask about all other names."""
+
+
+class _Asked:
+    """A question that was passed on, and how to answer it."""
+
+    __slots__ = ("deadline", "message", "question", "reply", "servers", "socket")
+
+    def __init__(
+        self,
+        message: bytes,
+        question: dns.Question,
+        servers: list[str],
+        reply: Callable[[bytes], None],
+    ) -> None:
+        self.message = message
+        self.question = question
+        self.servers = servers
+        self.reply = reply
+        self.socket: socket.socket | None = None
+        self.deadline = 0.0
+
+
+class _Stream:
+    """A connection by TCP, of a client or to a server: messages with two bytes of length before them."""
+
+    __slots__ = ("deadline", "pending", "received", "socket")
+
+    def __init__(self, connection: socket.socket, pending: bytes = b"") -> None:
+        connection.setblocking(False)
+        self.socket = connection
+        self.received = b""
+        self.pending = pending
+        self.deadline = time.monotonic() + 2 * PATIENCE
+
+    def messages(self) -> list[bytes] | None:
+        """Those that have come; ``None`` at the end of the connection."""
+        try:
+            data = self.socket.recv(_LIMIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        self.received += data
+        found = []
+        while len(self.received) >= 2 and len(self.received) >= 2 + int.from_bytes(self.received[:2]):
+            end = 2 + int.from_bytes(self.received[:2])
+            found.append(self.received[2:end])
+            self.received = self.received[end:]
+        return found
+
+
+def framed(message: bytes) -> bytes:
+    return len(message).to_bytes(2, "big") + message
+
+
+class Resolver:
+    def __init__(self, loop: Loop, directory: Directory, udp: int, tcp: int) -> None:
+        self._loop = loop
+        self._directory = directory
+        self._udp = socket.socket(fileno=udp)
+        self._tcp = socket.socket(fileno=tcp)
+        self._asked: dict[int, _Asked] = {}
+        self._streams: dict[int, _Stream] = {}
+        loop.watch(udp, POLLIN, self._datagram)
+        loop.watch(tcp, POLLIN, self._accept)
+
+    def close(self) -> None:
+        """Let go of everything, from the loop too."""
+        for handle in (self._udp, self._tcp, *(stream.socket for stream in self._streams.values())):
+            self._forget(handle)
+        for asked in self._asked.values():
+            if asked.socket is not None:
+                self._forget(asked.socket)
+        self._asked, self._streams = {}, {}
+
+    def _forget(self, handle: socket.socket) -> None:
+        self._loop.forget(handle.fileno())
+        handle.close()
+
+    def impatience(self) -> float | None:
+        """Seconds until ``expire`` has something to do."""
+        deadlines = [each.deadline for each in self._asked.values()]
+        deadlines += [each.deadline for each in self._streams.values()]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def expire(self) -> None:
+        now = time.monotonic()
+        for fd, asked in [*self._asked.items()]:
+            if asked.deadline <= now:
+                self._drop(fd)
+                self._ask(asked)
+        for stream in [*self._streams.values()]:
+            if stream.deadline <= now:
+                self._leave(stream)
+
+    # -- clients
+
+    def _datagram(self, _: int) -> None:
+        try:
+            message, client = self._udp.recvfrom(_LIMIT)
+        except OSError:
+            return  # nothing there any more, or an error that an earlier answer has met
+
+        def reply(answer: bytes) -> None:
+            try:
+                self._udp.sendto(answer, client)
+            except OSError:
+                return  # it has gone, or takes nothing now: it will ask again
+
+        self._take(message, reply, dns.UDP_LIMIT)
+
+    def _accept(self, _: int) -> None:
+        try:
+            connection, _address = self._tcp.accept()
+        except OSError:
+            return
+        if len(self._streams) >= IN_FLIGHT:
+            connection.close()
+            return
+        stream = _Stream(connection)
+        self._streams[connection.fileno()] = stream
+        self._loop.watch(connection.fileno(), POLLIN, lambda _: self._stream(stream))
+
+    def _stream(self, stream: _Stream) -> None:
+        messages = stream.messages()
+        if messages is None:
+            self._leave(stream)
+            return
+
+        def reply(answer: bytes) -> None:
+            if self._streams.get(stream.socket.fileno()) is not stream:
+                return  # it has left meanwhile
+            try:
+                if stream.socket.send(framed(answer)) < len(answer) + 2:
+                    self._leave(stream)
+            except OSError:
+                self._leave(stream)
+
+        for message in messages:
+            stream.deadline = time.monotonic() + 2 * PATIENCE
+            self._take(message, reply, _LIMIT, by_tcp=True)
+
+    def _leave(self, stream: _Stream) -> None:
+        self._streams.pop(stream.socket.fileno(), None)
+        self._forget(stream.socket)
+
+    # -- questions
+
+    def _take(
+        self, message: bytes, reply: Callable[[bytes], None], limit: int, *, by_tcp: bool = False
+    ) -> None:
+        try:
+            question = dns.read(message)
+        except dns.Malformed as error:
+            if len(message) >= 12 and not message[2] & 0x80:  # never an answer to an answer
+                reply(dns.refusal(error.id, dns.FORMERR))
+            return
+        known = self._known(question)
+        if known is not None:
+            reply(dns.answer(question, known, limit=limit))
+            return
+        servers = self._directory.servers()
+        asked = _Asked(message, question, servers, reply)
+        if not servers or len(self._asked) >= IN_FLIGHT:
+            reply(dns.answer(question, [], code=dns.SERVFAIL))
+        elif by_tcp:
+            self._ask_by_tcp(asked)
+        else:
+            self._ask(asked)
+
+    def _known(self, question: dns.Question) -> list[bytes] | None:
+        """The records that answer a question about one of us; ``None`` if it is about somebody else."""
+        if question.type == dns.PTR:
+            address = dns.reversed_address(question.name)
+            name = self._directory.name_of(address) if address else ""
+            return [dns.name_data(name)] if name else None
+        found = self._directory.addresses(question.name)
+        if found is None:
+            return None
+        family = {dns.A: socket.AF_INET, dns.AAAA: socket.AF_INET6}.get(question.type)
+        if family is None:
+            return []
+        six = family == socket.AF_INET6
+        return [socket.inet_pton(family, each) for each in found if (":" in each) == six]
+
+    def _ask(self, asked: _Asked) -> None:
+        """Pass the question on to the next server; ``SERVFAIL`` when there is none left."""
+        while asked.servers:
+            server, *asked.servers = asked.servers
+            try:
+                handle = _connected(server, socket.SOCK_DGRAM)
+                handle.send(asked.message)
+            except OSError:
+                continue
+            self._wait(asked, handle, self._answered)
+            return
+        asked.reply(dns.answer(asked.question, [], code=dns.SERVFAIL))
+
+    def _answered(self, fd: int) -> None:
+        asked = self._asked[fd]
+        assert asked.socket is not None
+        try:
+            message = asked.socket.recv(_LIMIT)
+        except BlockingIOError:
+            return
+        except OSError:  # nobody listens there
+            self._drop(fd)
+            self._ask(asked)
+            return
+        if message[:2] != asked.message[:2]:
+            return
+        self._drop(fd)
+        asked.reply(message)
+
+    def _ask_by_tcp(self, asked: _Asked) -> None:
+        server = asked.servers[0]
+        asked.servers = []
+        try:
+            handle = _connected(server, socket.SOCK_STREAM)
+        except OSError:
+            asked.reply(dns.answer(asked.question, [], code=dns.SERVFAIL))
+            return
+        stream = _Stream(handle, framed(asked.message))
+        self._wait(asked, handle, lambda fd: self._told(fd, stream), POLLIN | POLLOUT)
+
+    def _told(self, fd: int, stream: _Stream) -> None:
+        asked = self._asked[fd]
+        if stream.pending:
+            try:
+                sent = stream.socket.send(stream.pending)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._drop(fd)
+                self._ask(asked)
+                return
+            stream.pending = stream.pending[sent:]
+            if not stream.pending:
+                self._loop.watch(fd, POLLIN, lambda _: self._told(fd, stream))
+            return
+        messages = stream.messages()
+        if messages is None:
+            self._drop(fd)
+            self._ask(asked)
+        elif messages:
+            self._drop(fd)
+            asked.reply(messages[0])
+
+    def _wait(
+        self, asked: _Asked, handle: socket.socket, handler: Callable[[int], None], events: int = POLLIN
+    ) -> None:
+        asked.socket = handle
+        asked.deadline = time.monotonic() + PATIENCE
+        self._asked[handle.fileno()] = asked
+        fd = handle.fileno()
+        self._loop.watch(fd, events, lambda _: handler(fd))
+
+    def _drop(self, fd: int) -> None:
+        asked = self._asked.pop(fd)
+        if asked.socket is not None:
+            self._forget(asked.socket)
+            asked.socket = None
+
+
+def _connected(server: str, kind: int) -> socket.socket:
+    """A socket to a name server; by TCP the connection may still be on its way."""
+    handle = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind)
+    try:
+        handle.setblocking(False)
+        error = handle.connect_ex((server, PORT))
+        if error not in (0, 115):  # EINPROGRESS
+            raise OSError(error, os.strerror(error), server)
+    except BaseException:
+        handle.close()
+        raise
+    return handle

@@ -1,0 +1,111 @@
+"""DNS messages, for a resolver that answers for a few names and passes on the rest (RFC 1035).
+
+In scope: reading the question of a query, and writing the answer to it. A message of somebody else is passed
+on as it is. Out of scope: sockets, and who has which name.
+
+Why not dnspython: its import takes 90 ms, and every monitor of a container would carry it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from typing import NamedTuple
+
+A, PTR, AAAA, ANY = 1, 12, 28, 255
+IN = 1
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+TTL = 600
+"""seconds; Docker's"""
+UDP_LIMIT = 512
+"""bytes of an answer by UDP to who has not said that it takes more (EDNS is not spoken)"""
+
+_HEADER = struct.Struct("!HHHHHH")
+_QR, _AA, _TC, _RD, _RA, _OPCODE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x7800
+_ANSWER = struct.Struct("!HHHIH")
+_FIRST_NAME = 0xC000 | _HEADER.size
+"""a pointer to the name of the question (section 4.1.4)"""
+
+
+class Question(NamedTuple):
+    id: int
+    flags: int
+    name: str
+    """without the last dot, as it was asked for"""
+    type: int
+    question: bytes
+    """name, type and class as they came, for the answer"""
+
+
+class Malformed(Exception):
+    """Not a query with one question of class IN; ``id`` is what an answer says that it is to."""
+
+    def __init__(self, message: str, id: int = 0) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+def read(message: bytes) -> Question:
+    """The question of a query. Raises ``Malformed``."""
+    if len(message) < _HEADER.size:
+        raise Malformed("it has no header")
+    id, flags, questions, *_ = _HEADER.unpack_from(message)
+    if flags & _QR or flags & _OPCODE or questions != 1:
+        raise Malformed("it is no query with one question", id)
+    labels = []
+    offset = _HEADER.size
+    while True:
+        if offset >= len(message):
+            raise Malformed("its name has no end", id)
+        size = message[offset]
+        offset += 1
+        if size == 0:
+            break
+        if size > 63 or offset + size > len(message):
+            raise Malformed("its name has a label that is none", id)
+        labels.append(message[offset : offset + size].decode("latin-1"))
+        offset += size
+    if offset + 4 > len(message) or offset - _HEADER.size > 255:
+        raise Malformed("it ends before its question does", id)
+    type, class_ = struct.unpack_from("!HH", message, offset)
+    if class_ != IN:
+        raise Malformed("it is not of class IN", id)
+    return Question(id, flags, ".".join(labels), type, message[_HEADER.size : offset + 4])
+
+
+def answer(question: Question, records: list[bytes], *, code: int = NOERROR, limit: int = 65535) -> bytes:
+    """``records`` are the data of records of the question's type; too many of them set TC."""
+    body = b"".join(_ANSWER.pack(_FIRST_NAME, question.type, IN, TTL, len(data)) + data for data in records)
+    flags = _QR | _AA | _RA | (question.flags & _RD) | code
+    count = len(records)
+    if _HEADER.size + len(question.question) + len(body) > limit:
+        body, count, flags = b"", 0, flags | _TC
+    return _HEADER.pack(question.id, flags, 1, count, 0, 0) + question.question + body
+
+
+def refusal(id: int, code: int) -> bytes:
+    """An answer without the question, which could not be read."""
+    return _HEADER.pack(id, _QR | code, 0, 0, 0, 0)
+
+
+def name_data(name: str) -> bytes:
+    """A name as the data of a PTR record."""
+    labels = [label.encode("latin-1", "replace")[:63] for label in name.split(".") if label]
+    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+
+
+def reversed_address(name: str) -> str:
+    """The address that a name below in-addr.arpa or ip6.arpa is about; empty if it is none."""
+    lower = name.lower()
+    if lower.endswith(".in-addr.arpa"):
+        parts = lower.removesuffix(".in-addr.arpa").split(".")
+        text = ".".join(reversed(parts))
+    elif lower.endswith(".ip6.arpa"):
+        digits = "".join(reversed(lower.removesuffix(".ip6.arpa").split(".")))
+        text = ":".join(digits[first : first + 4] for first in range(0, len(digits), 4))
+    else:
+        return ""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""

@@ -1,0 +1,177 @@
+"""Names in networks of users, and name servers beyond them; dnsmasq is the host's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import command, hosts, probe
+from support.command import Runner
+
+_NEEDED = probe.missing_programs("nft", "ip", "nsenter")
+pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
+
+
+@pytest.fixture
+def net(mydocker: Runner) -> Iterator[str]:
+    mydocker("network", "create", "--subnet", "10.90.0.0/24", "named")
+    yield "named"
+    mydocker.remove_all()
+    mydocker("network", "rm", "named")
+
+
+@pytest.fixture
+def outer(tmp_path: Path) -> Iterator[None]:
+    """A name server on the host's loopback, and the host's resolv.conf that says so."""
+    program = probe.program("dnsmasq")
+    if program is None:
+        pytest.skip("needs dnsmasq (see tests/apt-packages.txt)")
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.1\nsearch inner.example\n")
+    command.run(["mount", "--bind", str(conf), os.path.realpath("/etc/resolv.conf")])
+    options = [
+        "--keep-in-foreground", "--no-hosts", "--no-resolv", "--conf-file=/dev/null", "--bind-interfaces",
+        "--listen-address=127.0.0.1", "--address=/outer.example/192.0.2.7", "--pid-file=", "--user=root",
+    ]  # fmt: skip
+    with subprocess.Popen([program, *options]) as server:
+        try:
+            yield
+        finally:
+            server.terminate()
+            command.run(["umount", os.path.realpath("/etc/resolv.conf")])
+
+
+def lookup(mydocker: Runner, container: str, name: str) -> list[str]:
+    """The addresses that a name has in there; a name for an address."""
+    said = mydocker("exec", container, "nslookup", name, check=False).out
+    answers = said.partition("\n\n")[2]
+    return re.findall(r"(?:Address: |name = )(\S+)", answers)
+
+
+def address(mydocker: Runner, container: str) -> str:
+    return str(mydocker.inspect(container)["NetworkSettings"]["Networks"]["named"]["IPAddress"])
+
+
+@pytest.mark.both_ways
+def test_names(mydocker: Runner, image: str, net: str) -> None:
+    web, _ = mydocker.start(image, "--name", "web", "--network", net, "--network-alias", "www")
+    mydocker.start(image, "--name", "client", "--network", net)
+    at = address(mydocker, web)
+    for name in ("web", "WEB", "www", "web.named", web[:12]):
+        assert lookup(mydocker, "client", name) == [at], name
+    assert lookup(mydocker, "client", at) == ["web.named"]
+    mydocker("exec", "client", "ping", "-c1", "-W5", "web")
+    shown = mydocker("exec", "client", "cat", "/etc/resolv.conf").out
+    assert "nameserver 127.0.0.11\n" in shown
+    assert "options ndots:0\n" in shown
+
+
+def test_names_follow(mydocker: Runner, image: str, net: str) -> None:
+    """Containers that come, are renamed, restart and go."""
+    mydocker.start(image, "--name", "client", "--network", net)
+    assert lookup(mydocker, "client", "later") == []
+    later, _ = mydocker.start(image, "--name", "later", "--network", net)
+    assert lookup(mydocker, "client", "later") == [address(mydocker, later)]
+    mydocker("rename", "later", "other")
+    assert lookup(mydocker, "client", "later") == []
+    assert lookup(mydocker, "client", "other") == [address(mydocker, later)]
+    mydocker("stop", "--timeout", "0", "other")
+    assert lookup(mydocker, "client", "other") == []
+    mydocker("start", "other")
+    assert lookup(mydocker, "client", "other") == [address(mydocker, later)]
+
+
+def test_an_alias_of_three(mydocker: Runner, image: str, net: str) -> None:
+    """All are told, each of them first at some time."""
+    made = [mydocker.start(image, "--network", net, "--network-alias", "many")[0] for _ in range(3)]
+    mydocker.start(image, "--name", "client", "--network", net)
+    every = sorted(address(mydocker, each) for each in made)
+    told = [lookup(mydocker, "client", "many") for _ in range(6)]
+    assert all(sorted(each) == every for each in told), told
+    assert sorted({each[0] for each in told}) == every
+
+
+def test_names_stay_in_their_network(mydocker: Runner, image: str, net: str) -> None:
+    mydocker.start(image, "--name", "web", "--network", net)
+    mydocker("network", "create", "elsewhere")
+    mydocker.start(image, "--name", "client", "--network", "elsewhere")
+    assert lookup(mydocker, "client", "web") == []
+    mydocker("network", "connect", net, "client")
+    assert lookup(mydocker, "client", "web") == [address(mydocker, "web")]
+    mydocker("network", "disconnect", net, "client")
+    assert lookup(mydocker, "client", "web") == []
+    mydocker("rm", "-f", "client")
+    mydocker("network", "rm", "elsewhere")
+
+
+def test_a_container_of_the_default_bridge_that_is_connected(mydocker: Runner, image: str, net: str) -> None:
+    mydocker.start(image, "--name", "web", "--network", net)
+    mydocker.start(image, "--name", "client")
+    mydocker("network", "connect", "--alias", "mine", net, "client")
+    assert lookup(mydocker, "client", "web") == [address(mydocker, "web")]
+    assert lookup(mydocker, "web", "mine") == [address(mydocker, "client")]
+
+
+def test_the_hosts_name_server(mydocker: Runner, image: str, net: str, outer: None) -> None:
+    """Which is on the host's loopback, where the container itself cannot reach it."""
+    del outer
+    mydocker.start(image, "--name", "client", "--network", net)
+    end = time.monotonic() + 10
+    while lookup(mydocker, "client", "outer.example") != ["192.0.2.7"]:
+        assert time.monotonic() < end, mydocker("exec", "client", "nslookup", "outer.example", check=False)
+        time.sleep(0.1)
+    assert "search inner.example\n" in mydocker("exec", "client", "cat", "/etc/resolv.conf").out
+
+
+QUERY = """
+import socket, sys
+message = bytes.fromhex("abcd01000001000000000000") + b"\\x05outer\\x07example\\x00\\x00\\x01\\x00\\x01"
+client = socket.create_connection(("127.0.0.11", 53), timeout=10)
+client.sendall(len(message).to_bytes(2, "big") + message[:5])
+client.sendall(message[5:])
+size = int.from_bytes(client.recv(2), "big")
+answer = b""
+while len(answer) < size:
+    answer += client.recv(size - len(answer))
+print(answer[:2].hex(), ".".join(str(byte) for byte in answer[-4:]))
+"""
+
+
+def test_by_tcp(mydocker: Runner, image: str, net: str, outer: None) -> None:
+    del outer
+    _, pid = mydocker.start(image, "--network", net)
+    found = hosts.Host(pid).run("python3", "-c", QUERY).line
+    assert found == "abcd 192.0.2.7"
+
+
+def test_nobody_to_ask(mydocker: Runner, image: str) -> None:
+    """In a network that leads nowhere, what is not known there is asked nobody."""
+    mydocker("network", "create", "--internal", "within")
+    mydocker.start(image, "--name", "client", "--network", "within")
+    said = mydocker("exec", "client", "nslookup", "outer.example", check=False)
+    assert "SERVFAIL" in said.out + said.err
+    mydocker("rm", "-f", "client")
+    mydocker("network", "rm", "within")
+
+
+def test_a_name_server_that_does_not_answer(mydocker: Runner, image: str, net: str) -> None:
+    """Names of ours are answered meanwhile, and the container goes on."""
+    mydocker.start(image, "--name", "client", "--network", net, "--dns", "127.0.0.1")
+    said = mydocker("exec", "client", "nslookup", "outer.example", check=False)
+    assert "SERVFAIL" in said.out + said.err
+    assert lookup(mydocker, "client", "client") == [address(mydocker, "client")]
+
+
+@pytest.mark.parametrize("message", [b"", b"x", bytes(12), b"\xff" * 600, bytes(11) + b"\x01" + b"\xc0" * 9])
+def test_what_is_no_question(mydocker: Runner, image: str, net: str, message: bytes) -> None:
+    _, pid = mydocker.start(image, "--name", "client", "--network", net)
+    script = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); "
+    script += f"s.sendto({message!r}, ('127.0.0.11', 53))"
+    hosts.Host(pid).run("python3", "-c", script)
+    assert lookup(mydocker, "client", "client") == [address(mydocker, "client")]

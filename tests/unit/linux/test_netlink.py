@@ -1,0 +1,102 @@
+"""rtnetlink, in a network namespace that is made for each test."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from mydocker.linux import namespace, netlink
+from mydocker.linux.netlink import Netlink
+from support import command, probe
+
+pytestmark = pytest.mark.root
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Do ``work`` in a child in a network namespace of its own; what it raises is printed."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            namespace.unshare(namespace.CLONE_NEWNET)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_bridge_address_and_route() -> None:
+    def work() -> None:
+        with Netlink() as kernel:
+            assert kernel.link("br") is None
+            kernel.add_bridge("br", bytes.fromhex("024200000001"), 1400)
+            link = kernel.link("br")
+            assert link is not None
+            assert (link.kind, link.mtu, link.address.hex(), link.up) == (
+                "bridge",
+                1400,
+                "024200000001",
+                False,
+            )
+            kernel.add_address(link.index, socket.inet_aton("10.0.0.1"), 24)
+            kernel.set_up(link.index)
+            kernel.add_default_route(socket.inet_aton("10.0.0.254"), link.index)
+            routes = {(each.destination, each.prefix, each.gateway) for each in kernel.routes()}
+            assert (socket.inet_aton("10.0.0.0"), 24, b"") in routes
+            assert (b"", 0, socket.inet_aton("10.0.0.254")) in routes
+            assert (link.index, socket.inet_aton("10.0.0.1"), 24) in kernel.addresses()
+            assert {each.name for each in kernel.links()} >= {"lo", "br"}
+            assert kernel.delete_link("br")
+            assert not kernel.delete_link("br")
+
+    apart(work)
+
+
+def test_what_the_kernel_refuses_has_its_name() -> None:
+    def work() -> None:
+        with Netlink() as kernel:
+            kernel.add_bridge("br")
+            with pytest.raises(OSError, match="br") as caught:
+                kernel.add_bridge("br")
+            assert caught.value.errno == errno.EEXIST
+
+    apart(work)
+
+
+@pytest.mark.skipif(bool(probe.missing_programs("bridge")), reason="needs bridge (iproute2)")
+def test_settings_of_a_port() -> None:
+    def work() -> None:
+        with Netlink() as kernel:
+            kernel.add_bridge("br")
+            bridge = kernel.link("br")
+            assert bridge is not None
+            own = namespace.open_namespace("network")
+            kernel.add_veth("one", bridge.index, peer="two", address=b"\2\0\0\0\0\1", namespace=own)
+            port = kernel.link("one")
+            peer = kernel.link("two")
+            assert port is not None
+            assert peer is not None
+            assert (port.master, port.kind, peer.address) == (bridge.index, "veth", b"\2\0\0\0\0\1")
+            kernel.disable_port(port.index)
+            kernel.isolate_port(port.index)
+            kernel.hairpin_port(port.index)
+            shown = command.run(["bridge", "-d", "link", "show", "dev", "one"]).out
+            assert "state disabled" in shown
+            assert "isolated on" in shown
+            assert "hairpin on" in shown
+
+    apart(work)
+
+
+def test_attributes() -> None:
+    data = netlink.text(3, "a") + netlink.number(4, 5) + netlink.nested(18, netlink.text(1, "b"))
+    found = netlink.attributes(data)
+    assert found[3] == b"a\0"
+    assert int.from_bytes(found[4], "little") == 5
+    assert netlink.attributes(found[18]) == {1: b"b\0"}
+    assert netlink.attributes(b"\0\0\0\0") == {}

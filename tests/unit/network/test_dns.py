@@ -1,0 +1,75 @@
+"""DNS messages by the bytes of RFC 1035."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+
+from mydocker.network import dns
+
+
+def query(name: str, type: int = dns.A, *, id: int = 7, flags: int = 0x0100, questions: int = 1) -> bytes:
+    labels = b"".join(bytes((len(each),)) + each.encode() for each in name.split(".") if each)
+    return (
+        struct.pack("!HHHHHH", id, flags, questions, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", type, 1)
+    )
+
+
+def test_a_question_and_its_answer() -> None:
+    question = dns.read(query("web.example", dns.A))
+    assert (question.id, question.name, question.type) == (7, "web.example", dns.A)
+    answer = dns.answer(question, [socket.inet_aton("10.0.0.1"), socket.inet_aton("10.0.0.2")])
+    assert struct.unpack_from("!HHHHHH", answer) == (7, 0x8580, 1, 2, 0, 0)
+    assert answer[12 : 12 + len(question.question)] == query("web.example")[12:]
+    first = answer[12 + len(question.question) :][:16]
+    assert first == b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", 600, 4) + b"\x0a\0\0\1"
+
+
+def test_an_answer_that_is_too_long_is_cut() -> None:
+    question = dns.read(query("many"))
+    answer = dns.answer(question, [bytes(4)] * 100, limit=dns.UDP_LIMIT)
+    assert len(answer) == 12 + len(question.question)
+    assert answer[2] & 0x02  # TC
+    assert struct.unpack_from("!H", answer, 6) == (0,)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        query("x")[:11],
+        query("x", flags=0x8000),
+        query("x", flags=0x2800),
+        query("x", questions=2),
+        query("x")[:-1],
+        query("x")[:13],
+        query("x")[:12] + b"\xc0\x0c\0\1\0\1",
+        query("x")[:-1] + b"\3",
+        query(".".join(["a" * 63] * 5)),
+    ],
+)
+def test_what_is_no_question(message: bytes) -> None:
+    with pytest.raises(dns.Malformed):
+        dns.read(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("4.3.2.1.in-addr.arpa", "1.2.3.4"),
+        ("4.3.2.1.IN-ADDR.ARPA", "1.2.3.4"),
+        ("1." + "0." * 27 + "7.7.d.f.ip6.arpa", "fd77::1"),
+        ("3.2.1.in-addr.arpa", ""),
+        ("x.in-addr.arpa", ""),
+        ("1.2.ip6.arpa", ""),
+        ("example", ""),
+    ],
+)
+def test_reversed_addresses(name: str, address: str) -> None:
+    assert dns.reversed_address(name) == address
+
+
+def test_name_as_data() -> None:
+    assert dns.name_data("web.net") == b"\3web\3net\0"

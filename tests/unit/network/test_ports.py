@@ -1,0 +1,60 @@
+"""Ports of the host, held by sockets."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from mydocker import errors
+from mydocker.network import ports
+from mydocker.network.document import Port
+
+
+def nobody(_: Port) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", (0, 0)), ("80", (80, 80)), ("80-90", (80, 90)), ("0", (0, 0))]
+)
+def test_bounds(text: str, found: tuple[int, int]) -> None:
+    assert ports.bounds(text) == found
+
+
+@pytest.mark.parametrize("text", ["x", "80-", "90-80", "70000", "-5"])
+def test_no_bounds(text: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="invalid port"):
+        ports.bounds(text)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_held_until_closed(protocol: str) -> None:
+    port, held = ports.hold(protocol, "127.0.0.1", "", "10.0.0.2", 80, nobody)
+    assert held is not None
+    with held, pytest.raises(errors.Conflict, match=f"127.0.0.1:{port.host_port}.*address already in use"):
+        ports.hold(protocol, "127.0.0.1", str(port.host_port), "10.0.0.2", 80, nobody)
+    _, again = ports.hold(protocol, "127.0.0.1", str(port.host_port), "10.0.0.2", 80, nobody)
+    assert again is not None
+    again.close()
+
+
+def test_the_first_of_a_range_that_is_free() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        low = taken.getsockname()[1]
+        port, held = ports.hold("tcp", "127.0.0.1", f"{low}-{low + 9}", "10.0.0.2", 80, nobody)
+        assert held is not None
+        held.close()
+        assert low < port.host_port <= low + 9
+
+
+def test_another_containers() -> None:
+    with pytest.raises(errors.Conflict, match=r"Bind for 0.0.0.0:80 failed: port is already allocated"):
+        ports.hold("tcp", "0.0.0.0", "80", "10.0.0.2", 80, lambda port: port.host_port == 80)
+
+
+def test_sctp_has_no_socket() -> None:
+    port, held = ports.hold("sctp", "0.0.0.0", "", "10.0.0.2", 80, lambda port: port.host_port < 50000)
+    assert (port.host_port, held) == (50000, None)
