@@ -11,6 +11,7 @@ end can rely on what the next command shows.
 """
 
 import os
+import select
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -30,6 +31,10 @@ from .streams import Client, Streams
 
 _REMEMBERED = 16
 """added processes whose exit codes can still be asked for"""
+
+
+_DYING = 50
+"""milliseconds in which an init that has killed the others in its PID namespace has ended as well"""
 
 
 class Owner(build.Starting, Protocol):
@@ -313,7 +318,11 @@ class Monitor:
         self._builders.discard(builder)
         if not message or message[0] != Kind.STARTED:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
-            tell(connection, message or packet(Kind.ERROR, protocol.encode(refusal)))
+            if message:
+                refusal = protocol.failure.decode(message[1:])
+            if refusal.name == "StartFailed" and self._is_ending():
+                refusal = Failure("Unavailable", "the container has ended")
+            tell(connection, packet(Kind.ERROR, protocol.encode(refusal)))
             connection.close()
             self._reap_strangers()
             return
@@ -332,6 +341,15 @@ class Monitor:
         else:
             wanted = AttachRequest(stdin=added.stdin, stdout=added.stdout, stderr=added.stderr)
             self._join(connection, streams, wanted, owner=True)
+
+    def _is_ending(self) -> bool:
+        """Whether init is at its end. It waits for the others in its PID namespace, so that they go first."""
+        init = self._processes.get(0)
+        if init is None:
+            return True
+        poll = select.poll()
+        poll.register(init.pidfd, select.POLLIN)
+        return bool(poll.poll(_DYING))
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
