@@ -11,7 +11,6 @@ end can rely on what the next command shows.
 """
 
 import os
-import select
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -31,10 +30,6 @@ from .streams import Client, Streams
 
 _REMEMBERED = 16
 """added processes whose exit codes can still be asked for"""
-
-
-_DYING = 50
-"""milliseconds in which an init that has killed the others in its PID namespace has ended as well"""
 
 
 class Owner(build.Starting, Protocol):
@@ -318,11 +313,7 @@ class Monitor:
         self._builders.discard(builder)
         if not message or message[0] != Kind.STARTED:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
-            if message:
-                refusal = protocol.failure.decode(message[1:])
-            if refusal.name == "StartFailed" and self._is_ending():
-                refusal = Failure("Unavailable", "the container has ended")
-            tell(connection, packet(Kind.ERROR, protocol.encode(refusal)))
+            tell(connection, message or packet(Kind.ERROR, protocol.encode(refusal)))
             connection.close()
             self._reap_strangers()
             return
@@ -341,15 +332,6 @@ class Monitor:
         else:
             wanted = AttachRequest(stdin=added.stdin, stdout=added.stdout, stderr=added.stderr)
             self._join(connection, streams, wanted, owner=True)
-
-    def _is_ending(self) -> bool:
-        """Whether init is at its end. It waits for the others in its PID namespace, so that they go first."""
-        init = self._processes.get(0)
-        if init is None:
-            return True
-        poll = select.poll()
-        poll.register(init.pidfd, select.POLLIN)
-        return bool(poll.poll(_DYING))
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
