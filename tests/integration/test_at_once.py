@@ -16,7 +16,7 @@ SEED = int(os.environ.get("MYDOCKER_SEED", random.SystemRandom().randrange(10**6
 AT_ONCE, CONTAINERS, ROUNDS = 50, 10, 4
 
 REFUSALS = re.compile(
-    r"No such container: .*"
+    r"(cannot kill container: .*: )?No such container: .*"
     r"|container [0-9a-f]{64} is not running"
     r"|cannot kill container: .*: container [0-9a-f]{64} is not running"
     r"|container is marked for removal and cannot be started"

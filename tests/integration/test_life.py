@@ -78,7 +78,7 @@ def test_rename(mydocker: Runner, image: str) -> None:
         ("mine", "Renaming a container with the same name as its current name"),
         (
             "+",
-            "Error when allocating new name: Invalid container name (+), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "
+            "Error when allocating new name: Invalid container name (/+), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "
             "allowed",
         ),
         ("", "Neither old nor new names may be empty"),
