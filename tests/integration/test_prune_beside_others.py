@@ -27,6 +27,20 @@ def archive(path: str, rootfs_tar: str, name: str) -> str:
     return archives.docker_archive(path, [system, top], name=name, config={"Cmd": ["cat", "/name"]})
 
 
+def disturbers(runner: Runner, done: threading.Event, failures: list[str]) -> list[threading.Thread]:
+    """Two who prune, and one who checks and must never see a fault, until ``done``."""
+
+    def repeat(*words: str) -> None:
+        while not done.is_set():
+            result = runner(*words, check=False)
+            if result.code:
+                failures.append(str(result))
+            time.sleep(0.05)
+
+    prune, check = ("image", "prune", "--all", "--force"), ("system", "check")
+    return [threading.Thread(target=repeat, args=words) for words in (prune, prune, check)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_runs_loads_and_prunes_at_once(
@@ -55,22 +69,14 @@ def test_runs_loads_and_prunes_at_once(
                 failures.append(f"{name}: {made}")
             fresh("rm", "--force", keeper)
 
-    def prune(number: int) -> None:
-        chance = random.Random(SEED - number - 1)
-        while not done.is_set():
-            time.sleep(chance.random() * 0.1)
-            pruned = fresh("image", "prune", "--all", "--force", check=False)
-            if pruned.code:
-                failures.append(str(pruned))
-
     users = [threading.Thread(target=use, args=(number,)) for number in range(len(names))]
-    pruners = [threading.Thread(target=prune, args=(number,)) for number in range(2)]
-    for thread in (*users, *pruners):
+    others = disturbers(fresh, done, failures)
+    for thread in (*users, *others):
         thread.start()
     for thread in users:
         thread.join()
     done.set()
-    for thread in pruners:
+    for thread in others:
         thread.join()
     assert not failures, f"seed {SEED}: " + "\n".join(failures)
     fresh("image", "prune", "--all", "--force")
@@ -112,21 +118,14 @@ def test_pulls_runs_and_prunes_at_once(fresh: Runner, busybox_tar: str) -> None:
                 if result.code or result.line != expected:
                     failures.append(str(result))
 
-        def prune() -> None:
-            while not done.is_set():
-                pruned = fresh("image", "prune", "--all", "--force", check=False)
-                if pruned.code:
-                    failures.append(str(pruned))
-                time.sleep(0.05)
-
         workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        pruners = [threading.Thread(target=prune) for _ in range(2)]
-        for thread in (*workers, *pruners):
+        others = disturbers(fresh, done, failures)
+        for thread in (*workers, *others):
             thread.start()
         for thread in workers:
             thread.join()
         done.set()
-        for thread in pruners:
+        for thread in others:
             thread.join()
     assert not failures, "\n".join(failures)
     fresh("image", "prune", "--all", "--force")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from typing import NamedTuple
 
@@ -118,11 +117,6 @@ class UnknownCommand(Exception):
 
 class GroupCalled(Exception):
     """The words name a group and nothing in it: its help is wanted."""
-
-
-def every() -> Iterator[Entry]:
-    yield from dict.fromkeys((*COMMON.values(), *OTHERS.values()))
-    yield from dict.fromkeys(entry for group in GROUPS.values() for entry in group.values())
 
 
 def find(words: list[str]) -> tuple[str, Entry, list[str]]:

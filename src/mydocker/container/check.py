@@ -75,7 +75,7 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
     try:
         record = store.read_record(identifier)
     except NotFound:
-        return None  # it is being created or removed, or has just been
+        return None  # it is being removed, or has been
     except CorruptData as error:
         faults.append(
             Fault(
@@ -86,14 +86,24 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
     try:
         store.read_state(identifier)
     except NotFound:
-        return record, held
+        return None  # it is being created: not all that it stands on need be there yet
     except CorruptData as error:
         remedy = _REPAIR + "writes down that it has ended"
         repair = None if held else lambda: _end(store, record)
         faults.append(Fault("container", identifier, str(error), remedy, repair))
         return record, held
-    faults += _parts(store, record, held)
+    missing = list(_parts(store, record, held))
+    if _stands(store, identifier):  # else it is being removed: its state goes before its parts
+        faults += missing
     return record, held
+
+
+def _stands(store: Store, identifier: str) -> bool:
+    try:
+        store.read_state(identifier)
+    except NotFound:
+        return False
+    return True
 
 
 def _destroy(store: Store, identifier: str) -> None:
@@ -135,8 +145,11 @@ def _names(store: Store, owners: dict[str, str]) -> Iterator[Fault]:
         owner = store.named(name)
         path = f"{store.names}/{name}"
         if owner is None:
-            yield Fault("name", name, "is not a symbolic link", f"remove {path}")
-        elif not os.path.lexists(store.directory(owner)) and not store.held(owner):
+            if os.path.lexists(path):
+                yield Fault("name", name, "is not a symbolic link", f"remove {path}")
+        elif not os.path.lexists(store.directory(owner)):
+            if store.held(owner) or store.named(name) != owner:
+                continue  # it has just been removed
             problem = f"leads to container {owner[:12]}, which does not exist"
             yield Fault("name", name, problem, _REPAIR + "frees it", _disclaim(store, name, owner))
         elif owner in owners.values() and owners.get(name) != owner:
@@ -144,7 +157,8 @@ def _names(store: Store, owners: dict[str, str]) -> Iterator[Fault]:
             problem = f"leads to container {owner[:12]}, whose name is {other}"
             yield Fault("name", name, problem, _REPAIR + "frees it", _disclaim(store, name, owner))
     for name, owner in sorted(owners.items()):
-        if name not in links:
+        # who removes a container frees its name first, and holds its lock until all is gone
+        if name not in links and not store.held(owner) and _stands(store, owner):
             problem = f"does not lead to container {owner[:12]}, whose name it is"
             yield Fault("name", name, problem, _REPAIR + "makes the link", _claim(store, name, owner))
 

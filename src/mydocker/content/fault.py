@@ -6,7 +6,7 @@ cannot be had back from what is here, so it is made only when somebody has said 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import Error
@@ -31,7 +31,7 @@ class Fault:
         return f"{self.kind} {self.name}: {self.problem} ({self.outcome or self.remedy})"
 
 
-def settle(faults: list[Fault], *, sacrifice: bool) -> None:
+def settle(faults: Sequence[Fault], *, sacrifice: bool) -> None:
     """Repair what can be repaired, in order; with ``sacrifice``, remove what cannot.
 
     What an attempt runs into takes the place of the remedy, and the next one is tried.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from .documents import Descriptor, ImageConfig, Manifest, decode
 from .store import ImageStore
 
 Progress = Callable[[int, int], None]
-"""``progress(done, total)`` in bytes, from any thread"""
+"""``progress(done, total)`` in bytes, from several threads, one at a time"""
 
 _THREADS = min(8, os.cpu_count() or 1)
 _AGAIN = "pull or load the image again"
@@ -62,10 +63,7 @@ class _Origin:
 
 
 class Check:
-    """One look at a store. The caller holds ``use.lock``, exclusively if anything is to be repaired.
-
-    ``leftovers`` looks at what only somebody who holds the lock exclusively can tell from work.
-    """
+    """One look at a store. The caller holds ``use.lock``, exclusively if anything is to be repaired."""
 
     def __init__(self, store: ImageStore, bases: Sequence[Base], progress: Progress | None = None) -> None:
         self.faults: list[Fault] = []
@@ -104,12 +102,14 @@ class Check:
         self.blobs = len(names)
         sizes = {digest: self._store.content.size(digest) for digest in names}
         total, done = sum(sizes.values()), 0
+        counting = threading.Lock()
 
         def report(read: int) -> None:
             nonlocal done
-            done += read
-            if self._progress is not None:
-                self._progress(done, total)
+            with counting:
+                done += read
+                if self._progress is not None:
+                    self._progress(done, total)
 
         def digest_of(digest: str) -> str:
             hashed = hashlib.sha256()
@@ -149,10 +149,8 @@ class Check:
         try:
             self._whole(digest, entries, label)
         except (errors.NotFound, errors.CorruptData) as error:
-            self._broken(label, digest, str(error))
-
-    def _broken(self, label: str, digest: str, problem: str) -> None:
-        self.faults.append(Fault("image", label, problem, _GIVE_UP, sacrifice=lambda: self._give_up(digest)))
+            fault = Fault("image", label, str(error), _GIVE_UP, sacrifice=lambda: self._give_up(digest))
+            self.faults.append(fault)
 
     def _give_up(self, digest: str) -> None:
         with self._store.locked():
@@ -167,6 +165,7 @@ class Check:
         return self._store.content.read(digest)
 
     def _whole(self, digest: str, entries: Sequence[Descriptor], label: str) -> None:
+        """NotFound or CorruptData if no container can be made from the image; lesser faults are noted."""
         data = self._document(digest, "manifest")
         for entry in entries:
             if entry.size != len(data):
@@ -258,7 +257,7 @@ class Check:
             below, wanted = parent or "nothing", origin.parent or "nothing"
             return f"it says that it stands on {below}, its image says {wanted}"
         if not layers.has(chain_id):
-            return "" if origin is not None else "its files are missing"  # a blob is as good
+            return ""  # its blob is as good, unless a container stands on it
         found = contents(layers.diff(chain_id))
         if found == size:
             return ""
@@ -333,23 +332,21 @@ class Check:
     def _make_init(self, chain_id: str) -> Callable[[], None]:
         return lambda: self._store.layers.make_init(chain_id)
 
-    # Leftovers
 
-    def leftovers(self) -> None:
-        """Find what is unfinished, or here for nothing."""
-        for path in (*self._store.content.leftovers(), *self._store.layers.leftovers()):
-            self._leftover(path, "nobody is at work on it any more")
-        try:
-            needed = garbage.everything_needed(self._store)
-        except errors.CorruptData:
-            return  # which ``run`` tells; nothing can be called unneeded before it is put right
-        for digest in sorted(set(self._store.content.all()) - needed.blobs):
-            self._leftover(f"blob {digest}", "no image needs it")
-        for chain_id in sorted(set(self._store.layers.all()) - needed.chains):
-            self._leftover(f"layer {chain_id}", "no image needs it")
+def leftovers(store: ImageStore) -> list[Fault]:
+    """What is unfinished, or here for nothing. The caller holds ``use.lock`` exclusively."""
 
-    def _leftover(self, name: str, problem: str) -> None:
-        self.faults.append(Fault("leftover", name, problem, _SWEEP, self._sweep))
+    def sweep() -> None:
+        garbage.sweep(store)
 
-    def _sweep(self) -> None:
-        garbage.sweep(self._store)
+    left = (*store.content.leftovers(), *store.layers.leftovers())
+    found = dict.fromkeys(left, "nobody is at work on it any more")
+    try:
+        needed = garbage.everything_needed(store)
+    except errors.CorruptData:  # which ``Check`` tells; nothing can be called unneeded before it is put right
+        return [Fault("leftover", name, problem, _SWEEP, sweep) for name, problem in found.items()]
+    for digest in sorted(set(store.content.all()) - needed.blobs):
+        found[f"blob {digest}"] = "no image needs it"
+    for chain_id in sorted(set(store.layers.all()) - needed.chains):
+        found[f"layer {chain_id}"] = "no image needs it"
+    return [Fault("leftover", name, problem, _SWEEP, sweep) for name, problem in found.items()]
