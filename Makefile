@@ -2,7 +2,7 @@
 #
 #   make demo      install into .venv and run a real container: a copy of this very system
 #   make test      all tests that can run here (those that cannot say why)
-#   make test-kill SIGKILL of every process of ours at random instants, 200 times
+#   make test-kill SIGKILL of every process of ours at random instants, 200 times, and of pulls, 50 times
 #   make lint      ruff and mypy --strict
 #   make compatibility  compare our container commands with the docker client's; writes docs/compatibility.md
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
@@ -33,6 +33,7 @@ test: $(VENV)/installed-for-tests
 
 test-kill: $(VENV)/installed-for-tests
 	MYDOCKER_KILLS=200 $(BIN)/python -m pytest tests/integration/test_sigkill.py $(PYTEST_OPTIONS)
+	MYDOCKER_KILLS=50 $(BIN)/python -m pytest tests/integration/test_pull_killed.py $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .

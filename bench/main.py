@@ -22,6 +22,7 @@ import engines
 import measure
 import memory
 import report
+import transfer
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -34,7 +35,10 @@ def main() -> None:
         "--rounds", type=int, default=30, help="how often each command is measured (%(default)s)"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="PART", help="of: runs execs lists commits memory runtimes phases"
+        "--only",
+        nargs="+",
+        metavar="PART",
+        help="of: runs execs lists commits transfers memory runtimes phases",
     )
     parser.add_argument("--output", help="the page to write, besides standard output")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
@@ -94,7 +98,7 @@ class Bench:
                     )
                 except engines.Missing as reason:
                     self.skipped.append(str(reason))
-            for part in (self.runs, self.execs, self.lists, self.commits, self.memory):
+            for part in (self.runs, self.execs, self.lists, self.commits, self.transfers, self.memory):
                 self._try(part, clients)
             self._try(self.runtimes, {"rootfs": [rootfs]})
             self._try(self.phases, {"rootfs": [rootfs]})
@@ -153,6 +157,11 @@ class Bench:
         )
         for client in compared.values():
             engines.run([*client, "rm", "-f", "written"], self.environment)
+
+    def transfers(self, clients: dict[str, list[str]]) -> None:
+        rounds = min(self.rounds, 3)
+        place = f"{self.directory}/transfer"
+        self.rows += transfer.rows(clients, place, self.environment, self.log, rounds)
 
     def memory(self, clients: dict[str, list[str]]) -> None:
         measured = {

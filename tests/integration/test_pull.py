@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from support import archives
 from support.archives import Member
 from support.command import Runner
 from support.fake_registry import FakeRegistry
+from support.faulty import delay, truncate
 from support.served_image import ServedImage, on, put_index
 from support.terminal import opened
 
@@ -218,3 +221,52 @@ def test_a_layer_that_fills_the_disk_when_it_is_unpacked(fresh: Runner, fake: Fa
         assert os.listdir(Path(fresh.root, "layer")) == []
     finally:
         subprocess.run(["umount", fresh.root], check=True)
+
+
+def test_memory_does_not_grow_with_the_layer(fresh: Runner, fake: FakeRegistry) -> None:
+    """200 MB as they are, and 400 MB that are next to nothing on their way: under 150 MB in any process."""
+    ServedImage(fake, [noise(200 * MEGABYTE)], "plain", compressed=False).put("1")
+    ServedImage(fake, [archives.layer([Member("zeros", bytes(400 * MEGABYTE))])], "zeros").put("1")
+    for name in ("plain", "zeros"):
+        client = fresh.popen("pull", "--quiet", f"{fake.address}/{name}:1", env={"MYDOCKER_FORKSERVER": "0"})
+        peaks = [0]
+        while client.poll() is None:
+            peaks += peak_memory(client.pid)
+            time.sleep(0.02)
+        assert client.communicate() == (f"{fake.address}/{name}:1\n".encode(), b"")
+        assert 0 < max(peaks) < 150 << 10
+
+
+def peak_memory(parent: int) -> list[int]:
+    """Kilobytes that a process and its children have had at most (man 5 proc, VmHWM)."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/status") as file:
+                fields = {key: value.split() for key, _, value in (line.partition(":") for line in file)}
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent in (int(name), int(fields["PPid"][0])) and "VmHWM" in fields:
+            found.append(int(fields["VmHWM"][0]))
+    return found
+
+
+@pytest.mark.both_ways
+def test_an_interruption_ends_everything_and_keeps_what_came(fresh: Runner, fake: FakeRegistry) -> None:
+    image = ServedImage(fake, [noise(8 * MEGABYTE)])
+    image.put("1")
+    digest = image.descriptors[0]["digest"]
+    half = image.descriptors[0]["size"] // 2
+    download = Path(fresh.root, "image/download", digest.removeprefix("sha256:"))
+    fake.when("GET", digest, truncate(half), times=1)
+    fake.when("GET", digest, delay(3))
+    client = fresh.popen("pull", f"{fake.address}/a/b:1", start_new_session=True)
+    while not download.exists() or download.stat().st_size < half:
+        time.sleep(0.01)
+    os.killpg(client.pid, signal.SIGINT)
+    client.communicate(timeout=20)
+    assert client.returncode == -signal.SIGINT
+    fake.faults.clear()
+    fake.requests.clear()
+    fresh("pull", f"{fake.address}/a/b:1")
+    assert [asked.headers["range"] for asked in fake.asked("GET", digest)] == [f"bytes={half}-"]

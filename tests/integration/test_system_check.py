@@ -359,6 +359,12 @@ def test_an_orphaned_volume(stored: Stored) -> None:
     assert stored.check() == (0, [])
 
 
+@pytest.mark.parametrize("damage", [lose_manifest, lose_config])
+def test_who_runs_into_damage_is_told_of_it(stored: Stored, damage: Damage) -> None:
+    damage(stored)
+    assert "`mydocker system check` tells" in stored.mydocker("images", check=1).err
+
+
 def test_what_is_not_ours(stored: Stored) -> None:
     for place in ("layer/x", "container/x", "image/blobs/sha256/x"):
         (stored.root / place).mkdir()

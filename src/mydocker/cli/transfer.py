@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mydocker.cli import output, terminal
-from mydocker.image.progress import Progress, Report, ignore
+from mydocker.engine import Progress, Report
 
 _INTERVAL = 0.1
 """seconds between two drawings"""
@@ -22,7 +22,7 @@ _INTERVAL = 0.1
 def shown(descriptor: int = output.STDOUT, *, quiet: bool = False) -> Iterator[Report]:
     """What to hand to ``Engine.images.pull``; what is on the screen at the end stays there."""
     if quiet:
-        yield ignore
+        yield lambda _: None
     elif not terminal.is_terminal(descriptor):
         yield lambda progress: _line(descriptor, progress)
     else:

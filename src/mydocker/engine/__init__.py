@@ -28,6 +28,7 @@ from ..container.config import (
 from ..container.record import Record
 from ..container.state import State, Status
 from ..content.fault import Fault
+from ..image.progress import Progress, Report
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event, Kind
@@ -60,7 +61,9 @@ __all__ = [
     "LogEntry",
     "Manifests",
     "Mount",
+    "Progress",
     "Record",
+    "Report",
     "RestartPolicy",
     "Session",
     "State",

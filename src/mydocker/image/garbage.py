@@ -83,7 +83,7 @@ def sweep(store: ImageStore, *, measured: bool = False, downloads: bool = False)
         size += sum(usage(path) for path in store.content.leftovers())
     for chain_id in removed:
         store.layers.remove(chain_id)
-    for digest in needed.blobs:
+    for digest in filter(store.content.has, needed.blobs):
         store.content.forget_download(digest)  # a pull was killed after its last step but this
     size += store.content.sweep_downloads(0 if downloads else DOWNLOADS_KEPT)
     for digest in blobs:
@@ -133,13 +133,13 @@ def everything_needed(store: ImageStore) -> Needs:
     """What must stay. CorruptData if a document is missing that says so: then nothing is to be removed."""
     try:
         needs = [of_manifest(store, digest) for digest in set(store.manifests())]
+        uses = store.used()
     except (errors.NotFound, errors.CorruptData) as error:
         raise errors.CorruptData(
             f"image store {store.content.root}: {error} (`mydocker system check` tells what is wrong)"
         ) from error
     blobs = {blob for need in needs for blob in need.blobs}
     blobs |= {digest for name in store.names() if (digest := references.parse(name).digest)}
-    uses = store.used()
     others = {use.image for use in uses} - blobs
     needs += [of_config(store, config) for config in others if store.content.has(config)]
     return Needs(

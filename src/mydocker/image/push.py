@@ -110,6 +110,13 @@ class _Push:
 
     def run(self) -> tuple[str, int]:
         """The digest of the manifest, and its bytes."""
+        if not self._is_there():
+            self._send()
+        digest = self._repository.put_manifest(self._reference.tag, self._media_type, self._data)
+        return digest, len(self._data)
+
+    def _send(self) -> None:
+        """Send what the manifest needs; ``_data`` is then the manifest that goes with it."""
         sent = self._send_layers()
         config = self._manifest.config
         if self._repository.blob_size(config.digest) is None:
@@ -117,9 +124,19 @@ class _Push:
         if any(before != after for before, after in zip(self._manifest.layers, sent, strict=True)):
             self._data = _with_layers(self._data, sent)
             self._store.replace_manifest(self._image.id, self._data, self._media_type)
-        return self._repository.put_manifest(self._reference.tag, self._media_type, self._data), len(
-            self._data
-        )
+
+    def _is_there(self) -> bool:
+        """Whether the registry has this very image, under whatever tag, and so all of its blobs."""
+        layers = self._manifest.layers
+        if any(layer.media_type in descriptors.PLAIN_LAYERS for layer in layers):
+            return False
+        if self._repository.resolve(self._image.digest) is None:
+            return False
+        for diff_id in reversed(self._image.config.rootfs.diff_ids):
+            self._report(Progress(send.PREPARING, short(diff_id)))
+        for diff_id in reversed(self._image.config.rootfs.diff_ids):
+            self._report(Progress(send.EXISTS, short(diff_id)))
+        return True
 
     def _read(self, digest: str) -> Any:
         def read(offset: int) -> Iterator[bytes]:

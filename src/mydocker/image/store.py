@@ -156,8 +156,16 @@ class ImageStore:
         return decode(Index, data, self.content.index)
 
     def _image_id(self, manifest: str) -> str:
-        document = decode(Manifest, self.content.read(manifest), f"manifest {manifest}")
-        return document.config.digest
+        return decode(Manifest, self._document(manifest), f"manifest {manifest}").config.digest
+
+    def _document(self, digest: str) -> bytes:
+        """A manifest or configuration that an image must have."""
+        try:
+            return self.content.read(digest)
+        except errors.NotFound as error:
+            raise errors.CorruptData(
+                f"an image is damaged: {error} (`mydocker system check` tells which, and what can be done)"
+            ) from error
 
     def _config(self, image_id: str) -> ImageConfig:
         return decode(ImageConfig, self.content.read(image_id), f"configuration of image {image_id}")
@@ -172,7 +180,7 @@ class ImageStore:
 
     def _image(self, id: str, entries: Sequence[Descriptor]) -> Image:
         names = sorted(name for entry in entries if (name := _name(entry)))
-        return Image(self, id, entries[0].digest, self.content.read(id), names)
+        return Image(self, id, entries[0].digest, self._document(id), names)
 
     def list(self) -> Sequence[Image]:
         """Every image, the newest first; those without a name have no ``repo_tags``."""

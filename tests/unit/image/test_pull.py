@@ -305,7 +305,7 @@ BAD: dict[str, tuple[Callable[[FakeRegistry], None], type[errors.Error], str]] =
     "layer is corrupt": (fault("layer", corrupt(30)), errors.CorruptData, "its contents have the digest"),
     "layer is cut": (fault("layer", truncate(0)), errors.Unavailable, "connection"),
     "manifest is corrupt": (fault("/manifests/", corrupt(5)), errors.CorruptData, "digest|JSON"),
-    "manifest is a page": (fault("/manifests/", header("Content-Type", "text/html")), errors.CorruptData, "."),
+    "manifest is a page": (fault("/manifests/", header("Content-Type", "a/b")), errors.CorruptData, "."),
     "layer of another size": (set_layer(size=5), errors.CorruptData, "5"),
     "layer of negative size": (set_layer(size=-5), errors.CorruptData, "-5 bytes"),
     "layer of a wrong digest": (set_layer(digest="sha256:" + "1" * 64), errors.NotFound, "1111"),

@@ -119,7 +119,22 @@ def test_again_sends_nothing(
     told.clear()
     assert pushed() == digest
     assert uploads(fake) == 0
+    assert fake.asked("*", "/blobs/") == [], "the manifest tells that its blobs are there"
     assert shown(told)[2] == f"{archives.digest(ONE)[7:19]}: Layer already exists"
+
+
+def test_what_the_registry_has_under_another_manifest(
+    store: ImageStore, fake: FakeRegistry, pushed: Push, told: list[Progress], archive: Archive
+) -> None:
+    store.load(archive(f"{fake.address}/a/b:1", [ONE]))
+    pushed()
+    store.load(archive(f"{fake.address}/a/b:2", [ONE, TWO]))
+    told.clear()
+    fake.requests.clear()
+    pushed("a/b:2")
+    assert f"{archives.digest(ONE)[7:19]}: Layer already exists" in shown(told)
+    assert f"{archives.digest(TWO)[7:19]}: Pushed" in shown(told)
+    assert uploads(fake) == 2, "a layer and the configuration"
 
 
 def test_a_layer_is_compressed_once_for_all_images(
