@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from ..errors import Conflict, InvalidArgument, Unavailable
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
@@ -59,8 +62,22 @@ def execute(
     )
     rows, columns = size or (0, 0)
     identifier = os.urandom(32).hex()
+    about = {
+        "ProcessConfig": {
+            "tty": tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": privileged,
+            "user": user,
+        },
+        "OpenStdin": stdin,
+        "OpenStdout": stdout,
+        "OpenStderr": stderr,
+        "DetachKeys": detach_keys.decode("latin-1"),
+    }
     request = ExecRequest(
         id=identifier,
+        about=msgspec.Raw(msgspec.json.encode(about)),
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -82,3 +99,23 @@ def execute(
         session.close()
         return None
     return session
+
+
+def inspect(store: Store, record: Record, identifier: str) -> dict[str, Any]:
+    """Docker's ``GET /exec/{id}/json``: of a process that was added and runs, or ended not long ago."""
+    try:
+        added = client.added(store.run_directory(record.id))
+    except Unavailable:
+        added = []
+    for each in added:
+        if each.id == identifier:
+            return {
+                "ID": each.id,
+                "Running": each.exit_code is None,
+                "ExitCode": each.exit_code,
+                **msgspec.json.decode(each.about),
+                "CanRemove": each.exit_code is not None,
+                "ContainerID": record.id,
+                "Pid": each.pid,
+            }
+    raise NotFound(f"No such exec instance: {identifier}")

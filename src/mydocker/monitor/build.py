@@ -45,6 +45,7 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     output: bool = False
     # what an exec asked for
     id: str = ""
+    about: msgspec.Raw = msgspec.Raw(b"null")
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
@@ -144,10 +145,10 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             parent_death_signal=signal.SIGKILL,
             for_parent=True,
         )
-    except Exception:  # noqa: BLE001 - whatever it was goes to the client
-        if is_exiting(pid, pidfd):  # that is why, however it showed
-            error = errors.Unavailable("the container has ended")
-        tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
+        ended = is_exiting(pid, pidfd)  # that is why, however it showed
+        failure = Failure.of(errors.Unavailable("the container has ended") if ended else error)
+        tell(monitor, packet(Kind.ERROR, protocol.encode(failure)))
         return
     streams = [added.console] if pipes is None and added.console is not None else []
     if pipes is not None:
@@ -158,6 +159,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         input=request.stdin,
         output=not request.detach,
         id=request.id,
+        about=request.about,
         stdin=request.stdin,
         stdout=request.stdout,
         stderr=request.stderr,
