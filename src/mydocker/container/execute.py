@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
+from typing import Any
 
-from ..errors import Conflict, InvalidArgument, NotFound, StartFailed, Unavailable
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from ..runtime import cgroup
 from . import events, spec
 from .reconcile import GONE, settle
 from .record import Record
-from .spec import cgroup_path
 from .store import Store
 from .validate import carried
 
@@ -62,8 +62,22 @@ def execute(
     )
     rows, columns = size or (0, 0)
     identifier = os.urandom(32).hex()
+    about = {
+        "ProcessConfig": {
+            "tty": tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": privileged,
+            "user": user,
+        },
+        "OpenStdin": stdin,
+        "OpenStdout": stdout,
+        "OpenStderr": stderr,
+        "DetachKeys": detach_keys.decode("latin-1"),
+    }
     request = ExecRequest(
         id=identifier,
+        about=msgspec.Raw(msgspec.json.encode(about)),
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -81,26 +95,27 @@ def execute(
     except Unavailable:
         settle(store, record.id, patience=GONE)
         raise Conflict(f"container {record.id} is not running") from None
-    except StartFailed as error:
-        if type(error) is StartFailed and _has_ended(store, record):
-            raise Conflict(f"container {record.id} is not running") from None
-        raise
     if detach:
         session.close()
         return None
     return session
 
 
-def _has_ended(store: Store, record: Record) -> bool:
-    """Whether that is why a process could not be added. The monitor writes it down a little later."""
-    deadline = time.monotonic() + GONE
+def inspect(store: Store, record: Record, identifier: str) -> dict[str, Any]:
+    """Docker's ``GET /exec/{id}/json``: of a process that was added and runs, or ended not long ago."""
     try:
-        state = store.read_state(record.id)
-        while state.running and time.monotonic() < deadline:
-            if state.pid in cgroup.open(cgroup_path(record)).pids():
-                return False
-            time.sleep(0.005)
-            state = store.read_state(record.id)
-    except NotFound:
-        return True
-    return not state.running
+        added = client.added(store.run_directory(record.id))
+    except Unavailable:
+        added = []
+    for each in added:
+        if each.id == identifier:
+            return {
+                "ID": each.id,
+                "Running": each.exit_code is None,
+                "ExitCode": each.exit_code,
+                **msgspec.json.decode(each.about),
+                "CanRemove": each.exit_code is not None,
+                "ContainerID": record.id,
+                "Pid": each.pid,
+            }
+    raise NotFound(f"No such exec instance: {identifier}")

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from .. import errors
+from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
 from ..runtime.rootfs import Overlay
@@ -59,6 +61,7 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     held: int = 0
     # what an exec asked for
     id: str = ""
+    about: msgspec.Raw = msgspec.Raw(b"null")
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
@@ -174,7 +177,9 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             for_parent=True,
         )
     except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
-        tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+        ended = is_exiting(pid, pidfd)  # that is why, however it showed
+        failure = Failure.of(errors.Unavailable("the container has ended") if ended else error)
+        tell(monitor, packet(Kind.ERROR, protocol.encode(failure)))
         return
     streams = [added.console] if pipes is None and added.console is not None else []
     if pipes is not None:
@@ -185,6 +190,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         input=request.stdin,
         output=not request.detach,
         id=request.id,
+        about=request.about,
         stdin=request.stdin,
         stdout=request.stdout,
         stderr=request.stderr,

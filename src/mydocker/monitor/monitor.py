@@ -58,10 +58,19 @@ class Owner(build.Starting, Protocol):
 class _Process:
     """An exec'd process, or (number 0) the container's init."""
 
-    __slots__ = ("id", "number", "pid", "pidfd", "streams")
+    __slots__ = ("about", "id", "number", "pid", "pidfd", "streams")
 
-    def __init__(self, number: int, pid: int, descriptor: int, streams: Streams, id: str = "") -> None:
+    def __init__(
+        self,
+        number: int,
+        pid: int,
+        descriptor: int,
+        streams: Streams,
+        id: str = "",
+        about: msgspec.Raw = msgspec.Raw(b"null"),  # noqa: B008 - immutable
+    ) -> None:
         self.id = id
+        self.about = about
         self.number = number
         self.pid = pid
         self.pidfd = descriptor
@@ -194,7 +203,8 @@ class Monitor:
         code = pidfd.reap(process.pidfd)
         os.close(process.pidfd)
         process.streams.drain()
-        self._past = [*self._past[1 - _REMEMBERED :], Added(id=process.id, pid=process.pid, exit_code=code)]
+        ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
+        self._past = [*self._past[1 - _REMEMBERED :], ended]
         self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
         self._reap_strangers()
@@ -253,9 +263,7 @@ class Monitor:
         elif kind == Kind.EXEC:
             self._exec(connection, message[1:])
         elif kind == Kind.LIST:
-            added = [Added(id=each.id, pid=each.pid) for each in self._processes.values() if each.number]
-            tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *added])))
-            connection.close()
+            self._list(connection)
         else:
             connection.close()
 
@@ -309,6 +317,12 @@ class Monitor:
             return
         self._join(connection, self._processes[0].streams, request, owner=False)
 
+    def _list(self, connection: socket.socket) -> None:
+        added = [each for each in self._processes.values() if each.number]
+        running = [Added(id=each.id, pid=each.pid, about=each.about) for each in added]
+        tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *running])))
+        connection.close()
+
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
@@ -350,7 +364,7 @@ class Monitor:
         descriptor, *rest = descriptors
         self._last += 1
         streams = self._streams(added, rest, None, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams, added.id)
+        process = _Process(self._last, added.pid, descriptor, streams, added.id, added.about.copy())
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
         tell(
