@@ -1,7 +1,8 @@
 """The engines that mydocker is compared with: Debian's own, each with directories of its own, on one image.
 
-The daemon has no bridge and no packet filter, and nothing here reaches a network. Run inside a mount and a
-network namespace of the benchmark's own (``main.py`` sees to it), so that nothing can stay behind.
+The daemon has no bridge and no packet filter, but for the rows that are about these, and nothing here reaches
+a network. Run inside a mount and a network namespace of the benchmark's own (``main.py`` sees to it), so that
+nothing can stay behind.
 """
 
 from __future__ import annotations
@@ -67,8 +68,13 @@ def build_bundle(rootfs: str, directory: str) -> str:
 
 
 @contextmanager
-def docker(directory: str, archive: str, environment: Mapping[str, str]) -> Iterator[list[str]]:
-    """A dockerd with its containerd, with the image; yields the command line of the client."""
+def docker(
+    directory: str, archive: str, environment: Mapping[str, str], *, bridge: bool = False
+) -> Iterator[list[str]]:
+    """A dockerd with its containerd, with the image; yields the command line of the client.
+
+    ``bridge``: with its default network, and its rules by iptables.
+    """
     os.makedirs(directory)
     socket = f"unix://{directory}/docker.sock"
     client = [program("docker"), "--config", directory, "--host", socket]
@@ -89,6 +95,9 @@ def docker(directory: str, archive: str, environment: Mapping[str, str]) -> Iter
         "pidfile": f"{directory}/pid",
         "storage-driver": "overlay2",
     }
+    if bridge:
+        for name in ("bridge", "ip-forward", "ip-masq", "iptables"):
+            del options[name]
     with open(f"{directory}/log", "wb") as log:
         arguments = [program("dockerd"), *(f"--{name}={value}" for name, value in options.items())]
         daemon = subprocess.Popen(

@@ -38,7 +38,7 @@ def main() -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help="of: runs execs lists commits transfers memory runtimes phases",
+        help="of: runs networks execs lists commits transfers memory runtimes phases",
     )
     parser.add_argument("--output", help="the page to write, besides standard output")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
@@ -98,7 +98,15 @@ class Bench:
                     )
                 except engines.Missing as reason:
                     self.skipped.append(str(reason))
-            for part in (self.runs, self.execs, self.lists, self.commits, self.transfers, self.memory):
+            for part in (
+                self.runs,
+                self.networks,
+                self.execs,
+                self.lists,
+                self.commits,
+                self.transfers,
+                self.memory,
+            ):
                 self._try(part, clients)
             self._try(self.runtimes, {"rootfs": [rootfs]})
             self._try(self.phases, {"rootfs": [rootfs]})
@@ -121,6 +129,27 @@ class Bench:
         self._compare(
             "run --rm --network none", {n: [*c, *arguments] for n, c in clients.items()}, {"docker": 10}
         )
+
+    def networks(self, clients: dict[str, list[str]]) -> None:
+        """The default network, in which each has a bridge; the network of the others has none."""
+        del clients
+        archive = f"{self.directory}/image.tar"
+        place = f"{self.directory}/bridged"
+        with engines.docker(place, archive, self.environment, bridge=True) as docker:
+            compared = {"mydocker": self.ours, "docker": docker}
+            for title, flags, goal in (
+                ("run --rm", [], 10),
+                ("run --rm -p", ["-p", "8080:80"], 6),
+            ):
+                arguments = ["run", "--rm", *flags, engines.IMAGE, "true"]
+                commands = {name: [*client, *arguments] for name, client in compared.items()}
+                self._compare(f"{title} (default bridge)", commands, {"docker": goal})
+            create = "network create bench-{n} && $c network rm bench-{n}"
+            commands = {
+                name: ["/bin/sh", "-c", f'c="{" ".join(client)}"; $c {create}']
+                for name, client in compared.items()
+            }
+            self._compare("network create and rm", commands, {"docker": 1})
 
     def execs(self, clients: dict[str, list[str]]) -> None:
         for client in clients.values():

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -146,6 +147,23 @@ def test_connect_and_disconnect(mydocker: Runner, image: str) -> None:
     not_there = mydocker("network", "disconnect", "more", "roamer", check=1)
     assert "is not connected to network more" in not_there.err
     mydocker("network", "rm", "more")
+
+
+def test_events(mydocker: Runner, image: str) -> None:
+    began = str(time.time())
+    made = mydocker("network", "create", "told").line
+    container, _ = mydocker.start(image, "--network", "told")
+    mydocker("rm", "-f", container)
+    assert mydocker("system", "prune", "--force").out.startswith("Deleted Networks:\ntold\n")
+    template = "{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}}"
+    arguments = ["--since", began, "--until", str(time.time()), "--filter", "type=network"]
+    told = mydocker("events", *arguments, "--format", template).out.splitlines()
+    assert told == [
+        f"network create {made} <no value>",
+        f"network connect {made} {container}",
+        f"network disconnect {made} {container}",
+        f"network destroy {made} <no value>",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["host", "none"])

@@ -304,6 +304,11 @@ def test_no_masquerade(mydocker: Runner, image: str) -> None:
     mydocker("network", "rm", "plain")
 
 
+def test_ports_of_the_host_network(mydocker: Runner, image: str) -> None:
+    done = mydocker("run", "--rm", "--network", "host", "-p", "80", image, "true")
+    assert done.err == "WARNING: Published ports are discarded when using host network mode\n"
+
+
 # -- files
 
 

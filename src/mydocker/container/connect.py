@@ -20,7 +20,7 @@ from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
 from ..network.store import Networks
-from . import files, networks
+from . import events, files, networks
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -131,6 +131,7 @@ def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> 
     after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
     networks.write(store, record.id, after)
     files.write_network(store.directory(record.id), record, after.endpoints)
+    events.connected(store, endpoint, record.id)
 
 
 def _unplug(store: Store, record: Record, network: Network) -> None:
@@ -147,6 +148,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     ports = [port for port in before.ports if port.address not in addresses]
     with suppress(FileNotFoundError):  # it has just ended
         networks.write(store, record.id, Attached(endpoints=left, ports=ports))
+    events.disconnected(store, gone, record.id)
     files.write_network(store.directory(record.id), record, left)
     found = _target(store, record.id)
     if found is None:

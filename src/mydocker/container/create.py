@@ -192,6 +192,8 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
             warn(f"the container has no network: {refusal}")
         changes["network_mode"] = "none" if refusal else "bridge"
         host = msgspec.structs.replace(host, **changes)
+    if host.network_mode == "host" and (host.port_bindings or host.publish_all_ports):
+        warn("Published ports are discarded when using host network mode")
     for field in ("network_mode", "pid_mode", "ipc_mode"):
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":

@@ -20,6 +20,7 @@ import msgspec
 from ..content.journal import Journal
 
 if TYPE_CHECKING:
+    from ..network.document import Endpoint
     from .record import MountPoint, Record
     from .store import Store
 
@@ -86,6 +87,19 @@ def unmounted(store: Store, record: Record) -> None:
     for point in _volumes(record):
         attributes = {"container": record.id, "driver": point.driver or "local"}
         emit(store, "volume", "unmount", point.name, attributes)
+
+
+def connected(store: Store, endpoint: Endpoint, container: str) -> None:
+    _network(store, "connect", endpoint, container)
+
+
+def disconnected(store: Store, endpoint: Endpoint, container: str) -> None:
+    _network(store, "disconnect", endpoint, container)
+
+
+def _network(store: Store, action: str, endpoint: Endpoint, container: str) -> None:
+    attributes = {"container": container, "name": endpoint.network, "type": "bridge"}
+    emit(store, "network", action, endpoint.network_id, attributes)
 
 
 def _volumes(record: Record) -> list[MountPoint]:

@@ -28,7 +28,7 @@ from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port, 
 from ..network.filter import available
 from ..network.leases import check
 from ..network.store import Networks
-from . import files
+from . import events, files
 from .config import EndpointConfig, EndpointIpam, HostConfig, PortBinding
 from .record import Record
 from .store import NETWORKS, Store
@@ -89,6 +89,8 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
         dns = resolver_sockets(target) if named(endpoints) else []
     files.write_network(store.directory(record.id), record, endpoints)
+    for endpoint in endpoints:
+        events.connected(store, endpoint, record.id)
     return Connected(held=_publish(store, networks, record, endpoints, wanted), dns=dns)
 
 
@@ -171,6 +173,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         for endpoint in document.endpoints:
             for address in filter(None, (endpoint.address, endpoint.address6)):
                 networks.leases.release(endpoint.network, address, identifier)
+            events.disconnected(store, endpoint, identifier)
     elif not known:
         networks.leases.release_all(identifier)
     for name in (path, f"{path}.new"):

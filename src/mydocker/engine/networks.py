@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..container import connect, networks
+from ..container import connect, events, networks
 from ..container.config import EndpointConfig
 from ..container.reconcile import reconcile
 from ..container.store import Store
@@ -56,6 +56,7 @@ class Network:
         """``Forbidden`` if containers are in it, or if it is one of those that are always there."""
         reconcile(self._store)
         networks.of(self._store).remove(self.document)
+        _tell(self._store, "destroy", self.document)
 
     def inspect(self) -> dict[str, Any]:
         """Docker's ``GET /networks/{id}``."""
@@ -108,6 +109,7 @@ class Networks:
             labels=labels,
             options=options,
         )
+        _tell(self._store, "create", document)
         return Network(self._store, document)
 
     def get(self, reference: str) -> Network:
@@ -140,6 +142,10 @@ class Networks:
         reconcile(self._store)
         found = [Network(self._store, each) for each in networks.of(self._store).every()]
         return [each for each in found if _matches(each, filters or {})]
+
+
+def _tell(store: Store, action: str, document: Document) -> None:
+    events.emit(store, "network", action, document.id, {"name": document.name, "type": document.driver})
 
 
 def _matches(network: Network, filters: Mapping[str, Sequence[str]]) -> bool:

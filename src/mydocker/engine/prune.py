@@ -1,6 +1,6 @@
 """``Engine.prune``: remove what nothing uses, in the order in which one thing sets the next one free.
 
-    stopped containers -> anonymous volumes, if asked for -> images -> downloads that were broken off
+    stopped containers -> networks -> anonymous volumes, if asked for -> images -> downloads, broken off
 
 A container counts as stopped under its lock, a volume as unused when no record of a container names it (a
 record is written before its volumes are made), an image as its own store decides (``image/prune.py``).
@@ -22,6 +22,7 @@ from ..snapshot.usage import usage
 from ..volume.store import ANONYMOUS, VolumeStore
 from .containers import Containers
 from .images import tell_removals
+from .networks import Networks
 from .usage import volume_links
 
 
@@ -29,6 +30,8 @@ from .usage import volume_links
 class SystemPruned:
     containers: Sequence[str]
     """identifiers"""
+    networks: Sequence[str]
+    """names"""
     volumes: Sequence[str]
     """names"""
     images: Pruned
@@ -45,11 +48,12 @@ def everything(
         raise InvalidArgument('the "until" filter is not supported with "--volumes"')
     sweep(store)
     removed, freed = Containers(store, images).prune(filters)
+    left = Networks(store).prune(filters)
     gone, room = _volumes(store, filters) if volumes else ([], 0)
     chosen = {**filters, "dangling": ["false" if all else "true"]}
     pruned = prune(images, chosen, downloads=True)
     tell_removals(store, pruned.removals)
-    return SystemPruned(removed, gone, pruned, freed + room + pruned.reclaimed)
+    return SystemPruned(removed, left, gone, pruned, freed + room + pruned.reclaimed)
 
 
 def _volumes(store: Store, filters: Filters) -> tuple[list[str], int]:

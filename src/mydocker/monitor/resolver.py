@@ -144,7 +144,7 @@ class Resolver:
             except OSError:
                 return  # it has gone, or takes nothing now: it will ask again
 
-        self._take(message, reply, dns.UDP_LIMIT)
+        self.take(message, reply)
 
     def _accept(self, _: int) -> None:
         try:
@@ -175,7 +175,7 @@ class Resolver:
 
         for message in messages:
             stream.deadline = time.monotonic() + 2 * PATIENCE
-            self._take(message, reply, _LIMIT, by_tcp=True)
+            self.take(message, reply, _LIMIT, by_tcp=True)
 
     def _leave(self, stream: _Stream) -> None:
         self._streams.pop(stream.socket.fileno(), None)
@@ -183,9 +183,15 @@ class Resolver:
 
     # -- questions
 
-    def _take(
-        self, message: bytes, reply: Callable[[bytes], None], limit: int, *, by_tcp: bool = False
+    def take(
+        self,
+        message: bytes,
+        reply: Callable[[bytes], None],
+        limit: int = dns.UDP_LIMIT,
+        *,
+        by_tcp: bool = False,
     ) -> None:
+        """Answer a question, at once or when somebody else has; of what is none, say so."""
         try:
             question = dns.read(message)
         except dns.Malformed as error:

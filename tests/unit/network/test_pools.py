@@ -27,7 +27,7 @@ def test_none_left() -> None:
 
 
 def test_a_local_prefix() -> None:
-    subnet = ipaddress.ip_network(pools.choose6().subnet)
+    subnet = ipaddress.IPv6Network(pools.choose6().subnet)
     assert subnet.subnet_of(ipaddress.IPv6Network("fd00::/8"))
     assert subnet.prefixlen == 64
 

@@ -15,7 +15,7 @@ from mydocker.cli.format.units import human_size
 
 
 def _question(invocation: Invocation, filters: Sequence[tuple[str, str]]) -> str:
-    warnings = ["all stopped containers"]
+    warnings = ["all stopped containers", "all networks not used by at least one container"]
     if invocation["volumes"]:
         warnings.append("all anonymous volumes not used by at least one container")
     if invocation["all"]:
@@ -38,7 +38,11 @@ def run(invocation: Invocation) -> int:
     if not invocation["force"] and not confirmed(_question(invocation, given)):
         return 0
     pruned = invocation.engine.prune(all=invocation["all"], volumes=invocation["volumes"], filters=filters)
-    for kind, names in (("Containers", pruned.containers), ("Volumes", pruned.volumes)):
+    for kind, names in (
+        ("Containers", pruned.containers),
+        ("Networks", pruned.networks),
+        ("Volumes", pruned.volumes),
+    ):
         if names:
             output.out("\n".join((f"Deleted {kind}:", *names, "")))
     report(pruned.images)
