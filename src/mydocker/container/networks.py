@@ -164,6 +164,8 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         document = read(store, identifier)
     except msgspec.MsgspecError:
         document = Attached()  # the machine stopped while it was written
+    if known and not document.endpoints:
+        return
     networks = of(store)
     if document.endpoints:
         with Netlink() as kernel:
@@ -174,7 +176,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             for address in filter(None, (endpoint.address, endpoint.address6)):
                 networks.leases.release(endpoint.network, address, identifier)
             events.disconnected(store, endpoint, identifier)
-    elif not known:
+    else:
         networks.leases.release_all(identifier)
     for name in (path, f"{path}.new"):
         with suppress(FileNotFoundError):
@@ -278,7 +280,7 @@ def _publish(
                         f"{record.name} ({endpoint.id}): {error}"
                     ) from None
             write(store, record.id, Attached(endpoints=endpoints, ports=found))
-        networks.filter.publish(found, networks.bridged())
+        networks.filter.publish(found, networks.bridged)
         bridge.local_routes(network)
         with Netlink() as kernel:
             bridge.hairpin(kernel, endpoint)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import NotSupported
 from .document import Network, Port
@@ -95,16 +95,23 @@ class Filter:
 
     def remove_network(self, network: Network) -> None:
         """Forget it. If that fails the table is not there, which comes to the same."""
+        if not available():
+            return
         self._try(self._elements("delete", [network]))
 
-    def publish(self, ports: Iterable[Port], networks: Iterable[Network]) -> None:
+    def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
         elements = "".join(self._port("add", port) for port in ports)
         if self._try(elements):
-            self._run(_BASE.format(t=self.table) + self._elements("add", networks) + elements)
+            self._run(_BASE.format(t=self.table) + self._elements("add", networks()) + elements)
 
     def unpublish(self, ports: Iterable[Port]) -> None:
-        """Forget them, together; one after the other if one of them is not there."""
+        """Forget them, together; one after the other if one of them is not there.
+
+        Who has removed nft can be helped no more, and has to be able to remove containers.
+        """
+        if not available():
+            return
         lines = [self._port("delete", port) for port in ports]
         if lines and self._try("".join(lines)) and len(lines) > 1:
             for line in lines:

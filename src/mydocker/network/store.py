@@ -62,11 +62,14 @@ class Networks:
     # -- reading
 
     def names(self) -> list[str]:
+        return sorted(self._stored() | set(PREDEFINED))
+
+    def _stored(self) -> set[str]:
+        """The names of those on disk."""
         try:
-            found = {name.removesuffix(".json") for name in os.listdir(self.root) if name.endswith(".json")}
+            return {name.removesuffix(".json") for name in os.listdir(self.root) if name.endswith(".json")}
         except FileNotFoundError:
-            found = set()
-        return sorted(found | set(PREDEFINED))
+            return set()
 
     def every(self) -> list[Network]:
         found = []
@@ -238,7 +241,7 @@ class Networks:
 
     def _raise(self, network: Network) -> None:
         """Filter first: no packet passes over a bridge that the filter does not know."""
-        self.filter.add_networks([network])
+        self.filter.add_networks(self.bridged())
         with Netlink() as kernel:
             bridge.make(kernel, network)
 
@@ -250,14 +253,15 @@ class Networks:
                 raise Conflict(f"there is a link {network.bridge} already")
 
     def bridged(self) -> list[Network]:
-        return [network for network in self.every() if network.driver == "bridge"]
+        """Those that have a bridge, or will have when it is needed."""
+        found = []
+        for name in self._stored():
+            with suppress(NotFound):  # removed meanwhile
+                found.append(self.get(name))
+        return found
 
     def _subnets(self) -> list[Subnet]:
-        found: list[Subnet] = []
-        for name in self.names():
-            if name not in PREDEFINED or os.path.exists(f"{self.root}/{name}.json"):
-                found += [subnet for subnet, _, _, _ in self.get(name).pools]
-        return found
+        return [subnet for network in self.bridged() for subnet, _, _, _ in network.pools]
 
     def _write(self, network: Network) -> None:
         files.replace(f"{self.root}/{network.name}.json", encoder.encode(network), 0o600)
