@@ -4,6 +4,7 @@
 #   make test      all tests that can run here (those that cannot say why)
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times, and of pulls, 50 times
 #   make lint      ruff and mypy --strict
+#   make compatibility  compare our container commands with the docker client's; writes docs/compatibility.md
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
 #   make test-vm   the tests of the unified cgroup hierarchy, in a QEMU guest
 #   make clean     remove what the others made here
@@ -19,7 +20,7 @@ SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -p
 missing = $(shell for p in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 
-.PHONY: demo test test-kill lint bench test-vm clean apt-demo apt-test
+.PHONY: demo test test-kill lint bench compatibility test-vm clean apt-demo apt-test
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
@@ -41,6 +42,10 @@ lint: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed
 	$(BIN)/python bench/main.py --output docs/benchmarks.md
+
+# Needs a docker client; asks it for nothing but its help.
+compatibility: $(VENV)/installed-for-tests
+	$(BIN)/python tests/support/compatibility.py docker docs/compatibility.md
 
 test-vm: $(VENV)/installed-for-tests
 	$(BIN)/python tests/vm/main.py

@@ -69,7 +69,7 @@ def apply(
     The stream is read to its very end, past the marker, so that a digest taken of it is whole.
     """
     reader = tar.Reader(stream)
-    with _Unpacker(stream, directory, name, limits or Limits(), devices, whiteouts) as unpacker:
+    with Unpacker(stream, directory, name, limits or Limits(), devices, whiteouts) as unpacker:
         entry = None
         try:
             for entry in reader:
@@ -129,8 +129,11 @@ def _show(name: bytes) -> str:
     return repr(name.decode(errors="backslashreplace"))
 
 
-class _Unpacker:
+class Unpacker:
     """The state of one unpacking: open directories, and the directory times still to be set."""
+
+    layer = True
+    """whether names that begin with ``.wh.`` are whiteouts"""
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class _Unpacker:
             tar.FIFO: self._node,
         }
 
-    def __enter__(self) -> _Unpacker:
+    def __enter__(self) -> Unpacker:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -187,7 +190,7 @@ class _Unpacker:
                 self._top(entry)
                 return
             parent = self._parent(entry, parent_path)
-            if name.startswith(WHITEOUT):
+            if self.layer and name.startswith(WHITEOUT):
                 self._whiteout(entry, parent, name)
             elif entry.type == tar.DIRECTORY:
                 self._directory(entry, parent, name, path)
@@ -250,8 +253,11 @@ class _Unpacker:
         except FileExistsError:
             raise self._hostile(entry, f"passes through {_show(path)}, which is not a directory") from None
         os.chmod(name, 0o755, dir_fd=above)
-        os.chown(name, 0, 0, dir_fd=above, follow_symlinks=False)
+        os.chown(name, *self._implied_owner(), dir_fd=above, follow_symlinks=False)
         return os.open(name, _DIRECTORY, dir_fd=above)
+
+    def _implied_owner(self) -> tuple[int, int]:
+        return 0, 0
 
     def _new_directory(self, parent: int, name: bytes) -> None:
         """Make a directory; in the place of a whiteout it must also hide what lies below, so it is opaque."""

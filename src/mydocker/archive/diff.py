@@ -23,6 +23,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from .. import errors
 from . import tar
@@ -61,10 +62,24 @@ def pack(directory: int, writer: Writer, *, whiteouts: bool, top: bool = False) 
     return packer.bytes
 
 
+def pack_entry(
+    parent: int, name: bytes, writer: Writer, stored: bytes, leave: Callable[[int], bool] | None = None
+) -> int:
+    """Write ``name`` of the open directory ``parent``, and what is in it, under the name ``stored``.
+
+    For a tree that is not on a mount of its own: files are opened only after they have been seen to be files,
+    and a directory for whose descriptor ``leave`` is true goes in empty. The rest is as in ``pack``.
+    """
+    packer = _Packer(writer, False, leave or (lambda _: False))
+    packer.one(parent, name, stored)
+    return packer.bytes
+
+
 class _Packer:
-    def __init__(self, writer: Writer, whiteouts: bool) -> None:
+    def __init__(self, writer: Writer, whiteouts: bool, leave: Callable[[int], bool] | None = None) -> None:
         self._writer = writer
         self._whiteouts = whiteouts
+        self._leave = leave
         self._links: dict[tuple[int, int], bytes] = {}
         self.bytes = 0
 
@@ -72,7 +87,15 @@ class _Packer:
         """Each directory on the way down is a descriptor, and no call: there may be a thousand of them."""
         if top:
             self._directory(directory, b"./")
-        frames = [(os.dup(directory), b"", _names(directory))]
+        self._descend(os.dup(directory), b"")
+
+    def one(self, parent: int, name: bytes, stored: bytes) -> None:
+        directory = self._entry(parent, name, stored)
+        if directory is not None:
+            self._descend(directory, stored + b"/")
+
+    def _descend(self, directory: int, path: bytes) -> None:
+        frames = [(directory, path, _names(directory))]
         try:
             while frames:
                 here, path, names = frames[-1]
@@ -113,9 +136,13 @@ class _Packer:
             descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
             try:
                 self._directory(descriptor, path + b"/")
+                left = self._leave is not None and self._leave(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
+            if left:
+                os.close(descriptor)
+                return None
             return descriptor
         if kind == stat.S_IFREG:
             self._regular(parent, name, path)
@@ -137,7 +164,7 @@ class _Packer:
         self._writer.add(entry)
 
     def _regular(self, parent: int, name: bytes, path: bytes) -> None:
-        descriptor = os.open(name, _FILE, dir_fd=parent)
+        descriptor = self._open(parent, name)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -150,6 +177,17 @@ class _Packer:
             self.bytes += entry.real_size
         finally:
             os.close(descriptor)
+
+    def _open(self, parent: int, name: bytes) -> int:
+        if self._leave is None:
+            return os.open(name, _FILE, dir_fd=parent)
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise errors.Unavailable(f"{_show(name)} changed while it was read")
+            return os.open(f"/proc/self/fd/{handle}", _FILE & ~os.O_NOFOLLOW)
+        finally:
+            os.close(handle)
 
     def _contents(self, entry: tar.Entry, descriptor: int, status: os.stat_result) -> None:
         entry.size = entry.real_size = status.st_size

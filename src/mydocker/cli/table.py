@@ -48,7 +48,10 @@ OTHERS = {
         "attach", "Attach local standard input, output, and error streams to a running container"
     ),
     "commit": Entry("commit", "Create a new image from a container's changes"),
+    "cp": Entry("cp", "Copy files/folders between a container and the local filesystem"),
     "create": Entry("create", "Create a new container"),
+    "diff": Entry("diff", "Inspect changes to files or directories on a container's filesystem"),
+    "events": Entry("events", "Get real time events from the engine"),
     "export": Entry("export", "Export a container's filesystem as a tar archive"),
     "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -58,13 +61,22 @@ OTHERS = {
     "login": Entry("login", "Authenticate to a registry"),
     "logout": Entry("login", "Log out from a registry", "LOGOUT"),
     "logs": Entry("logs", "Fetch the logs of a container"),
+    "pause": Entry("pause", "Pause all processes within one or more containers"),
+    "port": Entry("port", "List port mappings or a specific mapping for the container"),
+    "rename": Entry("rename", "Rename a container"),
+    "restart": Entry("restart", "Restart one or more containers"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
     "save": Entry("save", "Save one or more images to a tar archive"),
     "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
+    "stats": Entry("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": Entry("stop", "Stop one or more running containers"),
     "tag": Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "top": Entry("top", "Display the running processes of a container"),
+    "unpause": Entry("pause", "Unpause all processes within one or more containers", "UNPAUSE"),
+    "update": Entry("update", "Update configuration of one or more containers"),
+    "wait": Entry("wait", "Block until one or more containers stop, then print their exit codes"),
 }
 _INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or more containers", "CONTAINER")
 _INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
@@ -72,11 +84,34 @@ GROUPS = {
     "container": {
         **{
             name: OTHERS[name]
-            for name in ("attach", "commit", "create", "export", "kill", "logs", "rm", "start", "stop")
+            for name in (
+                "attach",
+                "commit",
+                "cp",
+                "create",
+                "diff",
+                "export",
+                "kill",
+                "logs",
+                "pause",
+                "port",
+                "rename",
+                "restart",
+                "rm",
+                "start",
+                "stats",
+                "stop",
+                "top",
+                "unpause",
+                "update",
+                "wait",
+            )
         },
         **{name: COMMON[name] for name in ("exec", "run")},
         **dict.fromkeys(("ls", "list", "ps"), COMMON["ps"]),
         "inspect": _INSPECT_CONTAINER,
+        "prune": Entry("container_prune", "Remove all stopped containers"),
+        "remove": OTHERS["rm"],
     },
     "image": {
         **{name: OTHERS[name] for name in ("history", "import", "load", "save", "tag")},
@@ -97,6 +132,7 @@ GROUPS = {
     },
     "system": {
         "check": Entry("system_check", "Verify every image, layer, container and volume"),
+        "events": OTHERS["events"],
         "df": Entry("system_df", "Show disk usage of images, containers and volumes"),
         "info": COMMON["info"],
         "prune": Entry("system_prune", "Remove unused data"),

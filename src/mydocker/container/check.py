@@ -55,7 +55,7 @@ def _entries(store: Store) -> list[str]:
 def _tend(store: Store, identifier: str) -> None:
     """Settle a container that nobody works on and that is not what its documents say, if they can be read."""
     try:
-        interrupted = store.read_state(identifier).running
+        interrupted = store.read_state(identifier).attended
     except NotFound:
         interrupted = True
     except CorruptData:
@@ -93,17 +93,23 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
         faults.append(Fault("container", identifier, str(error), remedy, repair))
         return record, held
     missing = list(_parts(store, record, held))
-    if _stands(store, identifier):  # else it is being removed: its state goes before its parts
+    try:
+        state = store.read_state(identifier)  # again: it may be being removed by now
+    except NotFound:
+        return record, held
+    if state.status is Status.DEAD:
+        remedy = f"remove what is in the way, and it again: `mydocker rm {record.short_id}`"
+        faults.append(Fault("container", identifier, f"is dead: {state.error}", remedy))
+    elif state.status is not Status.REMOVING:
         faults += missing
     return record, held
 
 
 def _stands(store: Store, identifier: str) -> bool:
     try:
-        store.read_state(identifier)
+        return store.read_state(identifier).status is not Status.REMOVING
     except NotFound:
         return False
-    return True
 
 
 def _destroy(store: Store, identifier: str) -> None:

@@ -26,7 +26,7 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import files, merge, names, rootfs, volumes
+from . import events, files, merge, names, rootfs, volumes
 from .config import Config, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
@@ -129,11 +129,13 @@ def _create(
         if not starting:
             store.write_state(identifier, State(), durable=record.durable)
             store.release(identifier, lock)
-            return record, None
     except BaseException:
         destroy(store, identifier, record, lock)
         raise
-    return record, lock
+    for volume in anonymous:
+        events.emit(store, "volume", "create", volume, {"driver": "local"})
+    events.container(store, record, "create")
+    return record, lock if starting else None
 
 
 def _new(store: Store) -> tuple[str, Lock]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from ..errors import Conflict, InvalidArgument, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from . import spec
+from . import events, spec
 from .reconcile import GONE, settle
 from .record import Record
 from .store import Store
@@ -56,7 +58,9 @@ def execute(
         size=size,
     )
     rows, columns = size or (0, 0)
+    identifier = os.urandom(32).hex()
     request = ExecRequest(
+        id=identifier,
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -65,7 +69,11 @@ def execute(
         rows=rows,
         columns=columns,
     )
+    words = " ".join(command)
     try:
+        if store.held(record.id):
+            events.container(store, record, f"exec_create: {words}", execID=identifier)
+            events.container(store, record, f"exec_start: {words}", execID=identifier)
         session = client.execute(store.run_directory(record.id), request, detach_keys)
     except Unavailable:
         settle(store, record.id, patience=GONE)

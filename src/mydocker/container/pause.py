@@ -1,4 +1,4 @@
-"""Hold a container still while somebody reads its files, and let it go whatever happens.
+"""Hold a container still: for a moment while somebody reads its files, or until it is unpaused.
 
     <state>/container/<id>/pause.lock     flock: held by who has frozen the container
 
@@ -10,7 +10,9 @@ waits for who was first, so that no one thaws what another has frozen. Against S
     reconcile     with which every command begins: a file whose lock is free was left by a guard that was
                   killed as well, and the container is thawed (``thaw_abandoned``)
 
-A container that is paused by its state stays so. Out of scope: that state, and how a freezer works
+``pause`` and ``unpause`` use the same lock. The state, which the monitor writes, says ``paused`` only while
+the container is frozen: whoever is killed before that is written, or after it is taken back, leaves a
+container that is frozen and ``running``, which is what the two above thaw. Out of scope: how a freezer works
 (``runtime/cgroup.py``).
 """
 
@@ -21,9 +23,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..errors import NotFound
-from ..monitor import spawn
+from ..errors import Conflict, NotFound, Unavailable
+from ..monitor import client, spawn
+from ..monitor.protocol import ControlRequest
 from ..runtime import cgroup
+from . import events
 from .record import Record
 from .spec import cgroup_path
 from .state import Status
@@ -53,6 +57,60 @@ def frozen(store: Store, record: Record) -> Iterator[None]:
             os.close(guard)
     finally:
         _unlock(path, lock)
+
+
+def pause(store: Store, record: Record) -> None:
+    """Freeze every process and say so in the state; ``Conflict`` if it does not run, or is paused already."""
+    path = f"{store.run_directory(record.id)}/{PAUSE_LOCK}"
+    not_running = Conflict(f"container {record.id} is not running")
+    lock = _lock(path)
+    if lock is None:
+        raise not_running
+    try:
+        group = _running(store, record)
+        if group is None:
+            paused = store.read_state(record.id).status is Status.PAUSED
+            raise Conflict(f"container {record.id} is already paused") if paused else not_running
+        guard = _start_guard(group, path, lock)
+        try:
+            group.freeze()
+            _note(store, record, paused=True)
+        except BaseException as error:
+            _thaw(group)
+            if isinstance(error, (NotFound, Unavailable)):
+                raise not_running from error  # it has just ended
+            raise
+        finally:
+            os.write(guard, b"decided")
+            os.close(guard)
+    finally:
+        _unlock(path, lock)
+    events.container(store, record, "pause")
+
+
+def unpause(store: Store, record: Record) -> None:
+    """Let it go on; ``Conflict`` if it is not paused."""
+    path = f"{store.run_directory(record.id)}/{PAUSE_LOCK}"
+    not_paused = Conflict(f"container {record.id} is not paused")
+    lock = _lock(path)
+    if lock is None:
+        raise not_paused
+    try:
+        if store.read_state(record.id).status is not Status.PAUSED:
+            raise not_paused
+        try:
+            _note(store, record, paused=False)
+            _thaw(cgroup.open(cgroup_path(record)))
+        except (NotFound, Unavailable) as error:
+            raise not_paused from error
+    finally:
+        _unlock(path, lock)
+    events.container(store, record, "unpause")
+
+
+def _note(store: Store, record: Record, *, paused: bool) -> None:
+    with client.connect(store.run_directory(record.id)) as connection:
+        client.control(connection, ControlRequest(paused=paused))
 
 
 def thaw_abandoned(store: Store, identifier: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from .. import errors
@@ -17,11 +18,14 @@ from ..monitor import client, plan, protocol, spawn
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import files, rootfs, spec, supervise
+from . import events, files, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
-from .state import STARTABLE, State
+from .state import STARTABLE, State, Status
 from .store import Lock, Store
+
+_PATIENCE = 10.0
+"""seconds for somebody else who starts or ends the same container"""
 
 _NAMESPACES = {"network": "net", "ipc": "ipc", "pid": "pid"}
 
@@ -46,6 +50,7 @@ def start(
             if attach is None:
                 return None
             return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
+        record = store.read_record(record.id)  # it may have other limits by now
     else:
         state = State()
     opened: list[int] = []
@@ -77,6 +82,8 @@ def start(
             namespaces=opened,
             named=opened,
         )
+        if attach is not None:
+            events.container(store, record, "attach")
         _launch(brief)
     except BaseException:
         ours.close()
@@ -136,22 +143,35 @@ def _hear(
 
 
 def _take(store: Store, record: Record) -> tuple[State, Lock | None]:
-    """The state and the lock of a container that can be started; no lock if it runs already."""
-    for _ in range(2):
+    """The state and the lock of a container that can be started; no lock if it runs already.
+
+    Somebody else who starts it, or ends it, at this moment is waited for.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
         lock = store.lock(record.id)
-        state = store.read_state(record.id)
-        if lock is None:
-            if state.running:
-                return state, None
-            raise errors.Conflict(f"container {record.id} is being started or removed (try again)")
-        if not state.running:
+        try:
+            state = store.read_state(record.id)
+        except errors.NotFound:
+            if lock is not None:
+                store.release(record.id, lock)
+            raise
+        if lock is None and state.status is Status.PAUSED:
+            raise errors.Conflict("cannot start a paused container, try unpause instead")
+        if lock is None and state.running:
+            return state, None
+        if lock is not None and not state.running:
             break
-        lock.close()
-        settle(store, record.id, patience=GONE)
-    assert lock is not None
+        if lock is not None:
+            lock.close()
+            settle(store, record.id, patience=GONE)
+        elif state.status is Status.REMOVING or time.monotonic() > deadline:
+            raise errors.Conflict("container is marked for removal and cannot be started")
+        else:
+            time.sleep(0.005)
     if state.status not in STARTABLE:
         store.release(record.id, lock)
-        raise errors.Conflict(f"container {record.id} cannot be started: it is {state.status}")
+        raise errors.Conflict(f"container is {state.status} and cannot be started")
     return state, lock
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..container.events import Message
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
 from ..errors import Unauthorized
 from ..image.lists import Lists
 from ..image.store import ImageStore
 from . import check as checking
+from . import events as listening
 from . import prune as pruning
 from . import system, usage
 from .check import Checked
@@ -125,6 +127,20 @@ class Engine:
         """Docker's ``GET /info``."""
         sweep(self._store)
         return system.info(self._store, images=len(self.images.list()))
+
+    def events(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Message]:
+        """What happens from now on, or since a Unix time; until another one, or for ever.
+
+        ``going_on`` is asked now and then whether to go on. Filters are Docker's (``engine/events.py``).
+        """
+        return listening.events(self._store, since=since, until=until, filters=filters, going_on=going_on)
 
     def df(self) -> DiskUsage:
         """What images, containers and volumes take on disk: every file is looked at."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..container import events
 from ..container.reconcile import sweep
 from ..container.store import Store
 from ..errors import InvalidArgument, NotFound
@@ -73,7 +74,9 @@ class Images:
 
         name = references.parse(reference).tagged()
         pulled = pull.pull(self._store, self._connected(progress), name, _wanted(platform), progress)
-        return self.get(pulled.id)
+        image = self.get(pulled.id)
+        self._tell_transfer("pull", name, image)
+        return image
 
     def pull_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[Image]:
         """Pull every tag of a repository."""
@@ -81,7 +84,10 @@ class Images:
 
         name = _bare(reference)
         pulled = pull.pull_all(self._store, self._connected(progress), name, _wanted(platform), progress)
-        return [self.get(one.id) for one in pulled]
+        images = [self.get(one.id) for one in pulled]
+        for image in images:
+            self._tell_transfer("pull", name, image)
+        return images
 
     @contextmanager
     def reserved(self, reference: str) -> Iterator[None]:
@@ -100,14 +106,26 @@ class Images:
         from ..image import push
 
         name = references.parse(reference).tagged()
-        return push.push(self._store, self._connected(progress), name, _wanted(platform), progress)
+        digest = push.push(self._store, self._connected(progress), name, _wanted(platform), progress)
+        self._tell_transfer("push", name)
+        return digest
 
     def push_all(self, reference: str, *, platform: str = "", progress: Report = ignore) -> Sequence[str]:
         """Push every tag of a repository that is here."""
         from ..image import push
 
         name = _bare(reference)
-        return push.push_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+        digests = push.push_all(self._store, self._connected(progress), name, _wanted(platform), progress)
+        self._tell_transfer("push", name)
+        return digests
+
+    def _tell_transfer(self, action: str, name: Reference, image: Image | None = None) -> None:
+        labels = _labels(image) if image is not None else None
+        events.image(self._containers, action, name.familiar(), name.familiar_name, labels)
+
+    def _tell(self, action: str, reference: str) -> None:
+        image = self._store.resolve(reference)
+        events.image(self._containers, action, image.id, image.id, _labels(image))
 
     def _connected(self, progress: Report) -> Registries:
         registries = self._registries()
@@ -121,7 +139,10 @@ class Images:
 
         ``platform`` (``linux/arm64/v8``) takes the images for that one, instead of this machine's.
         """
-        return self._store.load(given, progress, platform)
+        lines = self._store.load(given, progress, platform)
+        for line in lines:
+            self._tell("load", line.partition(": ")[2])
+        return lines
 
     def save(self, references: Sequence[str], target: str | int, *, platform: str = "") -> None:
         """Write images into one archive, at a path or to a descriptor, for ``load`` here and elsewhere.
@@ -130,6 +151,11 @@ class Images:
         """
         with opened(target) as descriptor:
             self._store.save(references, descriptor, platform)
+        for reference in references:
+            try:
+                self._tell("save", reference)
+            except NotFound:
+                continue  # a name for all of its tags, or removed meanwhile
 
     def import_(
         self,
@@ -147,7 +173,9 @@ class Images:
         given: str | int | Download = stream
         if isinstance(stream, str) and stream.startswith(("http://", "https://")):
             given = self._downloaded(stream)
-        return self._store.import_(given, reference, changes=changes, message=message, platform=platform)
+        image = self._store.import_(given, reference, changes=changes, message=message, platform=platform)
+        self._tell("import", image)
+        return image
 
     def _downloaded(self, url: str) -> Download:
         from ..image.importing import Download
@@ -157,14 +185,20 @@ class Images:
 
     def tag(self, reference: str, name: str) -> None:
         """Give the image ``reference`` the name ``name`` too; an image that had it keeps its others."""
+        image = self._store.resolve(reference)
         self._store.tag(reference, name)
+        named = references.parse_tagged(name).familiar()
+        events.image(self._containers, "tag", image.id, named, _labels(image))
 
     def remove(self, reference: str, *, force: bool = False, platform: str = "") -> Sequence[Removal]:
         """``Conflict``, in Docker's words, when a container stands in the way."""
         sweep(self._containers)
         if platform:
             self.get(reference, platform=platform)
-        return self._store.remove(reference, force=force)
+        image = self._store.resolve(reference)
+        removals = self._store.remove(reference, force=force)
+        tell_removals(self._containers, removals, image.id, _labels(image))
+        return removals
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Remove unused images: those without a tag, or all of them with the filter ``dangling=false``.
@@ -172,7 +206,28 @@ class Images:
         The other filters are ``until`` (Unix time), ``label`` and ``label!``.
         """
         sweep(self._containers)
-        return prune(self._store, filters or {})
+        pruned = prune(self._store, filters or {})
+        tell_removals(self._containers, pruned.removals)
+        return pruned
+
+
+def tell_removals(
+    store: Store,
+    removals: Sequence[Removal],
+    identifier: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Events of what was removed. ``identifier``: of the image that lost its names, if it is one."""
+    for one in removals:
+        if one.untagged:
+            about = identifier or one.untagged
+            events.image(store, "untag", about, about, labels)
+        elif one.deleted == identifier or not identifier:
+            events.image(store, "delete", one.deleted, one.deleted, None)
+
+
+def _labels(image: Image) -> Mapping[str, str] | None:
+    return image.config.config.labels if image.config.config else None
 
 
 def _wanted(platform: str) -> Platform | None:

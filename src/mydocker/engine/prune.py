@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from ..container.reconcile import sweep
 from ..container.store import Store
-from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
+from ..errors import InvalidArgument, NotFound
 from ..image import filters as filtering
 from ..image.filters import Filters
 from ..image.prune import Pruned, prune
 from ..image.store import ImageStore
 from ..snapshot.usage import usage
 from ..volume.store import ANONYMOUS, VolumeStore
-from .containers import Container, Containers
+from .containers import Containers
+from .images import tell_removals
 from .usage import volume_links
 
 
@@ -43,31 +44,12 @@ def everything(
     if volumes and "until" in filters:
         raise InvalidArgument('the "until" filter is not supported with "--volumes"')
     sweep(store)
-    removed, freed = _containers(store, images, filters)
+    removed, freed = Containers(store, images).prune(filters)
     gone, room = _volumes(store, filters) if volumes else ([], 0)
     chosen = {**filters, "dangling": ["false" if all else "true"]}
     pruned = prune(images, chosen, downloads=True)
+    tell_removals(store, pruned.removals)
     return SystemPruned(removed, gone, pruned, freed + room + pruned.reclaimed)
-
-
-def _containers(store: Store, images: ImageStore, filters: Filters) -> tuple[list[str], int]:
-    removed, freed = [], 0
-    for container in Containers(store, images).list(all=True):
-        if container.state.running or not _wanted(container, filters):
-            continue
-        size = usage(store.directory(container.id))
-        try:
-            container.remove()
-        except (Conflict, NotFound, Unavailable):
-            continue  # started or removed by somebody else meanwhile
-        removed.append(container.id)
-        freed += size
-    return removed, freed
-
-
-def _wanted(container: Container, filters: Filters) -> bool:
-    record = container.record
-    return filtering.labelled(record.config.labels, filters) and filtering.old_enough(record.created, filters)
 
 
 def _volumes(store: Store, filters: Filters) -> tuple[list[str], int]:

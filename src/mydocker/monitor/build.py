@@ -42,6 +42,7 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     input: bool = False
     output: bool = False
     # what an exec asked for
+    id: str = ""
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
@@ -152,6 +153,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         terminal=terminal,
         input=request.stdin,
         output=not request.detach,
+        id=request.id,
         stdin=request.stdin,
         stdout=request.stdout,
         stderr=request.stderr,

@@ -14,7 +14,7 @@ import msgspec
 
 from .. import errors
 from . import protocol
-from .protocol import AttachRequest, ControlRequest, ExecRequest, Kind, packet
+from .protocol import Added, AttachRequest, ControlRequest, ExecRequest, Kind, packet
 
 SOCKET_NAME = "monitor.sock"
 _SUN_PATH = 107  # man 7 unix: 108 bytes with the terminating zero
@@ -222,6 +222,17 @@ def control(connection: socket.socket, request: ControlRequest) -> None:
     kind, body = receive(connection)
     if kind is Kind.ERROR:
         raise protocol.failure.decode(body).exception()
+
+
+def added(directory: str) -> list[Added]:
+    """The processes that were added to the container; ``Unavailable`` if no monitor listens."""
+    with connect(directory) as connection:
+        try:
+            connection.send(packet(Kind.LIST))
+        except (BrokenPipeError, ConnectionResetError):
+            raise errors.Unavailable("the container's monitor is gone") from None
+        _, body = receive(connection)
+    return protocol.added.decode(body)
 
 
 def _begin(connection: socket.socket, message: bytes) -> int:

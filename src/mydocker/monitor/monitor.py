@@ -24,9 +24,12 @@ from .build import Built, tell
 from .log import Writer
 from .loop import POLLIN, Loop
 from .plan import Brief
-from .protocol import AttachRequest, ControlRequest, Failure, Kind, Started, packet
+from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
 from .spawn import forked
 from .streams import Client, Streams
+
+_REMEMBERED = 16
+"""added processes whose exit codes can still be asked for"""
 
 
 class Owner(build.Starting, Protocol):
@@ -38,13 +41,23 @@ class Owner(build.Starting, Protocol):
     def ended(self, code: int, *, oom_killed: bool) -> None:
         """It is gone from the kernel: write this down or remove it, and give up the lock."""
 
+    def pause(self, *, paused: bool) -> None:
+        """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
+
+    def keep(self) -> None:
+        """It is not to remove itself when it ends."""
+
+    def exec_ended(self, identifier: str, code: int) -> None:
+        """An added process has ended, the container has not."""
+
 
 class _Process:
     """An exec'd process, or (number 0) the container's init."""
 
-    __slots__ = ("number", "pid", "pidfd", "streams")
+    __slots__ = ("id", "number", "pid", "pidfd", "streams")
 
-    def __init__(self, number: int, pid: int, descriptor: int, streams: Streams) -> None:
+    def __init__(self, number: int, pid: int, descriptor: int, streams: Streams, id: str = "") -> None:
+        self.id = id
         self.number = number
         self.pid = pid
         self.pidfd = descriptor
@@ -59,6 +72,8 @@ class Monitor:
         self._processes: dict[int, _Process] = {}
         self._builders: set[int] = set()
         self._last = 0
+        self._past: list[Added] = []
+        self._paused = False
         self._leaving: list[Streams] = []
         self._listener: socket.socket | None = None
         self._ended = False
@@ -156,6 +171,8 @@ class Monitor:
         code = pidfd.reap(process.pidfd)
         os.close(process.pidfd)
         process.streams.drain()
+        self._past = [*self._past[1 - _REMEMBERED :], Added(id=process.id, pid=process.pid, exit_code=code)]
+        self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
         self._reap_strangers()
 
@@ -206,6 +223,10 @@ class Monitor:
             self._attach(connection, message[1:])
         elif kind == Kind.EXEC:
             self._exec(connection, message[1:])
+        elif kind == Kind.LIST:
+            added = [Added(id=each.id, pid=each.pid) for each in self._processes.values() if each.number]
+            tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *added])))
+            connection.close()
         else:
             connection.close()
 
@@ -222,6 +243,11 @@ class Monitor:
             connection.close()
 
     def _control(self, request: ControlRequest) -> None:
+        if request.keep:
+            self._owner.keep()
+        if request.paused is not None:
+            self._owner.pause(paused=request.paused)
+            self._paused = request.paused
         process = self._processes.get(request.process)
         if process is None:
             raise errors.NotFound(f"no such process in this container: {request.process}")
@@ -259,6 +285,11 @@ class Monitor:
             connection.close()
             return
         init = self._processes[0]
+        if self._paused:  # the process would stand still before it could say that it was made
+            why = f"container {self._brief.id} is paused, unpause the container before exec"
+            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
+            connection.close()
+            return
         try:
             builder, made = forked(
                 lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs),
@@ -288,7 +319,7 @@ class Monitor:
         descriptor, *rest = descriptors
         self._last += 1
         streams = self._streams(added, rest, None, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams)
+        process = _Process(self._last, added.pid, descriptor, streams, added.id)
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
         tell(

@@ -94,3 +94,12 @@ class _Nobody:
 
     def ended(self, code: int, *, oom_killed: bool) -> None:
         pass
+
+    def pause(self, *, paused: bool) -> None:
+        pass
+
+    def keep(self) -> None:
+        pass
+
+    def exec_ended(self, identifier: str, code: int) -> None:
+        pass

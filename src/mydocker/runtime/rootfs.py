@@ -150,6 +150,22 @@ class Overlay(RootfsStep):
             for descriptor in held:
                 os.close(descriptor)
 
+    def mount_privately(self) -> None:
+        """Mount it on ``target`` in whatever way this kernel has, in the caller's mount namespace."""
+        try:
+            tree = self.detached()
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            self.mount_on_target()
+            return
+        point = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mount.move_mount(tree, point)
+        finally:
+            os.close(point)
+            os.close(tree)
+
     def mount_on_target(self) -> None:
         """Mount it on ``target`` by mount(2)."""
         held: list[int] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mydocker import errors
-from mydocker.cli.command import Command, Invocation
+from mydocker.cli import output
+from mydocker.cli.command import PROGRAM, Command, Invocation
 from mydocker.cli.commands.each import each
 from mydocker.cli.flags.pflag import switch, unbuilt
 
@@ -14,8 +15,9 @@ def run(invocation: Invocation) -> int:
     def remove(reference: str) -> str | None:
         try:
             container = invocation.engine.containers.get(reference)
-        except errors.NotFound:
+        except errors.NotFound as error:
             if force:  # the wish is fulfilled already
+                output.err(f"{PROGRAM}: {error}")
                 return None
             raise
         container.remove(force=force, volumes=invocation["volumes"])

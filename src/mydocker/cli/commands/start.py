@@ -9,7 +9,7 @@ from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.each import each
 from mydocker.cli.flags.container import DETACH_KEYS
 from mydocker.cli.flags.keys import parse_keys
-from mydocker.cli.flags.pflag import switch
+from mydocker.cli.flags.pflag import switch, unbuilt
 from mydocker.engine import AttachOptions
 
 
@@ -53,6 +53,7 @@ COMMAND = Command(
     run,
     flags=(
         switch("attach", "a", "Attach STDOUT/STDERR and forward signals"),
+        *(unbuilt(name, "there are no checkpoints") for name in ("checkpoint", "checkpoint-dir")),
         DETACH_KEYS,
         switch("interactive", "i", "Attach container's STDIN"),
         switch("sig-proxy", "", "Proxy received signals to the process", default=True),

@@ -21,6 +21,7 @@ def _parse_weight(given: str) -> int:
 
 
 _NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
+_WINDOWS = "it is about containers of Windows"
 _HEALTH = "containers have no health checks"
 _RESTART = "containers are not restarted"
 _LOG = "there is one log driver, json-file, without options"
@@ -128,5 +129,8 @@ REFUSED: tuple[Flag, ...] = (
     unbuilt("runtime", "there is one runtime, mydocker's own"),
     unbuilt("cpu-rt-period", "real-time scheduling is not limited (use --ulimit rtprio)"),
     unbuilt("cpu-rt-runtime", "real-time scheduling is not limited (use --ulimit rtprio)"),
+    *(unbuilt(name, _WINDOWS) for name in (
+        "cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation")),
+    unbuilt("use-api-socket", "there is no API socket to mount", switch=True),
     unbuilt("kernel-memory", "kernels since 5.4 count it as part of --memory"),
 )  # fmt: skip
