@@ -1,5 +1,5 @@
-"""Our container commands beside docker's, flag by flag: what the docker client's own --help lists, and whether
-we take it. As a program it writes docs/compatibility.md (``make compatibility``).
+"""Our container commands beside docker's, flag by flag: what the docker client's own --help lists, and
+whether we take it. As a program it writes docs/compatibility.md (``make compatibility``).
 
 A flag that is understood and refused says why when it is given; that text goes into the table.
 """
@@ -27,9 +27,9 @@ OTHER_COMMANDS = (
 """those about containers that are not in docker's group ``container``"""
 
 DIFFERENT = """
-- Messages begin with `mydocker:` where docker says `Error response from daemon:`; what comes after it is Docker's.
-- `cp -a` out of a container gives the local files their owners in the container, as docker's documentation says;
-  docker itself leaves them to the caller.
+- Messages begin with `mydocker:` where docker says `Error response from daemon:`; the rest is Docker's.
+- `cp -a` out of a container gives the local files their owners in the container, as docker's documentation
+  says; docker itself leaves them to the caller.
 - `cp` sees a container's tmpfs mounts while it runs, docker does not.
 - `stats` without a terminal prints tables one after the other, without escape sequences.
 - `update -m` of a container without a limit sets the limit; docker wants `--memory-swap` beside it.
@@ -58,10 +58,10 @@ def rows(help: Help) -> Iterator[Row]:
         known = {flag.name: flag for flag in ours.flags}
         for short, name in flags(help(words)):
             shown = f"-{short}, --{name}" if short else f"--{name}"
-            yield _row(command, shown, short, known.get(name), name)
+            yield _row(command, shown, short, known.get(name))
 
 
-def _row(command: str, shown: str, short: str, flag: Flag | None, name: str) -> Row:
+def _row(command: str, shown: str, short: str, flag: Flag | None) -> Row:
     if flag is None:
         return Row(command, shown, False, "unknown")
     if short and flag.short != short:

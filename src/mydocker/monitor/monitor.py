@@ -243,6 +243,8 @@ class Monitor:
             connection.close()
 
     def _control(self, request: ControlRequest) -> None:
+        if self._ended:
+            raise errors.Unavailable("the container has ended")
         if request.keep:
             self._owner.keep()
         if request.paused is not None:
@@ -250,7 +252,7 @@ class Monitor:
             self._paused = request.paused
         process = self._processes.get(request.process)
         if process is None:
-            raise errors.NotFound(f"no such process in this container: {request.process}")
+            return  # it has ended, and whoever is attached to it is about to hear
         if request.signal:
             try:
                 pidfd.pidfd_send_signal(process.pidfd, request.signal)
