@@ -5,7 +5,7 @@ host. Names, nesting and defaults are those of ``POST /containers/create`` (Dock
 stored ``config.json``, ``inspect`` and the API say the same thing. The values are frozen; what they mean to
 the kernel is decided in ``spec.py``, whether they may be combined in ``validate.py``.
 
-Ours beyond Docker: ``HostConfig.Rootfs``, the directory of ``--rootfs``.
+Ours beyond Docker, in ``HostConfig``: ``Rootfs``, the directory of ``--rootfs``, and ``Timeout``.
 
 Units: memory and rates in bytes, times in microseconds (``CpuPeriod``, ``CpuQuota``) or nano-CPUs.
 ``-1`` means unlimited and ``0`` means not set, as in Docker.
@@ -171,5 +171,7 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     masked_paths: list[str] | None = None
     """``None``: the default list; ``[]``: nothing is masked"""
     readonly_paths: list[str] | None = None
+    timeout: int = 0
+    """seconds after which a run is ended as by ``stop``; 0: none"""
     rootfs: str = ""
     """a host directory that takes the place of the image, beneath a throw-away overlay"""

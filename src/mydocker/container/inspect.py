@@ -47,7 +47,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "HostsPath": f"{directory}/hosts",
         "LogPath": log if record.host_config.log_config.type == "json-file" else "",
         "Name": f"/{record.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "Driver": "overlay2",
         "Platform": record.platform,
         "MountLabel": "",
@@ -132,6 +132,8 @@ def _mount(point: MountPoint) -> dict[str, Any]:
 
 def status(state: State) -> str:
     """``Up 5 minutes``, ``Exited (0) 3 seconds ago``, ``Created`` (moby, ``container/state.go``)."""
+    if state.status is Status.RESTARTING:
+        return f"Restarting ({state.exit_code}) {since(state.finished_at)} ago"
     if state.running:
         up = f"Up {since(state.started_at)}"
         return f"{up} (Paused)" if state.status is Status.PAUSED else up

@@ -22,7 +22,10 @@ _LISTS = (
     "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps",
     "BlkioWeightDevice", "Devices", "Ulimits",
 )  # fmt: skip
-_LEFT_OUT = ("Annotations", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Tmpfs")
+_LEFT_OUT = (
+    "Annotations", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Timeout",
+    "Tmpfs",
+)  # fmt: skip
 """members that Docker leaves out when they say nothing"""
 _NOTHING: dict[str, Any] = {
     "Cgroup": "",

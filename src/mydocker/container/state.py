@@ -1,9 +1,9 @@
 """The life of a container: one table of transitions, and the document that says where in it a container is.
 
         created ──────► running ◄─────► paused
-           │             │  ▲ ▲           │
-           │             ▼  │ └─restarting│
-           │           exited ◄───────────┘
+           │             │  ▲ ▲           │ │
+           │             ▼  │ └─restarting◄─┘
+           │           exited ◄─┴─────────┘
            ▼             ▼
           removing ◄──► dead           (removing ends with the directory gone)
 
@@ -37,7 +37,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     # a failed start leaves the container created, with the error noted
     Status.CREATED: frozenset({Status.CREATED, Status.RUNNING, Status.REMOVING}),
     Status.RUNNING: frozenset({Status.PAUSED, Status.RESTARTING, Status.EXITED}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.EXITED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.RESTARTING, Status.EXITED}),
     Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED}),
     # a failed start of a container that ran before leaves it exited
     Status.EXITED: frozenset({Status.EXITED, Status.RUNNING, Status.REMOVING}),
@@ -61,6 +61,10 @@ class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
     started_at: str = NEVER
     finished_at: str = NEVER
+    restart_count: int = 0
+    """how often its policy has started it again since somebody did"""
+    stopped_by_hand: bool = False
+    """exited: because somebody wanted it to end, so ``unless-stopped`` does not start it again"""
     volumes_go: bool = False
     """removing: the anonymous volumes too"""
 

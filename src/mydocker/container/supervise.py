@@ -6,21 +6,23 @@ be: the record is looked at by the builder that makes the container, and by the 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .. import errors
 from ..monitor import spawn
 from ..monitor.monitor import Monitor
-from ..monitor.plan import Brief, decode_brief
+from ..monitor.plan import Brief, Plan, decode_brief
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events
+from . import events, restart
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
 from .state import State, Status
 from .store import Lock, Store
+from .validate import signal_number
 
 ENTRY = "mydocker.container.supervise:prepare"
 
@@ -57,23 +59,40 @@ def exit_code_of(error: Exception) -> int:
 class Owner:
     """See ``monitor.Owner``. The lock comes with the process, and is given up by ``failed`` and ``ended``."""
 
-    __slots__ = ("_brief", "_kept", "_store")
+    __slots__ = ("_brief", "_delay", "_kept", "_signals", "_store")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         self._kept = False
+        self._delay = 0.0
+        self._signals: list[int] = []
         self._store = Store(brief.root, brief.state)
 
     def started(self, pid: int) -> None:
         record, state = self._read()
-        running = state.to(Status.RUNNING, pid=pid, exit_code=0, error="", oom_killed=False, started_at=now())
+        running = state.to(
+            Status.RUNNING,
+            pid=pid,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at=now(),
+            restart_count=state.restart_count if state.status is Status.RESTARTING else 0,
+            stopped_by_hand=False,
+        )
         self._store.write_state(record.id, running, durable=record.durable)
         events.mounted(self._store, record)
         events.container(self._store, record, "start")
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> int:
         record, state = self._read()
         fail(self._store, record, state, Lock(self._brief.lock), error)
+        return exit_code_of(error)
+
+    def plan(self) -> Plan:
+        from .start import plan  # which begins what this goes on with
+
+        return plan(self._store, self._store.read_record(self._brief.id))
 
     def clear(self) -> bool:
         record, _ = self._read()
@@ -85,15 +104,48 @@ class Owner:
         group.remove()
         return oom_killed
 
-    def ended(self, code: int, *, oom_killed: bool) -> None:
+    def ended(self, code: int, *, oom_killed: bool) -> float | None:
         record, state = self._read()
-        ended = state.to(Status.EXITED, pid=0, exit_code=code, oom_killed=oom_killed, finished_at=now())
+        by_hand = any(ends(record, number) for number in self._signals)
+        policy = record.host_config.restart_policy
+        again = not by_hand and restart.wanted(policy, code, state.restart_count)
+        ended = state.to(
+            Status.RESTARTING if again else Status.EXITED,
+            pid=0,
+            exit_code=code,
+            oom_killed=oom_killed,
+            finished_at=now(),
+            restart_count=state.restart_count + again,
+            stopped_by_hand=by_hand,
+        )
         if oom_killed:
             events.container(self._store, record, "oom")
-        lasted = (parse_rfc3339(ended.finished_at) - parse_rfc3339(ended.started_at)) // 1_000_000_000
-        events.container(self._store, record, "die", exitCode=str(code), execDuration=str(max(0, lasted)))
+        lasted = max(0, parse_rfc3339(ended.finished_at) - parse_rfc3339(ended.started_at)) / 1e9
+        events.container(self._store, record, "die", exitCode=str(code), execDuration=str(int(lasted)))
         events.unmounted(self._store, record)
+        if again:
+            self._delay = restart.delay(self._delay, lasted)
+            self._signals = []
+            self._store.write_state(record.id, ended, durable=record.durable)
+            return self._delay
         _end(self._store, record, ended, Lock(self._brief.lock), keep=self._kept)
+        return None
+
+    def signalled(self, number: int) -> None:
+        self._signals.append(number)
+
+    def stopped(self) -> bool:
+        record, state = self._read()
+        if not any(ends(record, number) for number in self._signals):
+            return False
+        ended = state.to(Status.EXITED, stopped_by_hand=True)
+        _end(self._store, record, ended, Lock(self._brief.lock))
+        return True
+
+    def stop_signal(self) -> tuple[int, int]:
+        config = self._store.read_record(self._brief.id).config
+        patience = config.stop_timeout
+        return signal_number(config.stop_signal or "TERM"), 10 if patience is None else patience
 
     def pause(self, *, paused: bool) -> None:
         record, state = self._read()
@@ -113,6 +165,15 @@ class Owner:
             return record, self._store.read_state(record.id)
         except errors.NotFound:
             return record, State()  # created to be started at once: see create.py
+
+
+def ends(record: Record, number: int) -> bool:
+    """Whether a signal by hand is to end the container for good.
+
+    As in Docker (``daemon/kill.go``): SIGKILL and its stop signal, and every one if it has no stop signal.
+    """
+    stop = record.config.stop_signal
+    return number == signal.SIGKILL or not stop or number == signal_number(stop)
 
 
 def fail(store: Store, record: Record, state: State, lock: Lock, error: Exception) -> None:

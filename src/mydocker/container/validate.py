@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import InvalidArgument, NotSupported
 from ..oci.capabilities import effective_capabilities
-from . import resources, security
+from . import resources, restart, security
 from .config import Config, HostConfig
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
@@ -145,10 +145,11 @@ def _modes(config: Config, host: HostConfig) -> None:
     if host.log_config.config:
         option = next(iter(host.log_config.config))
         raise InvalidArgument(f"unknown log opt '{option}' for {host.log_config.type} log driver")
-    if host.restart_policy.name not in ("", "no"):
-        if host.auto_remove:
-            raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-        raise NotSupported(f"restart policy {host.restart_policy.name} is not supported yet (use no)")
+    restart.check(host.restart_policy)
+    if host.restart_policy.name not in ("", "no") and host.auto_remove:
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    if host.timeout < 0:
+        raise InvalidArgument(f"invalid timeout: {host.timeout} (seconds, or 0 for none)")
 
 
 def _joined(mode: str, what: str, plain: tuple[str, ...]) -> None:

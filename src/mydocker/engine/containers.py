@@ -29,7 +29,7 @@ from ..container import (
     update,
 )
 from ..container import create as creating
-from ..container.config import Config, HostConfig
+from ..container.config import Config, HostConfig, RestartPolicy
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
@@ -119,6 +119,8 @@ class Container:
             raise Conflict("you cannot attach to a stopped container, start it first")
         if self.state.status is Status.PAUSED:
             raise Conflict("you cannot attach to a paused container, unpause it first")
+        if self.state.status is Status.RESTARTING:
+            raise Conflict("you cannot attach to a restarting container, wait until it is running")
         terminal = self.record.config.tty
         session = client.attach(self._store.run_directory(self.id), options, terminal=terminal)
         if size is not None and self.record.config.tty:
@@ -184,9 +186,9 @@ class Container:
         """``Conflict`` if another container has the name."""
         self.record = rename.rename(self._store, self.record, name)
 
-    def update(self, **limits: int | str) -> None:
-        """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``)."""
-        self.record = update.update(self._store, self.record, limits)
+    def update(self, restart_policy: RestartPolicy | None = None, **limits: int | str) -> None:
+        """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``); another restart policy."""
+        self.record = update.update(self._store, self.record, limits, restart_policy)
 
     def top(self, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
         """Titles and rows of what ps(1) on the host, with these options, says about its processes."""

@@ -20,7 +20,7 @@ from ..runtime import task as runtime
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
-from .plan import Brief, Plan, decode_plan
+from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
 
 
@@ -29,13 +29,16 @@ class Starting(Protocol):
 
     def started(self, pid: int) -> None: ...
 
-    def failed(self, error: Exception) -> None:
-        """The container could not be started; nothing of it is left in the kernel."""
+    def failed(self, error: Exception) -> int:
+        """The container could not be started, and nothing of it is left in the kernel; its exit code."""
+
+    def plan(self) -> Plan:
+        """Of another start, by what is true now. Descriptors in it are open in this process."""
 
 
 class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Handed over with the descriptors pidfd, then for a container its listening socket, then the streams:
-    the terminal's master, or what there is of standard input, output and error."""
+    """Handed over with the descriptors pidfd, then for a container's first start its listening socket, then
+    the streams: the terminal's master, or what there is of standard input, output and error."""
 
     pid: int
     terminal: bool = False
@@ -80,10 +83,41 @@ def read_plan(fd: int) -> Plan:
     return decode_plan(os.pread(fd, os.fstat(fd).st_size, 0))
 
 
+def write_plan(fd: int, plan: Plan) -> None:
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    view = memoryview(encode(plan))
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
     """Make and start the container and hand it over; or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
     _renumber(plan.spec, brief)
+    try:
+        _make(brief, owner, plan, monitor, starter)
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
+        owner.failed(error)
+        tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+
+
+def again(brief: Brief, owner: Starting, monitor: socket.socket) -> None:
+    """The same for one that has ended and is started again, as its record says by now.
+
+    The monitor, which goes on listening, hears the exit code (EXIT) where that fails.
+    """
+    try:
+        plan = owner.plan()
+        write_plan(brief.plan, plan)
+        _make(brief, owner, plan, monitor, None)
+    except Exception as error:  # noqa: BLE001 - whatever it was is written down
+        tell(monitor, packet(Kind.EXIT, b"%d" % owner.failed(error)))
+
+
+def _make(
+    brief: Brief, owner: Starting, plan: Plan, monitor: socket.socket, starter: socket.socket | None
+) -> None:
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
@@ -96,25 +130,23 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
             stdio=pipes.stdio if pipes is not None else None,
             console_rows_columns=plan.size,
             init_binary=plan.init,
-            observer=_observer(starter) if plan.explain else None,
+            observer=_observer(starter) if plan.explain and starter is not None else None,
             parent_death_signal=signal.SIGKILL,
             seccomp_cache=plan.seccomp_cache,
             for_parent=True,
         )
         task.start()
-        listener = listen(brief.run_directory)
+        listener = [listen(brief.run_directory)] if starter is not None else []
         owner.started(task.pid)
-    except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
+    except Exception:
         if task is not None:
             task.delete()
-        owner.failed(error)
-        tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
-        return
+        raise
     streams = [task.console] if pipes is None and task.console is not None else []
     if pipes is not None:
         streams += pipes.ours
     answer = Built(pid=task.pid, terminal=terminal, input=plan.open_stdin, output=True)
-    _hand_over(monitor, answer, [task.pidfd, listener.fileno(), *streams])
+    _hand_over(monitor, answer, [task.pidfd, *(each.fileno() for each in listener), *streams])
 
 
 def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.socket) -> None:

@@ -13,7 +13,7 @@ end can rely on what the next command shows.
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -28,8 +28,16 @@ from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Start
 from .spawn import forked
 from .streams import Client, Streams
 
+if TYPE_CHECKING:
+    from signal import SIGKILL
+else:
+    from _signal import SIGKILL  # without enumerations, each of which would be touched and so copied
+
 _REMEMBERED = 16
 """added processes whose exit codes can still be asked for"""
+_TIMERS = ("timeout", "kill")
+"""those of one run of the container"""
+_FORK_PAUSE = 1.0
 
 
 class Owner(build.Starting, Protocol):
@@ -38,8 +46,20 @@ class Owner(build.Starting, Protocol):
     def clear(self) -> bool:
         """End what is left of it, remove the cgroup; whether anything was killed for want of memory."""
 
-    def ended(self, code: int, *, oom_killed: bool) -> None:
-        """It is gone from the kernel: write this down or remove it, and give up the lock."""
+    def ended(self, code: int, *, oom_killed: bool) -> float | None:
+        """It is gone from the kernel: write this down or remove it, and give up the lock.
+
+        Or keep the lock and say in how many seconds it is to be started again.
+        """
+
+    def signalled(self, number: int) -> None:
+        """Somebody sends init a signal, or would if there were one: it may be meant to end."""
+
+    def stopped(self) -> bool:
+        """Whether one that waits to be started again has been stopped: then this is written down as well."""
+
+    def stop_signal(self) -> tuple[int, int]:
+        """The signal that asks it to end, and the seconds to wait before SIGKILL (negative: for ever)."""
 
     def pause(self, *, paused: bool) -> None:
         """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
@@ -68,6 +88,7 @@ class Monitor:
     def __init__(self, brief: Brief, owner: Owner) -> None:
         self._brief = brief
         self._owner = owner
+        self._crash_log = f"{brief.state}/monitor-crash.log"
         self._loop = Loop()
         self._processes: dict[int, _Process] = {}
         self._builders: set[int] = set()
@@ -77,6 +98,9 @@ class Monitor:
         self._leaving: list[Streams] = []
         self._listener: socket.socket | None = None
         self._ended = False
+        self._resting: Streams | None = None
+        self._code = 0
+        self._signals: list[int] = []
 
     def run(self) -> None:
         """Until the container has ended and everybody who was attached knows."""
@@ -84,7 +108,7 @@ class Monitor:
         starter = socket.socket(fileno=brief.starter)
         builder, connection = forked(
             lambda theirs: build.container(brief, self._owner, starter, theirs),
-            f"{brief.state}/monitor-crash.log",
+            self._crash_log,
         )
         with connection:
             message, descriptors = _receive(connection)
@@ -111,17 +135,24 @@ class Monitor:
     def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         brief = self._brief
         init, listener, *rest = descriptors
-        log = Writer(brief.log) if brief.log else None
-        streams = self._streams(made, rest, log, close_on_leave=brief.stdin_once)
-        self._processes[0] = _Process(0, made.pid, init, streams)
         self._listener = socket.socket(fileno=listener)
         self._loop.watch(listener, POLLIN, self._accept)
-        self._loop.watch(init, POLLIN, self._exited)
+        streams = self._run(made, init, rest)
         tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=made.pid))))
         if brief.attach is None:
             starter.close()
         else:
             self._join(starter, streams, brief.attach, owner=True)
+
+    def _run(self, made: Built, init: int, rest: list[int]) -> Streams:
+        brief = self._brief
+        log = Writer(brief.log) if brief.log else None
+        streams = self._streams(made, rest, log, close_on_leave=brief.stdin_once)
+        self._processes[0] = _Process(0, made.pid, init, streams)
+        self._loop.watch(init, POLLIN, self._exited)
+        if brief.timeout:
+            self._loop.after("timeout", brief.timeout, self._stop)
+        return streams
 
     def _streams(
         self, made: Built, descriptors: list[int], log: Writer | None, *, close_on_leave: bool
@@ -158,12 +189,70 @@ class Monitor:
         init.streams.drain()
         for process in [*self._processes.values()]:
             self._exec_exited(process)
+        for name in _TIMERS:
+            self._loop.cancel(name)
+        self._paused = False
+        self._code = code
+        delay = self._owner.ended(code, oom_killed=oom_killed)
+        if delay is None:
+            self._finish(init.streams)
+        else:
+            self._resting = init.streams
+            self._loop.after("restart", delay, self._again)
+
+    def _finish(self, streams: Streams) -> None:
         assert self._listener is not None
         self._loop.forget(self._listener.fileno())
         self._listener.close()
-        self._owner.ended(code, oom_killed=oom_killed)
-        self._farewell(init.streams, code)
+        self._farewell(streams, self._code)
         self._ended = True
+
+    def _stop(self) -> None:
+        """Ask init to end, and make it after a time, as ``stop`` does."""
+        number, patience = self._owner.stop_signal()
+        self._signal(number)
+        if patience >= 0:
+            self._loop.after("kill", patience, lambda: self._signal(SIGKILL))
+
+    def _signal(self, number: int) -> None:
+        try:
+            pidfd.pidfd_send_signal(self._processes[0].pidfd, number)
+        except ProcessLookupError:
+            return  # it has just ended, which is what a signal is for
+
+    # -- the next start
+
+    def _again(self) -> None:
+        try:
+            builder, made = forked(
+                lambda theirs: build.again(self._brief, self._owner, theirs), self._crash_log
+            )
+        except OSError:  # too many processes: there may be fewer later
+            self._loop.after("restart", _FORK_PAUSE, self._again)
+            return
+        self._builders.add(builder)
+        self._loop.watch(made.fileno(), POLLIN, lambda _: self._made_again(builder, made))
+
+    def _made_again(self, builder: int, made: socket.socket) -> None:
+        self._loop.forget(made.fileno())
+        with made:
+            message, descriptors = _receive(made)
+        os.waitpid(builder, 0)
+        self._builders.discard(builder)
+        resting, self._resting = self._resting, None
+        assert resting is not None
+        if not message or message[0] != Kind.STARTED:
+            if message:
+                self._code = int(message[1:])
+                self._finish(resting)
+            self._ended = True  # otherwise the builder was killed, and whoever looks next puts it right
+            return
+        init, *rest = descriptors
+        streams = self._run(build.built.decode(message[1:]), init, rest)
+        streams.take_over(resting)
+        for number in self._signals:
+            self._signal(number)
+        self._signals = []
 
     def _exec_exited(self, process: _Process) -> None:
         del self._processes[process.number]
@@ -250,6 +339,11 @@ class Monitor:
         if request.paused is not None:
             self._owner.pause(paused=request.paused)
             self._paused = request.paused
+        if request.signal and not request.process:
+            self._owner.signalled(request.signal)
+        if self._resting is not None and not request.process:
+            self._while_resting(request)
+            return
         process = self._processes.get(request.process)
         if process is None:
             return  # it has ended, and whoever is attached to it is about to hear
@@ -261,6 +355,18 @@ class Monitor:
         if request.rows and request.columns and process.streams.console >= 0:
             pty.set_size(process.streams.console, request.rows, request.columns)
 
+    def _while_resting(self, request: ControlRequest) -> None:
+        """There is no process: a signal is for the one that is being made, or tells not to make one."""
+        assert self._resting is not None
+        if not request.signal:
+            return
+        if self._builders:
+            self._signals.append(request.signal)
+        elif self._owner.stopped():
+            self._loop.cancel("restart")
+            resting, self._resting = self._resting, None
+            self._finish(resting)
+
     def _join(
         self, connection: socket.socket, streams: Streams, request: AttachRequest, *, owner: bool
     ) -> None:
@@ -269,7 +375,8 @@ class Monitor:
         )
 
     def _attach(self, connection: socket.socket, body: bytes) -> None:
-        if 0 not in self._processes:  # it has ended since they connected
+        streams = self._resting or (self._processes[0].streams if 0 in self._processes else None)
+        if streams is None:  # it has ended since they connected
             connection.close()
             return
         try:
@@ -278,24 +385,28 @@ class Monitor:
         except (msgspec.MsgspecError, OSError):
             connection.close()
             return
-        self._join(connection, self._processes[0].streams, request, owner=False)
+        self._join(connection, streams, request, owner=False)
 
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
+        why = ""
+        if self._resting is not None:
+            why = f"Container {self._brief.id} is restarting, wait until the container is running"
+        elif self._paused:  # the process would stand still before it could say that it was made
+            why = f"container {self._brief.id} is paused, unpause the container before exec"
+        if why:
+            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
+            connection.close()
+            return
         if 0 not in self._processes:
             connection.close()
             return
         init = self._processes[0]
-        if self._paused:  # the process would stand still before it could say that it was made
-            why = f"container {self._brief.id} is paused, unpause the container before exec"
-            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
-            connection.close()
-            return
         try:
             builder, made = forked(
                 lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs),
-                f"{self._brief.state}/monitor-crash.log",
+                self._crash_log,
             )
         except OSError as error:  # too many processes
             tell(connection, packet(Kind.ERROR, protocol.encode(Failure.of(error))))

@@ -21,6 +21,8 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     """path of the log; empty: nothing is logged"""
     stdin_once: bool
+    timeout: int = 0
+    """seconds after which the container is stopped; 0: none"""
     attach: AttachRequest | None
     """which streams the starter gets; ``None``: it hears how the start went and leaves"""
     starter: int

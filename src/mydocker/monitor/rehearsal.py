@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 
 from . import protocol
 from .build import Built
 from .monitor import Monitor
-from .plan import Brief, decode_brief, encode
+from .plan import Brief, Plan, decode_brief, encode
 from .protocol import AttachRequest, Kind, packet
 
 ROUNDS = 16
@@ -86,14 +87,26 @@ class _Nobody:
     def started(self, pid: int) -> None:
         pass
 
-    def failed(self, error: Exception) -> None:
-        pass
+    def failed(self, error: Exception) -> int:
+        raise error
+
+    def plan(self) -> Plan:
+        raise NotImplementedError("nothing is started here")
 
     def clear(self) -> bool:
         return False
 
-    def ended(self, code: int, *, oom_killed: bool) -> None:
+    def ended(self, code: int, *, oom_killed: bool) -> float | None:
         pass
+
+    def signalled(self, number: int) -> None:
+        pass
+
+    def stopped(self) -> bool:
+        return True
+
+    def stop_signal(self) -> tuple[int, int]:
+        return signal.SIGTERM, 10
 
     def pause(self, *, paused: bool) -> None:
         pass

@@ -212,6 +212,17 @@ class Streams:
             self._log.finish()
         self._arrange()
 
+    def take_over(self, before: "Streams") -> None:
+        """Serve the clients of another process, whose streams are drained: it has been started again.
+
+        Input that had come to its end for that one has none for this one either.
+        """
+        clients, before.clients = before.clients, []
+        self.clients += clients
+        if before._ending:
+            self._end_input()
+        self._arrange()
+
     # -- clients
 
     def join(self, client: Client) -> None:

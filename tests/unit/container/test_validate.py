@@ -123,7 +123,7 @@ def test_config_refused(config: Config, host: HostConfig, message: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [HostConfig(network_mode="bridge"), HostConfig(restart_policy=RestartPolicy(name="always"))],
+    [HostConfig(network_mode="bridge")],
 )
 def test_what_is_not_built_says_so(host: HostConfig) -> None:
     with pytest.raises(NotSupported, match="not supported yet"):

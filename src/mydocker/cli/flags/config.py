@@ -62,6 +62,8 @@ def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous:
 
 
 def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
+    if flags["rm"] and flags["restart"].name != "no":
+        raise errors.InvalidArgument("conflicting options: cannot specify both --restart and --rm")
     security = host.SecurityOptions(flags["security-opt"])
     swappiness = flags["memory-swappiness"]
     ulimits = {ulimit.name: ulimit for ulimit in flags["ulimit"]}
@@ -69,7 +71,9 @@ def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
         binds=binds or None,
         container_id_file=flags["cidfile"],
         network_mode=flags["net"] or flags["network"],
+        restart_policy=flags["restart"],
         auto_remove=flags["rm"],
+        timeout=flags["timeout"],
         annotations=to_map(flags["annotation"]) or None,
         cap_add=host.capabilities(flags["cap-add"]) or None,
         cap_drop=host.capabilities(flags["cap-drop"]) or None,

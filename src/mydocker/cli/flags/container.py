@@ -12,6 +12,7 @@ from mydocker.cli.flags.go import parse_int, parse_uint
 from mydocker.cli.flags.image import content_trust, parse_policy
 from mydocker.cli.flags.pflag import Flag, number, switch, text, unbuilt, value, values
 from mydocker.cli.flags.size import parse_cpus, parse_size, parse_swap
+from mydocker.container.config import RestartPolicy
 
 DETACH_KEYS = text("detach-keys", "", "Override the key sequence for detaching a container")
 
@@ -23,8 +24,10 @@ def _parse_weight(given: str) -> int:
 _NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
 _WINDOWS = "it is about containers of Windows"
 _HEALTH = "containers have no health checks"
-_RESTART = "containers are not restarted"
 _LOG = "there is one log driver, json-file, without options"
+
+RESTART = value("restart", "", "Restart policy to apply when a container exits (no|on-failure[:max-retries]|"
+                "always|unless-stopped)", host.parse_restart, "string", default=RestartPolicy())  # fmt: skip
 
 CONTAINER: tuple[Flag, ...] = (
     values("add-host", "", "Add a custom host-to-IP mapping (host:ip)", host.parse_extra_host),
@@ -86,11 +89,13 @@ CONTAINER: tuple[Flag, ...] = (
     switch("quiet", "q", "Suppress the pull output"),
     switch("read-only", "", "Mount the container's root filesystem as read only"),
     switch("rm", "", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    RESTART,
     text("rootfs", "", "Run from this directory, beneath an overlay, without image", kind="directory"),
     values("security-opt", "", "Security Options"),
     value("shm-size", "", "Size of /dev/shm", parse_size, "bytes", default=0),
     text("stop-signal", "", "Signal to stop the container"),
     value("stop-timeout", "", "Timeout (in seconds) to stop a container", parse_int, "int"),
+    number("timeout", "", "Stop the container after so many seconds, 0 for never"),
     values("sysctl", "", "Sysctl options", limit.parse_sysctl, "map"),
     values("tmpfs", "", "Mount a tmpfs directory", mount.parse_tmpfs),
     switch("tty", "t", "Allocate a pseudo-TTY"),
@@ -119,7 +124,6 @@ REFUSED: tuple[Flag, ...] = (
         "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
         "health-timeout")),
     unbuilt("no-healthcheck", _HEALTH, switch=True),
-    unbuilt("restart", _RESTART),
     unbuilt("log-driver", _LOG),
     unbuilt("log-opt", _LOG),
     unbuilt("volume-driver", "there are no volume drivers"),
