@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+
 from ..errors import Unavailable
 from ..monitor import client
 from ..monitor.timestamp import NEVER, parse_rfc3339
 from ..snapshot.usage import contents
-from . import rootfs, shapes
+from . import health, rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -40,6 +42,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
             "Error": state.error,
             "StartedAt": state.started_at,
             "FinishedAt": state.finished_at,
+            **({"Health": msgspec.to_builtins(state.health)} if state.health is not None else {}),
         },
         "Image": record.image,
         "ResolvConfPath": f"{directory}/resolv.conf",
@@ -136,7 +139,9 @@ def status(state: State) -> str:
         return f"Restarting ({state.exit_code}) {since(state.finished_at)} ago"
     if state.running:
         up = f"Up {since(state.started_at)}"
-        return f"{up} (Paused)" if state.status is Status.PAUSED else up
+        if state.status is Status.PAUSED:
+            return f"{up} (Paused)"
+        return f"{up} ({health.shown(state.health)})" if state.health is not None else up
     if state.status is Status.REMOVING:
         return "Removal In Progress"
     if state.status is Status.DEAD:

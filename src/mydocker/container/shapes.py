@@ -23,7 +23,7 @@ _LISTS = (
     "BlkioWeightDevice", "Devices", "Ulimits",
 )  # fmt: skip
 _LEFT_OUT = (
-    "Annotations", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Timeout",
+    "Annotations", "HealthOnFailure", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Timeout",
     "Tmpfs",
 )  # fmt: skip
 """members that Docker leaves out when they say nothing"""
@@ -61,7 +61,7 @@ _ADDRESSES = {
 
 def config(asked: Config) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(asked)
-    for name in ("ExposedPorts", "StopSignal", "StopTimeout"):
+    for name in ("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout"):
         if shown.get(name) is None:
             shown.pop(name, None)
     shown.setdefault("OnBuild", None)

@@ -19,7 +19,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, rootfs, spec, supervise
+from . import events, files, health, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -77,6 +77,7 @@ def start(
             log=f"{store.directory(record.id)}/log" if logged else "",
             stdin_once=record.config.stdin_once,
             timeout=record.host_config.timeout,
+            health=health.schedule(record.config),
             attach=request,
             starter=theirs.fileno(),
             lock=lock.fd,

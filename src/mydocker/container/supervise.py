@@ -6,6 +6,7 @@ be: the record is looked at by the builder that makes the container, and by the 
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,14 +15,15 @@ from .. import errors
 from ..monitor import spawn
 from ..monitor.monitor import Monitor
 from ..monitor.plan import Brief, Plan, decode_brief
+from ..monitor.protocol import ExecRequest, encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events, restart
+from . import events, health, restart, spec
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
-from .state import State, Status
-from .store import Lock, Store
+from .state import HealthResult, State, Status
+from .store import HEALTH, Lock, Store
 from .validate import signal_number
 
 ENTRY = "mydocker.container.supervise:prepare"
@@ -57,14 +59,15 @@ def exit_code_of(error: Exception) -> int:
 
 
 class Owner:
-    """See ``monitor.Owner``. The lock comes with the process, and is given up by ``failed`` and ``ended``."""
+    """See ``monitor/owner.py``. The lock comes with the process; ``failed`` and ``ended`` give it up."""
 
-    __slots__ = ("_brief", "_delay", "_kept", "_signals", "_store")
+    __slots__ = ("_brief", "_delay", "_forced", "_kept", "_signals", "_store")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         self._kept = False
         self._delay = 0.0
+        self._forced = False
         self._signals: list[int] = []
         self._store = Store(brief.root, brief.state)
 
@@ -79,6 +82,7 @@ class Owner:
             started_at=now(),
             restart_count=state.restart_count if state.status is Status.RESTARTING else 0,
             stopped_by_hand=False,
+            health=health.begun(record.config, state.health),
         )
         self._store.write_state(record.id, running, durable=record.durable)
         events.mounted(self._store, record)
@@ -108,7 +112,7 @@ class Owner:
         record, state = self._read()
         by_hand = any(ends(record, number) for number in self._signals)
         policy = record.host_config.restart_policy
-        again = not by_hand and restart.wanted(policy, code, state.restart_count)
+        again = not by_hand and (self._forced or restart.wanted(policy, code, state.restart_count))
         ended = state.to(
             Status.RESTARTING if again else Status.EXITED,
             pid=0,
@@ -117,6 +121,7 @@ class Owner:
             finished_at=now(),
             restart_count=state.restart_count + again,
             stopped_by_hand=by_hand,
+            health=health.ended(state.health),
         )
         if oom_killed:
             events.container(self._store, record, "oom")
@@ -126,6 +131,8 @@ class Owner:
         if again:
             self._delay = restart.delay(self._delay, lasted)
             self._signals = []
+            self._forced = False
+            self._forget_health()
             self._store.write_state(record.id, ended, durable=record.durable)
             return self._delay
         _end(self._store, record, ended, Lock(self._brief.lock), keep=self._kept)
@@ -141,6 +148,40 @@ class Owner:
         ended = state.to(Status.EXITED, stopped_by_hand=True)
         _end(self._store, record, ended, Lock(self._brief.lock))
         return True
+
+    def probe(self) -> bytes:
+        record, _ = self._read()
+        command = health.command(record.config)
+        process = spec.added_process(
+            record, command, tty=False, env=[], user="", working_dir="", privileged=False, size=None
+        )
+        request = ExecRequest(id=os.urandom(32).hex(), process={**process}, stdout=True, stderr=True)
+        words = " ".join(command)
+        events.container(self._store, record, f"exec_create: {words}", execID=request.id)
+        events.container(self._store, record, f"exec_start: {words}", execID=request.id)
+        return encode(request)
+
+    def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
+        record, state = self._read()
+        result = HealthResult(start=start, end=end, exit_code=code, output=output)
+        found = health.judged(record.config, state, result)
+        with suppress(OSError):  # where there is no room, only those who look do not see it
+            self._store.write_health(record.id, found)
+        before = state.health.status if state.health is not None else ""
+        action = ""
+        if found.status != before:
+            events.container(self._store, record, f"health_status: {found.status}")
+            if found.status == health.UNHEALTHY and record.host_config.health_on_failure != "none":
+                action = record.host_config.health_on_failure
+        if action == "stop":
+            self._signals.append(signal.SIGKILL)  # as by hand
+        elif action == "restart":
+            self._forced = True
+        return found.status == health.STARTING, action
+
+    def _forget_health(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._brief.run_directory}/{HEALTH}")
 
     def stop_signal(self) -> tuple[int, int]:
         config = self._store.read_record(self._brief.id).config

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import InvalidArgument, NotSupported
 from ..oci.capabilities import effective_capabilities
-from . import resources, restart, security
+from . import health, resources, restart, security
 from .config import Config, HostConfig
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
@@ -200,6 +200,10 @@ def _process(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid hostname: {config.hostname} (64 characters are the limit)")
     if len(config.domainname) > 64:
         raise InvalidArgument(f"invalid domainname: {config.domainname} (64 characters are the limit)")
+    if config.healthcheck is not None:
+        health.check(config.healthcheck)
+        for word in config.healthcheck.test or ():
+            carried(word, "health check")
     if config.stop_signal:
         signal_number(config.stop_signal)
     for limit in host.ulimits or ():

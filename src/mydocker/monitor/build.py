@@ -11,7 +11,7 @@ and one that weighs what conmon does.
 import os
 import signal
 import socket
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -20,20 +20,9 @@ from ..runtime import task as runtime
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
+from .owner import Starting
 from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
-
-
-class Starting(Protocol):
-    """What a start means for the container's record."""
-
-    def started(self, pid: int) -> None: ...
-
-    def failed(self, error: Exception) -> int:
-        """The container could not be started, and nothing of it is left in the kernel; its exit code."""
-
-    def plan(self) -> Plan:
-        """Of another start, by what is true now. Descriptors in it are open in this process."""
 
 
 class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 A monitor is the parent of the container's init process and of every process added by exec, which is why it
 learns their exit codes exactly. It knows the socket and the streams; making things is left to builders
 (``build.py``), and what a start or an end means for the container's record to its ``Owner``
-(``container/supervise.py``).
+(``owner.py``).
 
 The order at the end is part of the interface: the cgroup is removed, output is drained, the owner writes the
 state or removes the container, and only then do the attached clients hear EXIT. Whoever has seen a container
@@ -13,7 +13,7 @@ end can rely on what the next command shows.
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,12 +21,14 @@ from .. import errors
 from ..linux import pidfd, pty
 from . import build, protocol
 from .build import Built, tell
+from .health import Checks, Output
 from .log import Writer
 from .loop import POLLIN, Loop
+from .owner import Owner
 from .plan import Brief
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
 from .spawn import forked
-from .streams import Client, Streams
+from .streams import Client, Sink, Streams
 
 if TYPE_CHECKING:
     from signal import SIGKILL
@@ -40,43 +42,21 @@ _TIMERS = ("timeout", "kill")
 _FORK_PAUSE = 1.0
 
 
-class Owner(build.Starting, Protocol):
-    """What happens to the container's record and its cgroup. None of these may leave anything half done."""
-
-    def clear(self) -> bool:
-        """End what is left of it, remove the cgroup; whether anything was killed for want of memory."""
-
-    def ended(self, code: int, *, oom_killed: bool) -> float | None:
-        """It is gone from the kernel: write this down or remove it, and give up the lock.
-
-        Or keep the lock and say in how many seconds it is to be started again.
-        """
-
-    def signalled(self, number: int) -> None:
-        """Somebody sends init a signal, or would if there were one: it may be meant to end."""
-
-    def stopped(self) -> bool:
-        """Whether one that waits to be started again has been stopped: then this is written down as well."""
-
-    def stop_signal(self) -> tuple[int, int]:
-        """The signal that asks it to end, and the seconds to wait before SIGKILL (negative: for ever)."""
-
-    def pause(self, *, paused: bool) -> None:
-        """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
-
-    def keep(self) -> None:
-        """It is not to remove itself when it ends."""
-
-    def exec_ended(self, identifier: str, code: int) -> None:
-        """An added process has ended, the container has not."""
-
-
 class _Process:
-    """An exec'd process, or (number 0) the container's init."""
+    """An exec'd process, or (number 0) the container's init. ``checks``: it is a health check of theirs."""
 
-    __slots__ = ("id", "number", "pid", "pidfd", "streams")
+    __slots__ = ("checks", "id", "number", "pid", "pidfd", "streams")
 
-    def __init__(self, number: int, pid: int, descriptor: int, streams: Streams, id: str = "") -> None:
+    def __init__(
+        self,
+        number: int,
+        pid: int,
+        descriptor: int,
+        streams: Streams,
+        id: str = "",
+        checks: Checks | None = None,
+    ) -> None:
+        self.checks = checks
         self.id = id
         self.number = number
         self.pid = pid
@@ -98,7 +78,9 @@ class Monitor:
         self._leaving: list[Streams] = []
         self._listener: socket.socket | None = None
         self._ended = False
+        self._checks: Checks | None = None
         self._resting: Streams | None = None
+        self._making = False
         self._code = 0
         self._signals: list[int] = []
 
@@ -152,10 +134,12 @@ class Monitor:
         self._loop.watch(init, POLLIN, self._exited)
         if brief.timeout:
             self._loop.after("timeout", brief.timeout, self._stop)
+        if brief.health is not None:
+            self._checks = Checks(self._loop, brief.health, self._probe, self._kill_probe, self._probed)
         return streams
 
     def _streams(
-        self, made: Built, descriptors: list[int], log: Writer | None, *, close_on_leave: bool
+        self, made: Built, descriptors: list[int], log: Sink | None, *, close_on_leave: bool
     ) -> Streams:
         if made.terminal:
             return Streams(self._loop, console=descriptors[0], log=log, close_on_leave=close_on_leave)
@@ -187,6 +171,9 @@ class Monitor:
         code = pidfd.reap(init.pidfd)
         oom_killed = self._owner.clear()
         init.streams.drain()
+        if self._checks is not None:
+            self._checks.cancel()
+            self._checks = None
         for process in [*self._processes.values()]:
             self._exec_exited(process)
         for name in _TIMERS:
@@ -214,9 +201,9 @@ class Monitor:
         if patience >= 0:
             self._loop.after("kill", patience, lambda: self._signal(SIGKILL))
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int, process: _Process | None = None) -> None:
         try:
-            pidfd.pidfd_send_signal(self._processes[0].pidfd, number)
+            pidfd.pidfd_send_signal((process or self._processes[0]).pidfd, number)
         except ProcessLookupError:
             return  # it has just ended, which is what a signal is for
 
@@ -230,6 +217,7 @@ class Monitor:
         except OSError:  # too many processes: there may be fewer later
             self._loop.after("restart", _FORK_PAUSE, self._again)
             return
+        self._making = True
         self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._made_again(builder, made))
 
@@ -239,6 +227,7 @@ class Monitor:
             message, descriptors = _receive(made)
         os.waitpid(builder, 0)
         self._builders.discard(builder)
+        self._making = False
         resting, self._resting = self._resting, None
         assert resting is not None
         if not message or message[0] != Kind.STARTED:
@@ -260,6 +249,11 @@ class Monitor:
         code = pidfd.reap(process.pidfd)
         os.close(process.pidfd)
         process.streams.drain()
+        if process.checks is not None and process.checks is self._checks:
+            self._owner.exec_ended(process.id, code)
+            process.checks.ended(code)
+            self._reap_strangers()
+            return
         self._past = [*self._past[1 - _REMEMBERED :], Added(id=process.id, pid=process.pid, exit_code=code)]
         self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
@@ -360,7 +354,7 @@ class Monitor:
         assert self._resting is not None
         if not request.signal:
             return
-        if self._builders:
+        if self._making:
             self._signals.append(request.signal)
         elif self._owner.stopped():
             self._loop.cancel("restart")
@@ -415,26 +409,39 @@ class Monitor:
         self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._added(builder, made, connection))
 
-    def _added(self, builder: int, made: socket.socket, connection: socket.socket) -> None:
-        """A builder has handed over a process, or has failed, or was killed."""
+    def _handed_over(self, builder: int, made: socket.socket) -> tuple[bytes, list[int]]:
+        """A builder has handed over a process, or has failed, or was killed: then it is an ERROR."""
         self._loop.forget(made.fileno())
         with made:
             message, descriptors = _receive(made)
         os.waitpid(builder, 0)
         self._builders.discard(builder)
-        if not message or message[0] != Kind.STARTED:
+        if not message:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
-            tell(connection, message or packet(Kind.ERROR, protocol.encode(refusal)))
-            connection.close()
+            message = packet(Kind.ERROR, protocol.encode(refusal))
+        if message[0] != Kind.STARTED:
             self._reap_strangers()
-            return
-        added = build.built.decode(message[1:])
+        return message, descriptors
+
+    def _take_in(
+        self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
+    ) -> _Process:
         descriptor, *rest = descriptors
         self._last += 1
-        streams = self._streams(added, rest, None, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams, added.id)
+        streams = self._streams(added, rest, sink, close_on_leave=True)
+        process = _Process(self._last, added.pid, descriptor, streams, added.id, checks)
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
+        return process
+
+    def _added(self, builder: int, made: socket.socket, connection: socket.socket) -> None:
+        message, descriptors = self._handed_over(builder, made)
+        if message[0] != Kind.STARTED:
+            tell(connection, message)
+            connection.close()
+            return
+        added = build.built.decode(message[1:])
+        process = self._take_in(added, descriptors, None, None)
         tell(
             connection, packet(Kind.STARTED, protocol.encode(Started(process=process.number, pid=added.pid)))
         )
@@ -442,7 +449,50 @@ class Monitor:
             connection.close()
         else:
             wanted = AttachRequest(stdin=added.stdin, stdout=added.stdout, stderr=added.stderr)
-            self._join(connection, streams, wanted, owner=True)
+            self._join(connection, process.streams, wanted, owner=True)
+
+    # -- the health check
+
+    def _probe(self, output: Output) -> None:
+        """Have its command run; whatever becomes of that, ``self._checks`` hears it."""
+        init, checks = self._processes[0], self._checks
+        assert checks is not None
+        if self._paused:  # it could not run either
+            checks.cancel()
+            checks.rest()
+            return
+        try:
+            builder, made = forked(
+                lambda theirs: build.process(self._brief, init.pid, init.pidfd, self._owner.probe(), theirs),
+                self._crash_log,
+            )
+        except OSError as error:
+            checks.failed(str(error))
+            return
+        self._builders.add(builder)
+        self._loop.watch(made.fileno(), POLLIN, lambda _: self._probing(builder, made, output, checks))
+
+    def _probing(self, builder: int, made: socket.socket, output: Output, checks: Checks) -> None:
+        message, descriptors = self._handed_over(builder, made)
+        if message[0] == Kind.STARTED:
+            process = self._take_in(build.built.decode(message[1:]), descriptors, output, checks)
+            if checks.late:
+                self._signal(SIGKILL, process)
+        elif checks is self._checks:
+            checks.failed(protocol.failure.decode(message[1:]).message)
+
+    def _kill_probe(self) -> None:
+        for process in self._processes.values():
+            if process.checks is not None:
+                self._signal(SIGKILL, process)
+
+    def _probed(self, start: str, end: str, code: int, output: str) -> bool:
+        starting, action = self._owner.probed(start, end, code, output)
+        if action == "kill":
+            self._signal(SIGKILL)
+        elif action:
+            self._stop()
+        return starting
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:

@@ -13,6 +13,15 @@ import msgspec
 from .protocol import AttachRequest
 
 
+class HealthSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """When the health check is run, in seconds (``container/health.py``)."""
+
+    interval: float
+    timeout: float
+    start_period: float
+    start_interval: float
+
+
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     state: str
@@ -23,6 +32,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     stdin_once: bool
     timeout: int = 0
     """seconds after which the container is stopped; 0: none"""
+    health: HealthSchedule | None = None
     attach: AttachRequest | None
     """which streams the starter gets; ``None``: it hears how the start went and leaves"""
     starter: int

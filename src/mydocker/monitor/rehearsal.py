@@ -105,6 +105,12 @@ class _Nobody:
     def stopped(self) -> bool:
         return True
 
+    def probe(self) -> bytes:
+        raise NotImplementedError("there is no health check here")
+
+    def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
+        raise NotImplementedError("there is no health check here")
+
     def stop_signal(self) -> tuple[int, int]:
         return signal.SIGTERM, 10
 

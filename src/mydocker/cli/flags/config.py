@@ -14,6 +14,7 @@ from mydocker import errors
 from mydocker.cli.flags import host, mount
 from mydocker.cli.flags.environment import read_env_files, read_label_files, to_map
 from mydocker.container.config import DEFAULT_SHM_SIZE, Config, HostConfig
+from mydocker.image.documents import Healthcheck
 
 ROOTFS_MARK = ""
 """``Config.Image`` of a container that runs from a directory"""
@@ -56,9 +57,26 @@ def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous:
         working_dir=flags["workdir"],
         entrypoint=None if entrypoint is None else [entrypoint],
         labels=labels or None,
+        healthcheck=_healthcheck(flags),
         stop_signal=flags["stop-signal"] or None,
         stop_timeout=flags["stop-timeout"],
     )
+
+
+def _healthcheck(flags: Mapping[str, Any]) -> Healthcheck | None:
+    names = ("interval", "timeout", "start-period", "start-interval", "retries")
+    given = {name.replace("-", "_"): flags[f"health-{name}"] for name in names if flags[f"health-{name}"]}
+    command = flags["health-cmd"]
+    if flags["no-healthcheck"]:
+        if given or command:
+            raise errors.InvalidArgument("--no-healthcheck conflicts with --health-* options")
+        return Healthcheck(test=["NONE"])
+    for name in names:
+        if flags[f"health-{name}"] < 0:
+            raise errors.InvalidArgument(f"--health-{name} cannot be negative")
+    if not given and not command:
+        return None
+    return Healthcheck(test=["CMD-SHELL", command] if command else None, **given)
 
 
 def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
@@ -73,6 +91,7 @@ def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
         network_mode=flags["net"] or flags["network"],
         restart_policy=flags["restart"],
         auto_remove=flags["rm"],
+        health_on_failure=flags["health-on-failure"],
         timeout=flags["timeout"],
         annotations=to_map(flags["annotation"]) or None,
         cap_add=host.capabilities(flags["cap-add"]) or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mydocker.cli.flags import host, limit, mount
 from mydocker.cli.flags.environment import parse_env, parse_label
-from mydocker.cli.flags.go import parse_int, parse_uint
+from mydocker.cli.flags.go import parse_duration, parse_int, parse_uint
 from mydocker.cli.flags.image import content_trust, parse_policy
 from mydocker.cli.flags.pflag import Flag, number, switch, text, unbuilt, value, values
 from mydocker.cli.flags.size import parse_cpus, parse_size, parse_swap
@@ -23,8 +23,12 @@ def _parse_weight(given: str) -> int:
 
 _NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
 _WINDOWS = "it is about containers of Windows"
-_HEALTH = "containers have no health checks"
 _LOG = "there is one log driver, json-file, without options"
+
+
+def _duration(name: str, help: str) -> Flag:
+    return value(name, "", help, parse_duration, "duration", default=0)
+
 
 RESTART = value("restart", "", "Restart policy to apply when a container exits (no|on-failure[:max-retries]|"
                 "always|unless-stopped)", host.parse_restart, "string", default=RestartPolicy())  # fmt: skip
@@ -60,6 +64,15 @@ CONTAINER: tuple[Flag, ...] = (
     values("env-file", "", "Read in a file of environment variables"),
     values("expose", "", "Expose a port or a range of ports"),
     values("group-add", "", "Add additional groups to join"),
+    text("health-cmd", "", "Command to run to check health"),
+    _duration("health-interval", "Time between running the check (ms|s|m|h) (default 0s)"),
+    text("health-on-failure", "", "What to do when it is found unhealthy (none|kill|restart|stop)"),
+    number("health-retries", "", "Consecutive failures needed to report unhealthy"),
+    _duration("health-start-interval", "Time between running the check during the start period (ms|s|m|h) "
+              "(default 0s)"),
+    _duration("health-start-period", "Start period for the container to initialize before starting "
+              "health-retries countdown (ms|s|m|h) (default 0s)"),
+    _duration("health-timeout", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
     text("hostname", "h", "Container host name"),
     value("init", "", "Run an init inside the container that forwards signals and reaps processes",
           switch("init", "", "").parse, "")._replace(implied="true"),
@@ -78,6 +91,7 @@ CONTAINER: tuple[Flag, ...] = (
     value("network", "", "Network of the container (none|host|container:NAME)", host.parse_network, "network",
           default="none"),
     value("net", "", "", host.parse_network, "network"),
+    switch("no-healthcheck", "", "Disable any container-specified HEALTHCHECK"),
     switch("oom-kill-disable", "", "Disable OOM Killer"),
     number("oom-score-adj", "", "Tune host's OOM preferences (-1000 to 1000)"),
     text("pid", "", "PID namespace to use"),
@@ -120,10 +134,6 @@ REFUSED: tuple[Flag, ...] = (
         "net-alias", "network-alias")),
     unbuilt("publish", _NETWORK, short="p"),
     unbuilt("publish-all", _NETWORK, short="P", switch=True),
-    *(unbuilt(name, _HEALTH) for name in (
-        "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
-        "health-timeout")),
-    unbuilt("no-healthcheck", _HEALTH, switch=True),
     unbuilt("log-driver", _LOG),
     unbuilt("log-opt", _LOG),
     unbuilt("volume-driver", "there are no volume drivers"),
