@@ -159,7 +159,7 @@ class Bench:
             engines.run([*client, "rm", "-f", "written"], self.environment)
 
     def transfers(self, clients: dict[str, list[str]]) -> None:
-        rounds = min(self.rounds, 10)
+        rounds = min(self.rounds, 3)
         place = f"{self.directory}/transfer"
         self.rows += transfer.rows(clients, place, self.environment, self.log, rounds)
 

@@ -24,6 +24,8 @@ import measure
 import report
 
 LAYERS, FILES, SIZE = 12, 20_000, 400 << 20
+_DELETED = 61
+"""seconds for which ext4 passes over inodes that were deleted, one by one (fs/ext4/ialloc.c, RECENTCY_MIN)"""
 _OCI = "application/vnd.oci.image."
 _LEVEL = 1
 """of zlib; what reads it takes about the same time for any"""
@@ -140,6 +142,8 @@ def rows(
             for client in clients.values():
                 command = [*client, "rmi", "--force", name]
                 subprocess.run(command, env=environment, capture_output=True, check=False)
+            os.sync()
+            time.sleep(_DELETED)
 
         def commands(verb: str) -> dict[str, list[str]]:
             insecure = {"podman": ["--tls-verify=false"]}

@@ -15,7 +15,7 @@ import pytest
 from mydocker import errors
 from mydocker.archive import diff
 from mydocker.container import commit as committing
-from support import cgroups, leaks, probe
+from support import cgroups, leaks
 from support.command import Runner
 
 if TYPE_CHECKING:
@@ -26,20 +26,6 @@ needs_freezer = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a fre
 
 def upper(runner: Runner, container: str) -> Path:
     return Path(runner.root, "container", container, "rw/diff")
-
-
-def freezer(pid: int) -> Callable[[], bool]:
-    """Reads from the kernel whether the cgroup of a process is frozen."""
-    places = probe.cgroup_hierarchies()
-    with open(f"/proc/{pid}/cgroup") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
-    for _, names, path in lines:
-        if names == "" and "" in places:
-            file_ = f"{places['']}{path}/cgroup.events"
-            if os.path.exists(file_):
-                return lambda: "frozen 1" in Path(file_).read_text()
-    (path,) = [path for _, names, path in lines if names == "freezer"]
-    return lambda: Path(f"{places['freezer']}{path}/freezer.state").read_text() != "THAWED\n"
 
 
 COUNT = "while true; do echo >> /counter; done"
@@ -62,7 +48,7 @@ def while_packing(act: Callable[[], None]) -> Iterator[None]:
 @pytest.mark.parametrize("pause", [True, False])
 def test_a_running_container_is_frozen(mydocker: Runner, engine: Engine, image: str, pause: bool) -> None:
     container, pid = mydocker.start(image, command=("sh", "-c", COUNT))
-    is_frozen = freezer(pid)
+    is_frozen = cgroups.freezer(pid)
     counter = upper(mydocker, container) / "counter"
     cgroups.wait_until(counter.exists)
     seen: list[object] = []
@@ -92,7 +78,7 @@ def test_it_is_thawed_after_an_error(mydocker: Runner, engine: Engine, image: st
 
     with while_packing(fail), pytest.raises(errors.Unavailable, match="made up"):
         engine.containers.get(container).commit()
-    assert not freezer(pid)()
+    assert not cgroups.freezer(pid)()
     assert not os.path.exists(f"{mydocker.state}/container/{container}/pause.lock")
 
 
@@ -122,7 +108,7 @@ def commit_that_hangs(engine: Engine, container: str) -> int:
 def test_it_is_thawed_when_the_committer_is_killed(mydocker: Runner, engine: Engine, image: str) -> None:
     """At once, by the guard."""
     container, pid = mydocker.start(image)
-    is_frozen = freezer(pid)
+    is_frozen = cgroups.freezer(pid)
     child = commit_that_hangs(engine, container)
     assert is_frozen()
     os.kill(child, signal.SIGKILL)
@@ -141,7 +127,7 @@ def test_it_is_thawed_when_the_committer_is_killed(mydocker: Runner, engine: Eng
 def test_it_is_thawed_when_the_guard_is_killed_too(mydocker: Runner, engine: Engine, image: str) -> None:
     """By the next command, whatever it is."""
     container, pid = mydocker.start(image)
-    is_frozen = freezer(pid)
+    is_frozen = cgroups.freezer(pid)
     lock = f"{mydocker.state}/container/{container}/pause.lock"
     child = commit_that_hangs(engine, container)
     guards = [other for other in leaks.pids() if other != child and lock in leaks.descriptors(other)]
@@ -183,6 +169,6 @@ def test_three_commits_at_once(mydocker: Runner, image: str) -> None:
     for each in both:
         out, err = each.communicate(timeout=60)
         assert (each.returncode, err) == (0, b""), out
-    assert not freezer(pid)()
+    assert not cgroups.freezer(pid)()
     mydocker("rm", "-f", container)
     mydocker("rmi", "both:1", "both:2", "both:3")

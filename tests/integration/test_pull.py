@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from support import archives
 from support.archives import Member
 from support.command import Runner
 from support.fake_registry import FakeRegistry
+from support.faulty import delay, truncate
 from support.served_image import ServedImage, on, put_index
 from support.terminal import opened
 
@@ -247,3 +249,24 @@ def peak_memory(parent: int) -> list[int]:
         if parent in (int(name), int(fields["PPid"][0])) and "VmHWM" in fields:
             found.append(int(fields["VmHWM"][0]))
     return found
+
+
+@pytest.mark.both_ways
+def test_an_interruption_ends_everything_and_keeps_what_came(fresh: Runner, fake: FakeRegistry) -> None:
+    image = ServedImage(fake, [noise(8 * MEGABYTE)])
+    image.put("1")
+    digest = image.descriptors[0]["digest"]
+    half = image.descriptors[0]["size"] // 2
+    download = Path(fresh.root, "image/download", digest.removeprefix("sha256:"))
+    fake.when("GET", digest, truncate(half), times=1)
+    fake.when("GET", digest, delay(3))
+    client = fresh.popen("pull", f"{fake.address}/a/b:1", start_new_session=True)
+    while not download.exists() or download.stat().st_size < half:
+        time.sleep(0.01)
+    os.killpg(client.pid, signal.SIGINT)
+    client.communicate(timeout=20)
+    assert client.returncode == -signal.SIGINT
+    fake.faults.clear()
+    fake.requests.clear()
+    fresh("pull", f"{fake.address}/a/b:1")
+    assert [asked.headers["range"] for asked in fake.asked("GET", digest)] == [f"bytes={half}-"]

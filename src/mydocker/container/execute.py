@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 
-from ..errors import Conflict, InvalidArgument, NotFound, StartFailed, Unavailable
+from ..errors import Conflict, InvalidArgument, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from ..runtime import cgroup
 from . import events, spec
 from .reconcile import GONE, settle
 from .record import Record
-from .spec import cgroup_path
 from .store import Store
 from .validate import carried
 
@@ -81,26 +78,7 @@ def execute(
     except Unavailable:
         settle(store, record.id, patience=GONE)
         raise Conflict(f"container {record.id} is not running") from None
-    except StartFailed as error:
-        if type(error) is StartFailed and _has_ended(store, record):
-            raise Conflict(f"container {record.id} is not running") from None
-        raise
     if detach:
         session.close()
         return None
     return session
-
-
-def _has_ended(store: Store, record: Record) -> bool:
-    """Whether that is why a process could not be added. The monitor writes it down a little later."""
-    deadline = time.monotonic() + GONE
-    try:
-        state = store.read_state(record.id)
-        while state.running and time.monotonic() < deadline:
-            if state.pid in cgroup.open(cgroup_path(record)).pids():
-                return False
-            time.sleep(0.005)
-            state = store.read_state(record.id)
-    except NotFound:
-        return True
-    return not state.running

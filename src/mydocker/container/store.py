@@ -137,8 +137,13 @@ class Store:
         for name in ("monitor.sock", PAUSE_LOCK, HEALTH, f"{HEALTH}.new", "lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
-        with suppress(FileNotFoundError):
+        try:
             os.rmdir(directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # else somebody has come in, whose directory it is now
+                raise
         lock.close()
 
     def worked_on(self) -> list[str]:

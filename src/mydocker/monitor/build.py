@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from .. import errors
+from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
 from ..runtime.rootfs import Overlay
@@ -163,7 +165,9 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             parent_death_signal=signal.SIGKILL,
             for_parent=True,
         )
-    except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
+    except Exception:  # noqa: BLE001 - whatever it was goes to the client
+        if is_exiting(pid, pidfd):  # that is why, however it showed
+            error = errors.Unavailable("the container has ended")
         tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
         return
     streams = [added.console] if pipes is None and added.console is not None else []

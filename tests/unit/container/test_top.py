@@ -29,5 +29,5 @@ def test_a_number_elsewhere_is_no_process() -> None:
 
 @pytest.mark.parametrize("text", ["", "COMMAND\nsleep\n"])
 def test_without_a_column_of_numbers(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="^Couldn't find PID field in ps output$"):
+    with pytest.raises(InvalidArgument, match=r"^Couldn't find PID field in ps output$"):
         select(text, {"1"})

@@ -61,8 +61,7 @@ def follow(journal: Journal, wanted: int) -> tuple[list[bytes], threading.Thread
     lines = journal.read(lambda: len(found) < wanted)
 
     def run() -> None:
-        for line in lines:
-            found.append(line)
+        found.extend(lines)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -115,7 +114,7 @@ def test_a_follower_goes_over_to_the_next_file(path: str) -> None:
     assert found == [b"a", b"1234567", b"c", b"d"]
 
 
-def test_two_who_find_it_full_rename_it_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_who_find_it_full_rename_it_once(path: str) -> None:
     """Whoever comes second finds another file at the path, and leaves it."""
     journal = Journal(path, limit=1)
     late = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

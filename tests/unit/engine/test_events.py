@@ -89,7 +89,7 @@ def test_filters(busy: Store, filters: dict[str, list[str]], expected: list[str]
 
 
 def test_an_unknown_filter_is_refused_before_anything_is_read(store: Store) -> None:
-    with pytest.raises(errors.InvalidArgument, match="^invalid filter 'colour'$"):
+    with pytest.raises(errors.InvalidArgument, match=r"^invalid filter 'colour'$"):
         events(store, filters={"colour": ["red"]})
 
 
