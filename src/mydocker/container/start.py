@@ -19,7 +19,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, rootfs, spec, supervise
+from . import events, files, health, logs, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -60,6 +60,7 @@ def start(
     try:
         try:
             made = plan(store, record, opened, size, explain=observer is not None)
+            log = logs.plan(store, record)
         except BaseException as error:
             if isinstance(error, Exception):
                 supervise.fail(store, record, state, lock, error)
@@ -68,13 +69,12 @@ def start(
         request = None
         if attach is not None:
             request = AttachRequest(stdin=attach.stdin, stdout=attach.stdout, stderr=attach.stderr)
-        logged = record.host_config.log_config.type != "none"
         brief = Brief(
             root=store.root,
             state=store.state,
             id=record.id,
             run_directory=store.run_directory(record.id),
-            log=f"{store.directory(record.id)}/log" if logged else "",
+            log=log,
             stdin_once=record.config.stdin_once,
             timeout=record.host_config.timeout,
             health=health.schedule(record.config),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import InvalidArgument, NotSupported
 from ..oci.capabilities import effective_capabilities
-from . import health, resources, restart, security
+from . import health, logs, resources, restart, security
 from .config import Config, HostConfig
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
@@ -138,13 +138,7 @@ def _modes(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid USER mode: {host.userns_mode}")
     if host.cgroupns_mode not in ("", "private", "host"):
         raise InvalidArgument(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
-    if host.log_config.type not in ("json-file", "none"):
-        raise InvalidArgument(
-            f"logger: no log driver named '{host.log_config.type}' is registered (use json-file or none)"
-        )
-    if host.log_config.config:
-        option = next(iter(host.log_config.config))
-        raise InvalidArgument(f"unknown log opt '{option}' for {host.log_config.type} log driver")
+    logs.check(host.log_config)
     restart.check(host.restart_policy)
     if host.restart_policy.name not in ("", "no") and host.auto_remove:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")

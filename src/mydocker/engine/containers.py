@@ -19,6 +19,7 @@ from ..container import (
     execute,
     export,
     inspect,
+    logs,
     pause,
     remove,
     rename,
@@ -291,14 +292,17 @@ class Container:
         stderr: bool = True,
     ) -> Iterator[LogEntry]:
         """What it wrote, oldest first; with ``follow`` until it ends. ``since``, ``until``: Unix times."""
-        if self.record.host_config.log_config.type == "none":
-            raise Conflict("configured logging driver does not support reading")
+        path = logs.path(self._store, self.record)
 
         def ended() -> bool:
             return not self._store.held(self.id) or (until is not None and time.time() > until)
 
-        entries = log.read(f"{self._store.directory(self.id)}/log", ended if follow else None, tail=tail)
+        entries = log.read(path, ended if follow else None, tail=tail)
         return log.select_entries(entries, since=since, until=until, stdout=stdout, stderr=stderr)
+
+    def clear_logs(self) -> None:
+        """Forget what it wrote so far. ``Conflict`` if nothing of it is kept here."""
+        logs.clear(self._store, self.record)
 
     def inspect(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's ``GET /containers/{id}/json``; with ``size`` also how much its files hold."""

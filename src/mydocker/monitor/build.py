@@ -165,10 +165,10 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             parent_death_signal=signal.SIGKILL,
             for_parent=True,
         )
-    except Exception:  # noqa: BLE001 - whatever it was goes to the client
-        if is_exiting(pid, pidfd):  # that is why, however it showed
-            error = errors.Unavailable("the container has ended")
-        tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
+        ended = is_exiting(pid, pidfd)  # that is why, however it showed
+        failure = Failure.of(errors.Unavailable("the container has ended") if ended else error)
+        tell(monitor, packet(Kind.ERROR, protocol.encode(failure)))
         return
     streams = [added.console] if pipes is None and added.console is not None else []
     if pipes is not None:
@@ -213,3 +213,9 @@ def tell(connection: socket.socket, message: bytes) -> None:
         connection.send(message)
     except (BrokenPipeError, ConnectionResetError):
         return
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """What a builder says, and the descriptors that it hands over; nothing if it was killed."""
+    message, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 8, socket.MSG_CMSG_CLOEXEC)
+    return message, descriptors

@@ -22,7 +22,7 @@ from ..linux import pidfd, pty
 from . import build, protocol
 from .build import Built, tell
 from .health import Checks, Output
-from .log import Writer
+from .log_sink import Log
 from .loop import POLLIN, Loop
 from .owner import Owner
 from .plan import Brief
@@ -81,6 +81,7 @@ class Monitor:
         self._checks: Checks | None = None
         self._resting: Streams | None = None
         self._making = False
+        self._log: Log | None = None
         self._code = 0
         self._signals: list[int] = []
 
@@ -93,7 +94,7 @@ class Monitor:
             self._crash_log,
         )
         with connection:
-            message, descriptors = _receive(connection)
+            message, descriptors = build.receive(connection)
         os.waitpid(builder, 0)
         for fd in brief.namespaces:
             os.close(fd)
@@ -128,8 +129,9 @@ class Monitor:
 
     def _run(self, made: Built, init: int, rest: list[int]) -> Streams:
         brief = self._brief
-        log = Writer(brief.log) if brief.log else None
-        streams = self._streams(made, rest, log, close_on_leave=brief.stdin_once)
+        if self._log is None and brief.log is not None:
+            self._log = Log(brief.log, self._loop, self._crash_log)
+        streams = self._streams(made, rest, self._log, close_on_leave=brief.stdin_once)
         self._processes[0] = _Process(0, made.pid, init, streams)
         self._loop.watch(init, POLLIN, self._exited)
         if brief.timeout:
@@ -224,7 +226,7 @@ class Monitor:
     def _made_again(self, builder: int, made: socket.socket) -> None:
         self._loop.forget(made.fileno())
         with made:
-            message, descriptors = _receive(made)
+            message, descriptors = build.receive(made)
         os.waitpid(builder, 0)
         self._builders.discard(builder)
         self._making = False
@@ -330,6 +332,8 @@ class Monitor:
             raise errors.Unavailable("the container has ended")
         if request.keep:
             self._owner.keep()
+        if request.clear and self._log is not None:
+            self._log.clear()
         if request.paused is not None:
             self._owner.pause(paused=request.paused)
             self._paused = request.paused
@@ -413,7 +417,7 @@ class Monitor:
         """A builder has handed over a process, or has failed, or was killed: then it is an ERROR."""
         self._loop.forget(made.fileno())
         with made:
-            message, descriptors = _receive(made)
+            message, descriptors = build.receive(made)
         os.waitpid(builder, 0)
         self._builders.discard(builder)
         if not message:
@@ -493,8 +497,3 @@ class Monitor:
         elif action:
             self._stop()
         return starting
-
-
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    message, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 8, socket.MSG_CMSG_CLOEXEC)
-    return message, descriptors

@@ -17,7 +17,7 @@ import socket
 from . import protocol
 from .build import Built
 from .monitor import Monitor
-from .plan import Brief, Plan, decode_brief, encode
+from .plan import Brief, LogFiles, LogPlan, Plan, decode_brief, encode
 from .protocol import AttachRequest, Kind, packet
 
 ROUNDS = 16
@@ -58,7 +58,7 @@ def _once() -> None:
                 state="/",
                 id="",
                 run_directory="/",
-                log="/dev/null",
+                log=LogPlan(files=LogFiles(path="/dev/null", size=1 << 30, count=3)),
                 stdin_once=False,
                 attach=AttachRequest(stdin=True, stdout=True, stderr=True),
                 starter=-1,

@@ -7,13 +7,13 @@ the documents make sense together and on this host is the engine's to say.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mydocker import errors
 from mydocker.cli.flags import host, mount
 from mydocker.cli.flags.environment import read_env_files, read_label_files, to_map
-from mydocker.container.config import DEFAULT_SHM_SIZE, Config, HostConfig
+from mydocker.container.config import DEFAULT_SHM_SIZE, Config, HostConfig, LogConfig
 from mydocker.image.documents import Healthcheck
 
 ROOTFS_MARK = ""
@@ -63,6 +63,13 @@ def _config(flags: Mapping[str, Any], image: str, command: list[str], anonymous:
     )
 
 
+def _log_options(given: Sequence[str]) -> dict[str, str]:
+    for option in given:
+        if "=" not in option:
+            raise errors.InvalidArgument(f"invalid logging opts format: {option} (use NAME=VALUE)")
+    return dict(option.split("=", 1) for option in given)
+
+
 def _healthcheck(flags: Mapping[str, Any]) -> Healthcheck | None:
     names = ("interval", "timeout", "start-period", "start-interval", "retries")
     given = {name.replace("-", "_"): flags[f"health-{name}"] for name in names if flags[f"health-{name}"]}
@@ -88,6 +95,7 @@ def _host_config(flags: Mapping[str, Any], binds: list[str]) -> HostConfig:
     return HostConfig(
         binds=binds or None,
         container_id_file=flags["cidfile"],
+        log_config=LogConfig(type=flags["log-driver"] or "json-file", config=_log_options(flags["log-opt"])),
         network_mode=flags["net"] or flags["network"],
         restart_policy=flags["restart"],
         auto_remove=flags["rm"],

@@ -23,7 +23,6 @@ def _parse_weight(given: str) -> int:
 
 _NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
 _WINDOWS = "it is about containers of Windows"
-_LOG = "there is one log driver, json-file, without options"
 
 
 def _duration(name: str, help: str) -> Flag:
@@ -80,6 +79,8 @@ CONTAINER: tuple[Flag, ...] = (
     text("ipc", "", "IPC mode to use"),
     values("label", "l", "Set meta data on a container", parse_label),
     values("label-file", "", "Read in a line delimited file of labels"),
+    text("log-driver", "", "Logging driver for the container"),
+    values("log-opt", "", "Log driver options"),
     value("memory", "m", "Memory limit", parse_size, "bytes", default=0),
     value("memory-reservation", "", "Memory soft limit", parse_size, "bytes", default=0),
     value("memory-swap", "", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
@@ -134,8 +135,6 @@ REFUSED: tuple[Flag, ...] = (
         "net-alias", "network-alias")),
     unbuilt("publish", _NETWORK, short="p"),
     unbuilt("publish-all", _NETWORK, short="P", switch=True),
-    unbuilt("log-driver", _LOG),
-    unbuilt("log-opt", _LOG),
     unbuilt("volume-driver", "there are no volume drivers"),
     unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),
     unbuilt("storage-opt", "the size of a container's layer is not limited"),
