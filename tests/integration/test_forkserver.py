@@ -310,7 +310,9 @@ status = caught[0]
 
 
 def test_stop_and_continue(installation: Installation) -> None:
-    with installation.popen("print(os.getpid(), flush=True); time.sleep(2); status = 4") as process:
+    program = "print(os.getpid(), flush=True); time.sleep(2); status = 4"
+    # In a group that is no orphan, as from a shell with job control: others ignore SIGTSTP (man 2 setpgid).
+    with installation.popen(program, process_group=0) as process:
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGTSTP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from mydocker.engine import Config, Engine, HostConfig
 from mydocker.snapshot.overlay import OverlaySnapshotter
 from support import cgroups, probe
 from support.command import Runner
+from support.session import hear
 
 # -- restart
 
@@ -346,6 +347,25 @@ def test_processes_that_were_added_are_listed_while_they_run(mydocker: Runner, i
     mydocker("exec", container, "killall", "sleep", check=False)
 
 
+def test_inspect_of_an_added_process(engine: Engine, mydocker: Runner, image: str) -> None:
+    container = engine.containers.get(mydocker.start(image)[0])
+    session = container.exec(["sh", "-c", "read x; exit 7"], stdin=True, user="alice")
+    assert session is not None
+    found = container.exec_inspect(session.exec_id)
+    assert (found["Running"], found["ExitCode"], found["ContainerID"]) == (True, None, container.id)
+    assert os.path.exists(f"/proc/{found['Pid']}")
+    assert found["ProcessConfig"] == {
+        "tty": False, "entrypoint": "sh", "arguments": ["-c", "read x; exit 7"], "privileged": False,
+        "user": "alice",
+    }  # fmt: skip
+    assert (found["OpenStdin"], found["OpenStdout"], found["OpenStderr"]) == (True, True, True)
+    assert hear(session, stdin=b"\n").code == 7
+    ended = container.exec_inspect(session.exec_id)
+    assert (ended["Running"], ended["ExitCode"], ended["CanRemove"]) == (False, 7, True)
+    with pytest.raises(errors.NotFound, match=r"^No such exec instance: nope$"):
+        container.exec_inspect("nope")
+
+
 # -- removal that fails, and prune
 
 
@@ -480,7 +500,41 @@ def test_ambiguous_prefixes(mydocker: Runner, image: str) -> None:
 
 def test_ps_is_needed_for_top(mydocker: Runner, image: str, tmp_path: Path) -> None:
     container, _ = mydocker.start(image)
-    refused = mydocker("top", container, env={"PATH": str(tmp_path), "MYDOCKER_FORKSERVER": "0"}, check=False)
-    if subprocess.run(["sh", "-c", "true"], check=False).returncode == 0:
-        assert refused.code == 1
-        assert refused.err == "mydocker: top needs the program ps on the host (package procps)\n"
+    os.symlink(probe.program("sh") or "", tmp_path / "sh")
+    refused = mydocker("top", container, env={"PATH": str(tmp_path), "MYDOCKER_FORKSERVER": "0"}, check=1)
+    assert refused.err == "mydocker: top needs the program ps on the host (package procps)\n"
+
+
+# -- several at once
+
+
+def test_several_containers_are_stopped_together(mydocker: Runner, image: str) -> None:
+    """Each of them ends only when all have had the signal."""
+    names = [f"together-{number}" for number in range(3)]
+    for name in names:
+        script = f"trap 'touch /shared/{name}' TERM; until [ $(ls /shared | wc -l) = 3 ]; do sleep 0.05; done"
+        mydocker(
+            "run", "-d", "--name", name, "-v", f"{mydocker.state}/shared:/shared", image, "sh", "-c", script
+        )
+    try:
+        done = mydocker("stop", "--timeout", "50", *names, "nope", check=1, timeout=40)
+        assert done.out.split() == names
+        assert done.err == "mydocker: No such container: nope\n"
+        assert [mydocker.inspect(name)["State"]["ExitCode"] for name in names] == [0, 0, 0]
+    finally:
+        mydocker("rm", "-f", *names)
+        shutil.rmtree(f"{mydocker.state}/shared")
+
+
+def test_start_attaches_to_what_runs_already(mydocker: Runner, image: str) -> None:
+    container, _ = mydocker.start(
+        image, command=("sh", "-c", "until [ -e /go ]; do sleep 0.05; done; echo heard; exit 6")
+    )
+    attached = mydocker.popen("start", "--attach", container)
+    cgroups.wait_until(
+        lambda: "attach" in mydocker("events", "--since", "60s", "--until", "0s", "--filter",
+                                     f"container={container}", "--format", "{{.Action}}").out.split()
+    )  # fmt: skip
+    mydocker("exec", container, "touch", "/go")
+    out, _ = attached.communicate(timeout=20)
+    assert (out, attached.returncode) == (b"heard\n", 6)

@@ -48,9 +48,10 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def docker_busybox(docker: Tool, busybox_tar: str) -> Tool:
+def docker_busybox(docker: Tool, busybox_tar: str) -> Iterator[Tool]:
     docker("import", busybox_tar, IMAGE)
-    return docker
+    yield docker
+    docker("rmi", IMAGE)
 
 
 @pytest.fixture

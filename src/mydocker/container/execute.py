@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from ..errors import Conflict, InvalidArgument, Unavailable
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
@@ -61,6 +64,14 @@ def execute(
     identifier = os.urandom(32).hex()
     request = ExecRequest(
         id=identifier,
+        about=_about(
+            command,
+            tty=tty,
+            streams=(stdin, stdout, stderr),
+            user=user,
+            privileged=privileged,
+            detach_keys=detach_keys,
+        ),
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -82,3 +93,66 @@ def execute(
         session.close()
         return None
     return session
+
+
+def probe(record: Record, command: list[str]) -> ExecRequest:
+    """What a health check asks for."""
+    process = spec.added_process(
+        record, command, tty=False, env=[], user="", working_dir="", privileged=False, size=None
+    )
+    return ExecRequest(
+        id=os.urandom(32).hex(),
+        about=_about(
+            command, tty=False, streams=(False, True, True), user="", privileged=False, detach_keys=b""
+        ),
+        process={**process},
+        stdout=True,
+        stderr=True,
+    )
+
+
+def _about(
+    command: list[str],
+    *,
+    tty: bool,
+    streams: tuple[bool, bool, bool],
+    user: str,
+    privileged: bool,
+    detach_keys: bytes,
+) -> msgspec.Raw:
+    """What ``inspect`` is to say of it."""
+    stdin, stdout, stderr = streams
+    about = {
+        "ProcessConfig": {
+            "tty": tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": privileged,
+            "user": user,
+        },
+        "OpenStdin": stdin,
+        "OpenStdout": stdout,
+        "OpenStderr": stderr,
+        "DetachKeys": detach_keys.decode("latin-1"),
+    }
+    return msgspec.Raw(msgspec.json.encode(about))
+
+
+def inspect(store: Store, record: Record, identifier: str) -> dict[str, Any]:
+    """Docker's ``GET /exec/{id}/json``: of a process that was added and runs, or ended not long ago."""
+    try:
+        added = client.added(store.run_directory(record.id))
+    except Unavailable:
+        added = []
+    for each in added:
+        if each.id == identifier:
+            return {
+                "ID": each.id,
+                "Running": each.exit_code is None,
+                "ExitCode": each.exit_code,
+                **msgspec.json.decode(each.about),
+                "CanRemove": each.exit_code is not None,
+                "ContainerID": record.id,
+                "Pid": each.pid,
+            }
+    raise NotFound(f"No such exec instance: {identifier}")

@@ -50,6 +50,7 @@ def start(
         if lock is None:
             if attach is None:
                 return None
+            events.container(store, record, "attach")
             return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
         record = store.read_record(record.id)  # it may have other limits by now
     else:

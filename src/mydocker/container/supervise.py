@@ -15,10 +15,10 @@ from .. import errors
 from ..monitor import spawn
 from ..monitor.monitor import Monitor
 from ..monitor.plan import Brief, Plan, decode_brief
-from ..monitor.protocol import ExecRequest, encode
+from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events, health, restart, spec
+from . import events, execute, health, restart
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
@@ -152,10 +152,7 @@ class Owner:
     def probe(self) -> bytes:
         record, _ = self._read()
         command = health.command(record.config)
-        process = spec.added_process(
-            record, command, tty=False, env=[], user="", working_dir="", privileged=False, size=None
-        )
-        request = ExecRequest(id=os.urandom(32).hex(), process={**process}, stdout=True, stderr=True)
+        request = execute.probe(record, command)
         words = " ".join(command)
         events.container(self._store, record, f"exec_create: {words}", execID=request.id)
         events.container(self._store, record, f"exec_start: {words}", execID=request.id)

@@ -162,6 +162,10 @@ class Container:
             detach_keys=detach_keys,
         )
 
+    def exec_inspect(self, identifier: str) -> dict[str, Any]:
+        """Docker's ``GET /exec/{id}/json``, of ``Session.exec_id`` or one of ``inspect``'s ``ExecIDs``."""
+        return execute.inspect(self._store, self.record, identifier)
+
     def stop(self, timeout: int | None = None, *, signal: str | int | None = None) -> None:
         """Within ``timeout`` seconds, by ``signal``; by default the container's own of both."""
         stop.stop(self._store, self.record, timeout, None if signal is None else signal_number(signal))
@@ -247,6 +251,10 @@ class Container:
     def stats(self) -> Reading:
         """What it uses at this moment; of one that does not run, nothing."""
         return stats.read(self.record, self.state)
+
+    def stats_document(self, before: Reading, now: Reading) -> dict[str, Any]:
+        """Docker's ``GET /containers/{id}/stats`` of two readings."""
+        return stats.document(self.record, before, now)
 
     def diff(self) -> list[Change]:
         """What it has changed in its own files: kind (A, C, D) and path."""

@@ -37,6 +37,7 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     output: bool = False
     # what an exec asked for
     id: str = ""
+    about: msgspec.Raw = msgspec.Raw(b"null")
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
@@ -179,6 +180,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         input=request.stdin,
         output=not request.detach,
         id=request.id,
+        about=request.about,
         stdin=request.stdin,
         stdout=request.stdout,
         stderr=request.stderr,

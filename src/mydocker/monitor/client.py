@@ -89,6 +89,7 @@ class Session:
         "_process",
         "_socket",
         "detached",
+        "exec_id",
         "exit_code",
     )
 
@@ -101,6 +102,7 @@ class Session:
         self._keys = detach_keys
         self._matched = 0
         self._control: socket.socket | None = None
+        self.exec_id = ""
         self.exit_code: int | None = None
         self.detached = False
 
@@ -210,7 +212,9 @@ def execute(directory: str, request: ExecRequest, detach_keys: bytes) -> Session
         connection.close()
         raise
     keys = detach_keys if request.stdin and request.process.get("terminal") else b""
-    return Session(connection, directory, process, keys)
+    session = Session(connection, directory, process, keys)
+    session.exec_id = request.id
+    return session
 
 
 def control(connection: socket.socket, request: ControlRequest) -> None:

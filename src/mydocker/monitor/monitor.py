@@ -26,6 +26,7 @@ from .log_sink import Log
 from .loop import POLLIN, Loop
 from .owner import Owner
 from .plan import Brief
+from .process import Process
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
 from .spawn import forked
 from .streams import Client, Sink, Streams
@@ -42,35 +43,13 @@ _TIMERS = ("timeout", "kill")
 _FORK_PAUSE = 1.0
 
 
-class _Process:
-    """An exec'd process, or (number 0) the container's init. ``checks``: it is a health check of theirs."""
-
-    __slots__ = ("checks", "id", "number", "pid", "pidfd", "streams")
-
-    def __init__(
-        self,
-        number: int,
-        pid: int,
-        descriptor: int,
-        streams: Streams,
-        id: str = "",
-        checks: Checks | None = None,
-    ) -> None:
-        self.checks = checks
-        self.id = id
-        self.number = number
-        self.pid = pid
-        self.pidfd = descriptor
-        self.streams = streams
-
-
 class Monitor:
     def __init__(self, brief: Brief, owner: Owner) -> None:
         self._brief = brief
         self._owner = owner
         self._crash_log = f"{brief.state}/monitor-crash.log"
         self._loop = Loop()
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, Process] = {}
         self._builders: set[int] = set()
         self._last = 0
         self._past: list[Added] = []
@@ -132,7 +111,7 @@ class Monitor:
         if self._log is None and brief.log is not None:
             self._log = Log(brief.log, self._loop, self._crash_log)
         streams = self._streams(made, rest, self._log, close_on_leave=brief.stdin_once)
-        self._processes[0] = _Process(0, made.pid, init, streams)
+        self._processes[0] = Process(0, made.pid, init, streams)
         self._loop.watch(init, POLLIN, self._exited)
         if brief.timeout:
             self._loop.after("timeout", brief.timeout, self._stop)
@@ -203,7 +182,7 @@ class Monitor:
         if patience >= 0:
             self._loop.after("kill", patience, lambda: self._signal(SIGKILL))
 
-    def _signal(self, number: int, process: _Process | None = None) -> None:
+    def _signal(self, number: int, process: Process | None = None) -> None:
         try:
             pidfd.pidfd_send_signal((process or self._processes[0]).pidfd, number)
         except ProcessLookupError:
@@ -245,7 +224,7 @@ class Monitor:
             self._signal(number)
         self._signals = []
 
-    def _exec_exited(self, process: _Process) -> None:
+    def _exec_exited(self, process: Process) -> None:
         del self._processes[process.number]
         self._loop.forget(process.pidfd)
         code = pidfd.reap(process.pidfd)
@@ -256,7 +235,8 @@ class Monitor:
             process.checks.ended(code)
             self._reap_strangers()
             return
-        self._past = [*self._past[1 - _REMEMBERED :], Added(id=process.id, pid=process.pid, exit_code=code)]
+        ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
+        self._past = [*self._past[1 - _REMEMBERED :], ended]
         self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
         self._reap_strangers()
@@ -309,9 +289,7 @@ class Monitor:
         elif kind == Kind.EXEC:
             self._exec(connection, message[1:])
         elif kind == Kind.LIST:
-            added = [Added(id=each.id, pid=each.pid) for each in self._processes.values() if each.number]
-            tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *added])))
-            connection.close()
+            self._list(connection)
         else:
             connection.close()
 
@@ -385,6 +363,12 @@ class Monitor:
             return
         self._join(connection, streams, request, owner=False)
 
+    def _list(self, connection: socket.socket) -> None:
+        added = [each for each in self._processes.values() if each.number]
+        running = [Added(id=each.id, pid=each.pid, about=each.about) for each in added]
+        tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *running])))
+        connection.close()
+
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
@@ -429,11 +413,12 @@ class Monitor:
 
     def _take_in(
         self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
-    ) -> _Process:
+    ) -> Process:
         descriptor, *rest = descriptors
         self._last += 1
         streams = self._streams(added, rest, sink, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams, added.id, checks)
+        about = added.about.copy()
+        process = Process(self._last, added.pid, descriptor, streams, added.id, about, checks)
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
         return process

@@ -62,6 +62,8 @@ class AttachRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tru
 class ExecRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     id: str = ""
     """64 hexadecimal digits, chosen by the caller"""
+    about: msgspec.Raw = msgspec.Raw(b"null")
+    """a document about it, which LISTED gives back as it is"""
     process: dict[str, object]
     """the OCI runtime document's ``process``"""
     stdin: bool = False
@@ -94,6 +96,7 @@ class Added(msgspec.Struct, kw_only=True, frozen=True):
 
     id: str
     pid: int
+    about: msgspec.Raw
     exit_code: int | None = None
 
 

@@ -29,8 +29,6 @@ def run(invocation: Invocation) -> int:
 def _attached(invocation: Invocation, reference: str) -> int:
     keys = parse_keys(invocation["detach-keys"])
     container = invocation.engine.containers.get(reference)
-    if container.state.running:
-        raise errors.Conflict(f"container {reference} is already running (use attach)")
     config = container.record.config
     stdin = invocation["interactive"] and config.open_stdin
     if stdin and config.tty:

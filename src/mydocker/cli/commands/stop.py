@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.commands.each import each
+from mydocker.cli.commands.each import all_at_once
 from mydocker.cli.flags.go import parse_int
 from mydocker.cli.flags.pflag import text, value
 
@@ -23,12 +23,13 @@ def timeout_of(invocation: Invocation) -> int | None:
 def run(invocation: Invocation) -> int:
     timeout, signal = timeout_of(invocation), invocation["signal"] or None
 
+    containers = invocation.engine.containers
+
     def stop(reference: str) -> str:
-        container = invocation.engine.containers.get(reference)
-        container.stop(timeout, signal=signal)
+        containers.get(reference).stop(timeout, signal=signal)
         return reference
 
-    return each(invocation.arguments, stop)
+    return all_at_once(invocation.arguments, stop)
 
 
 COMMAND = Command(
