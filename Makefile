@@ -3,6 +3,7 @@
 #   make demo      install into .venv and run a real container: a copy of this very system
 #   make test      all tests that can run here (those that cannot say why)
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times, and of pulls, 50 times
+#   make test-faults  a process killed before and after every step of a container's life: takes an hour
 #   make lint      ruff and mypy --strict
 #   make compatibility  compare our container commands with the docker client's; writes docs/compatibility.md
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
@@ -20,7 +21,7 @@ SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -p
 missing = $(shell for p in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 
-.PHONY: demo test test-kill lint bench compatibility test-vm clean apt-demo apt-test
+.PHONY: demo test test-kill test-faults lint bench compatibility test-vm clean apt-demo apt-test
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
@@ -34,6 +35,9 @@ test: $(VENV)/installed-for-tests
 test-kill: $(VENV)/installed-for-tests
 	MYDOCKER_KILLS=200 $(BIN)/python -m pytest tests/integration/test_sigkill.py $(PYTEST_OPTIONS)
 	MYDOCKER_KILLS=50 $(BIN)/python -m pytest tests/integration/test_pull_killed.py $(PYTEST_OPTIONS)
+
+test-faults: $(VENV)/installed-for-tests
+	MYDOCKER_FAULTS=all $(BIN)/python -m pytest tests/integration/test_faults.py $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .

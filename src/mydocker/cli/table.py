@@ -145,6 +145,8 @@ GROUPS = {
         "df": Entry("system_df", "Show disk usage of images, containers and volumes"),
         "info": COMMON["info"],
         "prune": Entry("system_prune", "Remove unused data"),
+        "start": Entry("system_start", "Start containers as after a boot, by their restart policies"),
+        "unit": Entry("system_start", "Print a systemd unit that does that at boot", "UNIT"),
     },
 }
 GROUP_SUMMARIES = {

@@ -56,7 +56,7 @@ def commit(
     asked = apply_changes(changes)
     parent = images.resolve(record.image)
     about = About(
-        run=image_config(asked, record.config, parent.config.config),
+        run=image_config(asked, record.config),
         created=now(),
         created_by=" ".join(record.config.cmd or ()),
         author=author,
@@ -94,11 +94,10 @@ def _xattrs(place: int | str) -> dict[str, bytes]:
     }
 
 
-def image_config(asked: RunConfig, config: Config, base: RunConfig | None) -> RunConfig:
+def image_config(asked: RunConfig, config: Config) -> RunConfig:
     """What ``--change`` asked for, and for the rest what the container had (moby, ``merge``).
 
-    Lists of names are joined; a new entry point drops the command, which was arguments of the old one. The
-    health check is that of the image ``base``.
+    Lists of names are joined; a new entry point drops the command, which was arguments of the old one.
     """
     entrypoint, cmd = asked.entrypoint, asked.cmd
     if not entrypoint:
@@ -117,7 +116,7 @@ def image_config(asked: RunConfig, config: Config, base: RunConfig | None) -> Ru
         working_dir=asked.working_dir or config.working_dir,
         labels={**(config.labels or {}), **(asked.labels or {})} or None,
         stop_signal=asked.stop_signal or config.stop_signal or "",
-        healthcheck=asked.healthcheck or (base.healthcheck if base is not None else None),
+        healthcheck=asked.healthcheck or config.healthcheck,
     )
 
 

@@ -5,13 +5,16 @@ host. Names, nesting and defaults are those of ``POST /containers/create`` (Dock
 stored ``config.json``, ``inspect`` and the API say the same thing. The values are frozen; what they mean to
 the kernel is decided in ``spec.py``, whether they may be combined in ``validate.py``.
 
-Ours beyond Docker: ``HostConfig.Rootfs``, the directory of ``--rootfs``.
+Ours beyond Docker, in ``HostConfig``: ``Rootfs``, the directory of ``--rootfs``, ``Timeout``, and
+``HealthOnFailure``.
 
 Units: memory and rates in bytes, times in microseconds (``CpuPeriod``, ``CpuQuota``) or nano-CPUs.
 ``-1`` means unlimited and ``0`` means not set, as in Docker.
 """
 
 import msgspec
+
+from ..image.documents import Healthcheck
 
 DEFAULT_SHM_SIZE = 64 * 1024 * 1024
 
@@ -39,6 +42,8 @@ class Config(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     entrypoint: list[str] | None = None
     """``None``: the image's; ``[]`` or ``[""]``: none, the image's is removed"""
     labels: dict[str, str] | None = None
+    healthcheck: Healthcheck | None = None
+    """``Test`` is ``["CMD", word...]``, ``["CMD-SHELL", line]`` or ``["NONE"]``; times in nanoseconds"""
     stop_signal: str | None = None
     stop_timeout: int | None = None
     """seconds between the stop signal and SIGKILL; 10 when not set, -1 waits for ever"""
@@ -197,5 +202,9 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     masked_paths: list[str] | None = None
     """``None``: the default list; ``[]``: nothing is masked"""
     readonly_paths: list[str] | None = None
+    health_on_failure: str = ""
+    """kill, restart or stop: what becomes of one that is found unhealthy"""
+    timeout: int = 0
+    """seconds after which a run is ended as by ``stop``; 0: none"""
     rootfs: str = ""
     """a host directory that takes the place of the image, beneath a throw-away overlay"""

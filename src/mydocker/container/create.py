@@ -26,7 +26,7 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import events, files, merge, names, networks, rootfs, volumes
+from . import events, files, health, merge, names, networks, rootfs, volumes
 from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
@@ -104,6 +104,7 @@ def _create(
     """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
+    health.check_action(config, host)
     identifier, lock = _new(store)
     record: Record | None = None
     try:

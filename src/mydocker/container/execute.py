@@ -62,22 +62,16 @@ def execute(
     )
     rows, columns = size or (0, 0)
     identifier = os.urandom(32).hex()
-    about = {
-        "ProcessConfig": {
-            "tty": tty,
-            "entrypoint": command[0],
-            "arguments": command[1:],
-            "privileged": privileged,
-            "user": user,
-        },
-        "OpenStdin": stdin,
-        "OpenStdout": stdout,
-        "OpenStderr": stderr,
-        "DetachKeys": detach_keys.decode("latin-1"),
-    }
     request = ExecRequest(
         id=identifier,
-        about=msgspec.Raw(msgspec.json.encode(about)),
+        about=_about(
+            command,
+            tty=tty,
+            streams=(stdin, stdout, stderr),
+            user=user,
+            privileged=privileged,
+            detach_keys=detach_keys,
+        ),
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -99,6 +93,49 @@ def execute(
         session.close()
         return None
     return session
+
+
+def probe(record: Record, command: list[str]) -> ExecRequest:
+    """What a health check asks for."""
+    process = spec.added_process(
+        record, command, tty=False, env=[], user="", working_dir="", privileged=False, size=None
+    )
+    return ExecRequest(
+        id=os.urandom(32).hex(),
+        about=_about(
+            command, tty=False, streams=(False, True, True), user="", privileged=False, detach_keys=b""
+        ),
+        process={**process},
+        stdout=True,
+        stderr=True,
+    )
+
+
+def _about(
+    command: list[str],
+    *,
+    tty: bool,
+    streams: tuple[bool, bool, bool],
+    user: str,
+    privileged: bool,
+    detach_keys: bytes,
+) -> msgspec.Raw:
+    """What ``inspect`` is to say of it."""
+    stdin, stdout, stderr = streams
+    about = {
+        "ProcessConfig": {
+            "tty": tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": privileged,
+            "user": user,
+        },
+        "OpenStdin": stdin,
+        "OpenStdout": stdout,
+        "OpenStderr": stderr,
+        "DetachKeys": detach_keys.decode("latin-1"),
+    }
+    return msgspec.Raw(msgspec.json.encode(about))
 
 
 def inspect(store: Store, record: Record, identifier: str) -> dict[str, Any]:

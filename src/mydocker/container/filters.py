@@ -82,10 +82,11 @@ def _volume(pair: Pair, value: str) -> bool:
     return any(value in (point.name, point.source, point.destination) for point in pair[0].mounts)
 
 
-def _health(_: Pair, value: str) -> bool:
+def _health(pair: Pair, value: str) -> bool:
     if value not in ("starting", "healthy", "unhealthy", "none"):
         raise InvalidArgument(f"unrecognized filter value for health: {value}")
-    return value == "none"
+    health = pair[1].health
+    return value == (health.status if health is not None else "none")
 
 
 def _exposed(pair: Pair, value: str) -> bool:

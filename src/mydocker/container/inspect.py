@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+
 from ..errors import Unavailable
 from ..monitor import client
 from ..monitor.timestamp import NEVER, parse_rfc3339
 from ..network.document import Attached
 from ..snapshot.usage import contents
-from . import networks, rootfs, shapes
+from . import health, networks, rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -41,6 +43,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
             "Error": state.error,
             "StartedAt": state.started_at,
             "FinishedAt": state.finished_at,
+            **({"Health": msgspec.to_builtins(state.health)} if state.health is not None else {}),
         },
         "Image": record.image,
         "ResolvConfPath": f"{directory}/resolv.conf",
@@ -48,7 +51,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "HostsPath": f"{directory}/hosts",
         "LogPath": log if record.host_config.log_config.type == "json-file" else "",
         "Name": f"/{record.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "Driver": "overlay2",
         "Platform": record.platform,
         "MountLabel": "",
@@ -134,9 +137,13 @@ def _mount(point: MountPoint) -> dict[str, Any]:
 
 def status(state: State) -> str:
     """``Up 5 minutes``, ``Exited (0) 3 seconds ago``, ``Created`` (moby, ``container/state.go``)."""
+    if state.status is Status.RESTARTING:
+        return f"Restarting ({state.exit_code}) {since(state.finished_at)} ago"
     if state.running:
         up = f"Up {since(state.started_at)}"
-        return f"{up} (Paused)" if state.status is Status.PAUSED else up
+        if state.status is Status.PAUSED:
+            return f"{up} (Paused)"
+        return f"{up} ({health.shown(state.health)})" if state.health is not None else up
     if state.status is Status.REMOVING:
         return "Removal In Progress"
     if state.status is Status.DEAD:

@@ -11,6 +11,8 @@ from typing import Protocol
 import msgspec
 
 from ..errors import InvalidArgument
+from ..image.documents import Healthcheck
+from . import health
 from .config import Config
 
 
@@ -35,6 +37,8 @@ class ImageConfig(Protocol):
     def labels(self) -> Mapping[str, str] | None: ...
     @property
     def stop_signal(self) -> str: ...
+    @property
+    def healthcheck(self) -> Healthcheck | None: ...
 
 
 def merge(config: Config, image: ImageConfig | None) -> Config:
@@ -52,6 +56,7 @@ def merge(config: Config, image: ImageConfig | None) -> Config:
             "user": config.user or image.user,
             "working_dir": config.working_dir or image.working_dir,
             "stop_signal": config.stop_signal or image.stop_signal or None,
+            "healthcheck": health.merged(config.healthcheck, image.healthcheck),
             "env": merge_environment(config.env or (), image.env or ()),
             "labels": {**(image.labels or {}), **(config.labels or {})},
         }

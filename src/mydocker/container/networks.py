@@ -22,7 +22,7 @@ import msgspec
 from ..errors import Conflict, InvalidArgument, NotFound
 from ..linux.netlink import Netlink
 from ..monitor import resolver
-from ..monitor.build import Connected
+from ..monitor.owner import Connected
 from ..network import bridge, ports
 from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port, attached
 from ..network.filter import available

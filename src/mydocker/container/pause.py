@@ -69,7 +69,10 @@ def pause(store: Store, record: Record) -> None:
     try:
         group = _running(store, record)
         if group is None:
-            paused = store.read_state(record.id).status is Status.PAUSED
+            status = store.read_state(record.id).status
+            if status is Status.RESTARTING:
+                raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
+            paused = status is Status.PAUSED
             raise Conflict(f"container {record.id} is already paused") if paused else not_running
         guard = _start_guard(group, path, lock)
         try:

@@ -30,7 +30,7 @@ from ..errors import CorruptData, NotFound, Unavailable
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
-from . import events, networks, volumes
+from . import events, health, networks, volumes
 from .pause import thaw_abandoned
 from .record import Record
 from .rootfs import snapshotter
@@ -98,7 +98,13 @@ def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
                 destroy(store, identifier, record, lock, with_volumes=with_volumes)
             return
         if state.running:
-            ended = state.to(Status.EXITED, pid=0, exit_code=KILLED, finished_at=now())
+            ended = state.to(
+                Status.EXITED,
+                pid=0,
+                exit_code=KILLED,
+                finished_at=now(),
+                health=health.ended(state.health),
+            )
             store.write_state(identifier, ended, durable=record.durable)
             events.container(store, record, "die", exitCode=str(KILLED))
             events.unmounted(store, record)

@@ -23,7 +23,10 @@ _LISTS = (
     "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps",
     "BlkioWeightDevice", "Devices", "Dns", "DnsOptions", "DnsSearch", "Ulimits",
 )  # fmt: skip
-_LEFT_OUT = ("Annotations", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Tmpfs")
+_LEFT_OUT = (
+    "Annotations", "HealthOnFailure", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Timeout",
+    "Tmpfs",
+)  # fmt: skip
 """members that Docker leaves out when they say nothing"""
 _NOTHING: dict[str, Any] = {
     "Cgroup": "",
@@ -54,7 +57,7 @@ _ADDRESSES = {
 
 def config(asked: Config) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(asked)
-    for name in ("ExposedPorts", "StopSignal", "StopTimeout"):
+    for name in ("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout"):
         if shown.get(name) is None:
             shown.pop(name, None)
     shown.setdefault("OnBuild", None)

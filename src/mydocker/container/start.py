@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 from .. import errors
 from ..forkserver.spawn import spawn as spawn_by_server
-from ..monitor import client, plan, protocol, spawn
+from ..monitor import client, protocol, spawn
+from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
-from ..monitor.plan import Brief, Plan
+from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, rootfs, spec, supervise
+from . import events, files, health, logs, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -59,23 +60,25 @@ def start(
     memory = os.memfd_create("plan", os.MFD_CLOEXEC)
     try:
         try:
-            made = _plan(store, record, opened, size, explain=observer is not None)
+            made = plan(store, record, opened, size, explain=observer is not None)
+            log = logs.plan(store, record)
         except BaseException as error:
             if isinstance(error, Exception):
                 supervise.fail(store, record, state, lock, error)
             raise
-        _write_all(memory, plan.encode(made))
+        write_plan(memory, made)
         request = None
         if attach is not None:
             request = AttachRequest(stdin=attach.stdin, stdout=attach.stdout, stderr=attach.stderr)
-        logged = record.host_config.log_config.type != "none"
         brief = Brief(
             root=store.root,
             state=store.state,
             id=record.id,
             run_directory=store.run_directory(record.id),
-            log=f"{store.directory(record.id)}/log" if logged else "",
+            log=log,
             stdin_once=record.config.stdin_once,
+            timeout=record.host_config.timeout,
+            health=health.schedule(record.config),
             attach=request,
             starter=theirs.fileno(),
             lock=lock.fd,
@@ -99,14 +102,8 @@ def start(
 
 def _launch(brief: Brief) -> None:
     """A process for the monitor: from the forkserver if there is one, else by two forks."""
-    if not spawn_by_server(supervise.ENTRY, plan.encode(brief), brief.descriptors):
+    if not spawn_by_server(supervise.ENTRY, encode(brief), brief.descriptors):
         spawn.spawn(lambda: supervise.main(brief))
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _hear(
@@ -176,14 +173,16 @@ def _take(store: Store, record: Record) -> tuple[State, Lock | None]:
     return state, lock
 
 
-def _plan(
+def plan(
     store: Store,
     record: Record,
-    opened: list[int],
-    size: tuple[int, int] | None,
+    opened: list[int] | None = None,
+    size: tuple[int, int] | None = None,
     *,
-    explain: bool,
+    explain: bool = False,
 ) -> Plan:
+    """What it takes to make it now. Descriptors of namespaces that it joins are opened, and added."""
+    opened = opened if opened is not None else []
     directory = store.directory(record.id)
     stack = rootfs.stack(directory, record)
     namespaces, donors = _join(store, record, opened)

@@ -1,9 +1,9 @@
 """The life of a container: one table of transitions, and the document that says where in it a container is.
 
         created ──────► running ◄─────► paused
-           │             │  ▲ ▲           │
-           │             ▼  │ └─restarting│
-           │           exited ◄───────────┘
+           │             │  ▲ ▲           │ │
+           │             ▼  │ └─restarting◄─┘
+           │           exited ◄─┴─────────┘
            ▼             ▼
           removing ◄──► dead           (removing ends with the directory gone)
 
@@ -37,7 +37,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     # a failed start leaves the container created, with the error noted
     Status.CREATED: frozenset({Status.CREATED, Status.RUNNING, Status.REMOVING}),
     Status.RUNNING: frozenset({Status.PAUSED, Status.RESTARTING, Status.EXITED}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.EXITED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.RESTARTING, Status.EXITED}),
     Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED}),
     # a failed start of a container that ran before leaves it exited
     Status.EXITED: frozenset({Status.EXITED, Status.RUNNING, Status.REMOVING}),
@@ -52,6 +52,23 @@ ALIVE = frozenset({Status.RUNNING, Status.PAUSED, Status.RESTARTING})
 STARTABLE = frozenset(before for before, after in TRANSITIONS.items() if Status.RUNNING in after) - ALIVE
 
 
+class HealthResult(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    """Of one health check; exit code -1: it did not end by itself, or was not even started."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class Health(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    """See ``health.py``."""
+
+    status: str
+    failing_streak: int = 0
+    log: list[HealthResult] = []
+
+
 class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     status: Status = Status.CREATED
     pid: int = 0
@@ -61,6 +78,12 @@ class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
     started_at: str = NEVER
     finished_at: str = NEVER
+    restart_count: int = 0
+    """how often its policy has started it again since somebody did"""
+    health: Health | None = None
+    """None: there is no check, or it has not run yet"""
+    stopped_by_hand: bool = False
+    """exited: because somebody wanted it to end, so ``unless-stopped`` does not start it again"""
     volumes_go: bool = False
     """removing: the anonymous volumes too"""
 
@@ -73,7 +96,7 @@ class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
         """Whether somebody must hold the lock: it is alive, or being removed."""
         return self.running or self.status is Status.REMOVING
 
-    def to(self, status: Status, **changes: str | int | bool) -> "State":
+    def to(self, status: Status, **changes: str | int | bool | Health | None) -> "State":
         """The state after a transition; ``Conflict`` when the table has no such step."""
         if status not in TRANSITIONS[self.status]:
             raise Conflict(f"a container that is {self.status} cannot become {status}")

@@ -36,16 +36,18 @@ import msgspec
 from ..errors import Conflict, CorruptData, InvalidArgument, NotFound
 from . import record as records
 from .record import Record
-from .state import State
+from .state import Health, State
 
 DEFAULT_ROOT = "/var/lib/mydocker"
 DEFAULT_STATE = "/run/mydocker"
 PAUSE_LOCK = "pause.lock"
 NETWORKS = "network.json"
+HEALTH = "health.json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _state_encoder = msgspec.json.Encoder()
 _state_decoder = msgspec.json.Decoder(State)
+_health_decoder = msgspec.json.Decoder(Health)
 
 
 class Lock:
@@ -134,7 +136,15 @@ class Store:
     def release(self, identifier: str, lock: Lock) -> None:
         """Remove the directory under <state>, then the lock on it: in this order nobody locks a dead file."""
         directory = self.run_directory(identifier)
-        for name in ("monitor.sock", PAUSE_LOCK, NETWORKS, "lock"):
+        for name in (
+            "monitor.sock",
+            PAUSE_LOCK,
+            HEALTH,
+            f"{HEALTH}.new",
+            NETWORKS,
+            f"{NETWORKS}.new",
+            "lock",
+        ):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
         try:
@@ -228,10 +238,23 @@ class Store:
     def write_state(self, identifier: str, state: State, *, durable: bool) -> None:
         _replace(self.directory(identifier), "state.json", _state_encoder.encode(state), durable)
 
+    def write_health(self, identifier: str, health: Health) -> None:
+        """Of a container that runs; needs its lock."""
+        _replace(self.run_directory(identifier), HEALTH, _state_encoder.encode(health), durable=False)
+
+    def _with_health(self, identifier: str, state: State) -> State:
+        try:
+            health = _health_decoder.decode(_read(f"{self.run_directory(identifier)}/{HEALTH}"))
+        except FileNotFoundError:
+            return state  # nothing was checked yet, or a reboot has taken it
+        return msgspec.structs.replace(state, health=health)
+
     def read_state(self, identifier: str) -> State:
+        """With the health of one that runs, which has a file of its own: it changes often."""
         path = f"{self.directory(identifier)}/state.json"
         try:
-            return _state_decoder.decode(_read(path))
+            state = _state_decoder.decode(_read(path))
+            return self._with_health(identifier, state) if state.running and state.health else state
         except FileNotFoundError:
             raise NotFound(f"No such container: {identifier}") from None
         except msgspec.MsgspecError as error:

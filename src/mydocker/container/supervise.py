@@ -6,23 +6,27 @@ be: the record is looked at by the builder that makes the container, and by the 
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .. import errors
 from ..monitor import spawn
-from ..monitor.build import Connected
 from ..monitor.monitor import Monitor
-from ..monitor.plan import Brief, decode_brief
+from ..monitor.owner import Connected
+from ..monitor.plan import Brief, Plan, decode_brief
+from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events, networks
+from . import events, execute, health, networks, restart
 from .directory import Directory
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
-from .state import State, Status
-from .store import Lock, Store
+from .state import HealthResult, State, Status
+from .store import HEALTH, Lock, Store
+from .validate import signal_number
 
 ENTRY = "mydocker.container.supervise:prepare"
 
@@ -57,13 +61,16 @@ def exit_code_of(error: Exception) -> int:
 
 
 class Owner:
-    """See ``monitor.Owner``. The lock comes with the process, and is given up by ``failed`` and ``ended``."""
+    """See ``monitor/owner.py``. The lock comes with the process; ``failed`` and ``ended`` give it up."""
 
-    __slots__ = ("_brief", "_kept", "_store")
+    __slots__ = ("_brief", "_delay", "_forced", "_kept", "_signals", "_store")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         self._kept = False
+        self._delay = 0.0
+        self._forced = False
+        self._signals: list[int] = []
         self._store = Store(brief.root, brief.state)
 
     def connect(self, pid: int) -> Connected:
@@ -75,16 +82,32 @@ class Owner:
 
     def started(self, pid: int) -> None:
         record, state = self._read()
-        running = state.to(Status.RUNNING, pid=pid, exit_code=0, error="", oom_killed=False, started_at=now())
+        running = state.to(
+            Status.RUNNING,
+            pid=pid,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at=now(),
+            restart_count=state.restart_count if state.status is Status.RESTARTING else 0,
+            stopped_by_hand=False,
+            health=health.begun(record.config, state.health),
+        )
         self._store.write_state(record.id, running, durable=record.durable)
         events.mounted(self._store, record)
         events.container(self._store, record, "start")
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> int:
         record, state = self._read()
         if record.networks:
             networks.release(self._store, record.id)
         fail(self._store, record, state, Lock(self._brief.lock), error)
+        return exit_code_of(error)
+
+    def plan(self) -> Plan:
+        from .start import plan  # which begins what this goes on with
+
+        return plan(self._store, self._store.read_record(self._brief.id))
 
     def clear(self) -> bool:
         record, _ = self._read()
@@ -97,15 +120,82 @@ class Owner:
         networks.release(self._store, record.id, known=True)
         return oom_killed
 
-    def ended(self, code: int, *, oom_killed: bool) -> None:
+    def ended(self, code: int, *, oom_killed: bool) -> float | None:
         record, state = self._read()
-        ended = state.to(Status.EXITED, pid=0, exit_code=code, oom_killed=oom_killed, finished_at=now())
+        by_hand = any(ends(record, number) for number in self._signals)
+        policy = record.host_config.restart_policy
+        again = not by_hand and (self._forced or restart.wanted(policy, code, state.restart_count))
+        ended = state.to(
+            Status.RESTARTING if again else Status.EXITED,
+            pid=0,
+            exit_code=code,
+            oom_killed=oom_killed,
+            finished_at=now(),
+            restart_count=state.restart_count + again,
+            stopped_by_hand=by_hand,
+            health=health.ended(state.health),
+        )
         if oom_killed:
             events.container(self._store, record, "oom")
-        lasted = (parse_rfc3339(ended.finished_at) - parse_rfc3339(ended.started_at)) // 1_000_000_000
-        events.container(self._store, record, "die", exitCode=str(code), execDuration=str(max(0, lasted)))
+        lasted = max(0, parse_rfc3339(ended.finished_at) - parse_rfc3339(ended.started_at)) / 1e9
+        events.container(self._store, record, "die", exitCode=str(code), execDuration=str(int(lasted)))
         events.unmounted(self._store, record)
+        if again:
+            self._delay = restart.delay(self._delay, lasted)
+            self._signals = []
+            self._forced = False
+            self._forget_health()
+            self._store.write_state(record.id, ended, durable=record.durable)
+            return self._delay
         _end(self._store, record, ended, Lock(self._brief.lock), keep=self._kept)
+        return None
+
+    def signalled(self, number: int) -> None:
+        self._signals.append(number)
+
+    def stopped(self) -> bool:
+        record, state = self._read()
+        if not any(ends(record, number) for number in self._signals):
+            return False
+        ended = state.to(Status.EXITED, stopped_by_hand=True)
+        _end(self._store, record, ended, Lock(self._brief.lock))
+        return True
+
+    def probe(self) -> bytes:
+        record, _ = self._read()
+        command = health.command(record.config)
+        request = execute.probe(record, command)
+        words = " ".join(command)
+        events.container(self._store, record, f"exec_create: {words}", execID=request.id)
+        events.container(self._store, record, f"exec_start: {words}", execID=request.id)
+        return encode(request)
+
+    def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
+        record, state = self._read()
+        result = HealthResult(start=start, end=end, exit_code=code, output=output)
+        found = health.judged(record.config, state, result)
+        with suppress(OSError):  # where there is no room, only those who look do not see it
+            self._store.write_health(record.id, found)
+        before = state.health.status if state.health is not None else ""
+        action = ""
+        if found.status != before:
+            events.container(self._store, record, f"health_status: {found.status}")
+            if found.status == health.UNHEALTHY and record.host_config.health_on_failure != "none":
+                action = record.host_config.health_on_failure
+        if action == "stop":
+            self._signals.append(signal.SIGKILL)  # as by hand
+        elif action == "restart":
+            self._forced = True
+        return found.status == health.STARTING, action
+
+    def _forget_health(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._brief.run_directory}/{HEALTH}")
+
+    def stop_signal(self) -> tuple[int, int]:
+        config = self._store.read_record(self._brief.id).config
+        patience = config.stop_timeout
+        return signal_number(config.stop_signal or "TERM"), 10 if patience is None else patience
 
     def pause(self, *, paused: bool) -> None:
         record, state = self._read()
@@ -125,6 +215,15 @@ class Owner:
             return record, self._store.read_state(record.id)
         except errors.NotFound:
             return record, State()  # created to be started at once: see create.py
+
+
+def ends(record: Record, number: int) -> bool:
+    """Whether a signal by hand is to end the container for good.
+
+    As in Docker (``daemon/kill.go``): SIGKILL and its stop signal, and every one if it has no stop signal.
+    """
+    stop = record.config.stop_signal
+    return number == signal.SIGKILL or not stop or number == signal_number(stop)
 
 
 def fail(store: Store, record: Record, state: State, lock: Lock, error: Exception) -> None:

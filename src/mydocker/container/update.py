@@ -1,4 +1,5 @@
-"""``update``: other limits for a container, at once if it runs, and from its next start on.
+"""``update``: other limits for a container, at once if it runs, and from its next start on; and another
+restart policy, which counts from its next end on.
 
 The kernel is asked first: limits that it refuses are not written into the record. Out of scope: how a limit
 becomes a file of some cgroup version (``runtime/cgroup.py``).
@@ -14,7 +15,7 @@ from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..oci.runtime import Resources
 from ..runtime import cgroup
 from . import events, resources
-from .config import HostConfig
+from .config import HostConfig, RestartPolicy
 from .record import Record
 from .spec import cgroup_path
 from .state import ALIVE, Status
@@ -30,7 +31,9 @@ LIMITS = frozenset(
 _PATIENCE = 10.0
 
 
-def update(store: Store, record: Record, changes: dict[str, int | str]) -> Record:
+def update(
+    store: Store, record: Record, changes: dict[str, int | str], policy: RestartPolicy | None = None
+) -> Record:
     """The record with ``changes``, fields of ``LIMITS``; zeros and empty texts change nothing.
 
     ``InvalidArgument`` and ``Conflict`` in Docker's words for what does not fit, or what the kernel refuses.
@@ -44,7 +47,7 @@ def update(store: Store, record: Record, changes: dict[str, int | str]) -> Recor
         with store.editing(record.id) as current:
             status = store.read_state(record.id).status
             if status in ALIVE or not store.held(record.id):
-                changed = _change(current, status, changes)
+                changed = _change(current, status, changes, policy)
                 store.write_record(changed)
                 break
         if time.monotonic() > deadline:
@@ -54,7 +57,9 @@ def update(store: Store, record: Record, changes: dict[str, int | str]) -> Recor
     return changed
 
 
-def _change(record: Record, status: Status, changes: dict[str, int | str]) -> Record:
+def _change(
+    record: Record, status: Status, changes: dict[str, int | str], policy: RestartPolicy | None
+) -> Record:
     if status in (Status.REMOVING, Status.DEAD):
         raise Conflict(
             f'Container is marked for removal and cannot be "update".: cannot update container {record.id}'
@@ -63,8 +68,12 @@ def _change(record: Record, status: Status, changes: dict[str, int | str]) -> Re
         host = merged(record.host_config, changes)
     except (Conflict, InvalidArgument) as error:
         raise type(error)(f"Cannot update container {record.id}: {error}") from error
+    if policy is not None and policy.name:
+        if host.auto_remove and policy.name != "no":
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        host = msgspec.structs.replace(host, restart_policy=policy)
     validate(record.config, host)
-    if status in ALIVE:
+    if status in ALIVE and changes:
         try:
             cgroup.open(cgroup_path(record)).update(limits(host, changes))
         except NotFound:

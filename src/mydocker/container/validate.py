@@ -12,10 +12,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from ..errors import InvalidArgument, NotSupported
+from ..errors import InvalidArgument
 from ..network import ports
 from ..oci.capabilities import effective_capabilities
-from . import resources, security
+from . import health, logs, resources, restart, security
 from .config import Config, HostConfig, PortBinding
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
@@ -145,17 +145,12 @@ def _modes(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid USER mode: {host.userns_mode}")
     if host.cgroupns_mode not in ("", "private", "host"):
         raise InvalidArgument(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
-    if host.log_config.type not in ("json-file", "none"):
-        raise InvalidArgument(
-            f"logger: no log driver named '{host.log_config.type}' is registered (use json-file or none)"
-        )
-    if host.log_config.config:
-        option = next(iter(host.log_config.config))
-        raise InvalidArgument(f"unknown log opt '{option}' for {host.log_config.type} log driver")
-    if host.restart_policy.name not in ("", "no"):
-        if host.auto_remove:
-            raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-        raise NotSupported(f"restart policy {host.restart_policy.name} is not supported yet (use no)")
+    logs.check(host.log_config)
+    restart.check(host.restart_policy)
+    if host.restart_policy.name not in ("", "no") and host.auto_remove:
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    if host.timeout < 0:
+        raise InvalidArgument(f"invalid timeout: {host.timeout} (seconds, or 0 for none)")
 
 
 def _published(port: str, bindings: list[PortBinding]) -> None:
@@ -221,6 +216,10 @@ def _process(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid hostname: {config.hostname} (64 characters are the limit)")
     if len(config.domainname) > 64:
         raise InvalidArgument(f"invalid domainname: {config.domainname} (64 characters are the limit)")
+    if config.healthcheck is not None:
+        health.check(config.healthcheck)
+        for word in config.healthcheck.test or ():
+            carried(word, "health check")
     if config.stop_signal:
         signal_number(config.stop_signal)
     for limit in host.ulimits or ():

@@ -19,6 +19,7 @@ from ..container import (
     execute,
     export,
     inspect,
+    logs,
     pause,
     remove,
     rename,
@@ -29,7 +30,7 @@ from ..container import (
     update,
 )
 from ..container import create as creating
-from ..container.config import Config, EndpointConfig, HostConfig
+from ..container.config import Config, EndpointConfig, HostConfig, RestartPolicy
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
@@ -119,6 +120,8 @@ class Container:
             raise Conflict("you cannot attach to a stopped container, start it first")
         if self.state.status is Status.PAUSED:
             raise Conflict("you cannot attach to a paused container, unpause it first")
+        if self.state.status is Status.RESTARTING:
+            raise Conflict("you cannot attach to a restarting container, wait until it is running")
         terminal = self.record.config.tty
         session = client.attach(self._store.run_directory(self.id), options, terminal=terminal)
         if size is not None and self.record.config.tty:
@@ -188,9 +191,9 @@ class Container:
         """``Conflict`` if another container has the name."""
         self.record = rename.rename(self._store, self.record, name)
 
-    def update(self, **limits: int | str) -> None:
-        """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``)."""
-        self.record = update.update(self._store, self.record, limits)
+    def update(self, restart_policy: RestartPolicy | None = None, **limits: int | str) -> None:
+        """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``); another restart policy."""
+        self.record = update.update(self._store, self.record, limits, restart_policy)
 
     def top(self, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
         """Titles and rows of what ps(1) on the host, with these options, says about its processes."""
@@ -297,14 +300,17 @@ class Container:
         stderr: bool = True,
     ) -> Iterator[LogEntry]:
         """What it wrote, oldest first; with ``follow`` until it ends. ``since``, ``until``: Unix times."""
-        if self.record.host_config.log_config.type == "none":
-            raise Conflict("configured logging driver does not support reading")
+        path = logs.path(self._store, self.record)
 
         def ended() -> bool:
             return not self._store.held(self.id) or (until is not None and time.time() > until)
 
-        entries = log.read(f"{self._store.directory(self.id)}/log", ended if follow else None, tail=tail)
+        entries = log.read(path, ended if follow else None, tail=tail)
         return log.select_entries(entries, since=since, until=until, stdout=stdout, stderr=stderr)
+
+    def clear_logs(self) -> None:
+        """Forget what it wrote so far. ``Conflict`` if nothing of it is kept here."""
+        logs.clear(self._store, self.record)
 
     def inspect(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's ``GET /containers/{id}/json``; with ``size`` also how much its files hold."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..container import boot
 from ..container.events import Message
 from ..container.reconcile import sweep
 from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
-from ..errors import Unauthorized
+from ..errors import Error, Unauthorized
 from ..image.lists import Lists
 from ..image.store import ImageStore
 from . import check as checking
@@ -18,7 +19,7 @@ from . import events as listening
 from . import prune as pruning
 from . import system, usage
 from .check import Checked
-from .containers import Containers
+from .containers import Container, Containers
 from .images import Images, uses
 from .manifests import Manifests
 from .networks import Networks
@@ -129,6 +130,14 @@ class Engine:
         """Docker's ``GET /info``."""
         sweep(self._store)
         return system.info(self._store, images=len(self.images.list()))
+
+    def start(self) -> Iterator[tuple[Container, Error | None]]:
+        """As after a boot, start what has the restart policy ``always``, or ``unless-stopped`` and was not.
+
+        What was started, and with an error what was not. Nothing is started before the iterator is used.
+        """
+        for record, error in boot.boot(self._store):
+            yield Container(self._store, self._images, record, self._store.read_state(record.id)), error
 
     def events(
         self,

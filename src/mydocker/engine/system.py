@@ -7,6 +7,7 @@ import platform
 import socket
 
 from .. import __version__
+from ..container import logs
 from ..container.state import Status
 from ..container.store import Store
 from ..errors import NotFound
@@ -66,7 +67,7 @@ def info(store: Store, *, images: int) -> dict[str, object]:
         "Images": images,
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _file_system(store.root)], ["Supports d_type", "true"]],
-        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": ["json-file", "none"]},
+        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": [*logs.DRIVERS]},
         "MemoryLimit": "memory" in controllers,
         "SwapLimit": cgroup.swap_limits(),
         "CpuCfsPeriod": "cpu" in controllers,

@@ -11,8 +11,7 @@ and one that weighs what conmon does.
 import os
 import signal
 import socket
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 
@@ -23,35 +22,18 @@ from ..runtime import task as runtime
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
-from .plan import Brief, Plan, decode_plan
+from .owner import Starting
+from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
 
-
-class Connected(NamedTuple):
-    """Sockets that the network of a container needs for as long as it runs."""
-
-    held: Sequence[socket.socket] = ()
-    """they keep ports of the host, and nothing is read from them"""
-    dns: Sequence[socket.socket] = ()
-    """inside the container, one for UDP and one for TCP: where its resolver listens (``resolver.py``)"""
-
-
-class Starting(Protocol):
-    """What a start means for the container's record."""
-
-    def connect(self, pid: int) -> Connected:
-        """Init is made and waits: connect its network."""
-
-    def started(self, pid: int) -> None: ...
-
-    def failed(self, error: Exception) -> None:
-        """The container could not be started; nothing of it is left in the kernel."""
+HELD = 200
+"""descriptors in one message; the kernel takes 253 (SCM_MAX_FD)"""
 
 
 class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Handed over with the descriptors pidfd, then for a container its listening socket, then the streams:
-    the terminal's master, or what there is of standard input, output and error; then ``dns`` of its resolver.
-    Messages follow with the ``held`` ones, ``HELD`` in each."""
+    """Handed over with the descriptors pidfd, then for a container's first start its listening socket, then
+    the streams: the terminal's master, or what there is of standard input, output and error; then ``dns`` of
+    its resolver. The ``held`` ones come in messages that follow."""
 
     pid: int
     terminal: bool = False
@@ -67,9 +49,6 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     stderr: bool = False
     detach: bool = False
 
-
-HELD = 200
-"""descriptors in one message; the kernel takes 253 (SCM_MAX_FD)"""
 
 built = msgspec.json.Decoder(Built)
 
@@ -102,10 +81,41 @@ def read_plan(fd: int) -> Plan:
     return decode_plan(os.pread(fd, os.fstat(fd).st_size, 0))
 
 
+def write_plan(fd: int, plan: Plan) -> None:
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    view = memoryview(encode(plan))
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
     """Make and start the container and hand it over; or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
     _renumber(plan.spec, brief)
+    try:
+        _make(brief, owner, plan, monitor, starter)
+    except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
+        owner.failed(error)
+        tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+
+
+def again(brief: Brief, owner: Starting, monitor: socket.socket) -> None:
+    """The same for one that has ended and is started again, as its record says by now.
+
+    The monitor, which goes on listening, hears the exit code (EXIT) where that fails.
+    """
+    try:
+        plan = owner.plan()
+        write_plan(brief.plan, plan)
+        _make(brief, owner, plan, monitor, None)
+    except Exception as error:  # noqa: BLE001 - whatever it was is written down
+        tell(monitor, packet(Kind.EXIT, b"%d" % owner.failed(error)))
+
+
+def _make(
+    brief: Brief, owner: Starting, plan: Plan, monitor: socket.socket, starter: socket.socket | None
+) -> None:
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
@@ -118,21 +128,19 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
             stdio=pipes.stdio if pipes is not None else None,
             console_rows_columns=plan.size,
             init_binary=plan.init,
-            observer=_observer(starter) if plan.explain else None,
+            observer=_observer(starter) if plan.explain and starter is not None else None,
             parent_death_signal=signal.SIGKILL,
             seccomp_cache=plan.seccomp_cache,
             for_parent=True,
         )
         network = owner.connect(task.pid)
         task.start()
-        listener = listen(brief.run_directory)
+        listener = [listen(brief.run_directory)] if starter is not None else []
         owner.started(task.pid)
-    except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
+    except Exception:
         if task is not None:
             task.delete()
-        owner.failed(error)
-        tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
-        return
+        raise
     streams = [task.console] if pipes is None and task.console is not None else []
     if pipes is not None:
         streams += pipes.ours
@@ -146,7 +154,7 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
         dns=len(dns),
         held=len(held),
     )
-    _hand_over(monitor, answer, [task.pidfd, listener.fileno(), *streams, *dns])
+    _hand_over(monitor, answer, [task.pidfd, *(each.fileno() for each in listener), *streams, *dns])
     for first in range(0, len(held), HELD):
         socket.send_fds(monitor, [b"held"], held[first : first + HELD])
 
@@ -225,3 +233,16 @@ def tell(connection: socket.socket, message: bytes) -> None:
         connection.send(message)
     except (BrokenPipeError, ConnectionResetError):
         return
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """What a builder says, and the descriptors that it hands over; nothing if it was killed."""
+    message, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 16, socket.MSG_CMSG_CLOEXEC)
+    left = built.decode(message[1:]).held if message and message[0] == Kind.STARTED else 0
+    while left > 0:
+        _, held, _, _ = socket.recv_fds(connection, 8, HELD, socket.MSG_CMSG_CLOEXEC)
+        if not held:
+            return b"", []
+        descriptors += held
+        left -= len(held)
+    return message, descriptors

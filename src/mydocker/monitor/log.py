@@ -1,29 +1,29 @@
-"""The log of a container: Docker's json-file format, written and read.
+"""Reading a container's log: Docker's json-file format, over all the files that rotation has made of it.
+
+    log  log.1  log.2.gz …      newest first; see ``log_file.py``, which writes them
 
 One JSON object a line, in the order in which it was read from the container:
 
-    {"log":"hello\\n","stream":"stdout","time":"2024-05-17T09:30:00.123456789Z"}
+    {"log":"hello\\n","stream":"stdout","attrs":{"tag":"web"},"time":"2024-05-17T09:30:00.123456789Z"}
 
 ``log`` ends in a newline unless the line was longer than 16 KiB, which is then continued in the next object,
-or was cut off by the end of the stream. Bytes that are no UTF-8 become U+FFFD, as in Docker.
+or was cut off by the end of the stream. ``attrs`` is there when the log driver was told to add any.
 
 Writing is a plain append of whole lines, so a reader sees a torn line only at the very end, and waits for
-the rest of it. The file is made by the first line: a container that says nothing has none.
+the rest of it. One that is followed by others belonged to a monitor that was killed, and is passed over.
 """
 
+import gzip
+import io
 import os
 import select
-import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from .timestamp import parse_rfc3339, rfc3339
+from .timestamp import parse_rfc3339
 
-LINE = 16 * 1024
-"""where Docker splits a line (daemon/logger/copier.go, defaultBufSize)"""
-
-_encode = msgspec.json.encode
+COMPRESSED = ".gz"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
     log: str
     stream: str
     time: str
+    attrs: dict[str, str] | None = None
 
     @property
     def data(self) -> bytes:
@@ -43,87 +44,193 @@ LogEntry = Entry
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-class Writer:
-    """Turns what was read from one container's streams into lines of its log."""
-
-    __slots__ = ("_fd", "_partial", "_path")
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._fd = -1
-        self._partial: dict[str, bytes] = {}
-
-    def write(self, stream: str, data: bytes) -> None:
-        held = self._partial.pop(stream, b"")
-        if held:
-            data = held + data
-        *whole, rest = data.split(b"\n")
-        out: list[bytes] = []
-        for line in whole:
-            while len(line) >= LINE:
-                out.append(line[:LINE])
-                line = line[LINE:]
-            out.append(line + b"\n")
-        while len(rest) >= LINE:
-            out.append(rest[:LINE])
-            rest = rest[LINE:]
-        if rest:
-            self._partial[stream] = rest
-        if out:
-            self._append(stream, out)
-
-    def finish(self) -> None:
-        """Write what has no newline, and close."""
-        for stream, rest in self._partial.items():
-            self._append(stream, [rest])
-        self._partial = {}
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _append(self, stream: str, lines: list[bytes]) -> None:
-        if self._fd < 0:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        tail = f',"stream":"{stream}","time":"{rfc3339(time.time_ns())}"}}\n'.encode()
-        text = b"".join(b'{"log":' + _encode(line.decode("utf-8", "replace")) + tail for line in lines)
-        view = memoryview(text)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-
 def read(path: str, ended: Callable[[], bool] | None = None, *, tail: int | None = None) -> Iterator[Entry]:
     """The entries of a log, the last ``tail`` of them (``None``: all), oldest first.
 
     With ``ended`` it goes on with what is being written until that says that nobody writes any more; a call
     that returns true is followed by one last look. A container without a log has written nothing yet.
     """
-    fd = -1
-    held = b""
+    files = _open_all(path)
     try:
+        last_look = ended is None or ended()
+        if tail is not None:
+            _leave(files, tail)
         while True:
-            last_look = ended is None or ended()
-            if fd < 0:
-                try:
-                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    fd = -1
-                else:
-                    if tail is not None:
-                        os.lseek(fd, _offset_of_tail(fd, tail), os.SEEK_SET)
-            if fd >= 0:
-                while block := os.read(fd, 1 << 16):
-                    lines = (held + block).split(b"\n")
-                    held = lines.pop()
-                    for line in lines:
-                        yield _decode(line)
+            while len(files) > 1:
+                yield from _entries(files[0])
+                files.pop(0).close()
+            if files:
+                yield from _entries(files[0])
             if last_look:
                 return
-            tail = None if fd >= 0 else tail
             # 20 ms: what a person does not notice, and cheaper than a watch that may miss the removal
             select.select((), (), (), 0.02)
+            assert ended is not None
+            last_look = ended()
+            if files:
+                files += _successors(path, files[0])
+            else:
+                files = _open_all(path)
     finally:
-        if fd >= 0:
-            os.close(fd)
+        for file in files:
+            file.close()
+
+
+class _File:
+    """One open file of the log, with what is not read to the end of a line."""
+
+    __slots__ = ("_stream", "held", "identity", "modified", "name", "plain")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.plain = not name.endswith(COMPRESSED)
+        self._stream: io.RawIOBase | gzip.GzipFile = (
+            io.FileIO(name, "rb") if self.plain else gzip.open(name, "rb")  # noqa: SIM115 - ``close`` does
+        )
+        status = os.fstat(self._stream.fileno())
+        self.identity = (status.st_dev, status.st_ino)
+        self.modified = status.st_mtime_ns
+        self.held = b""
+
+    def read(self) -> bytes:
+        if self.plain and os.fstat(self.fileno()).st_size < self._stream.tell():  # it was cleared
+            self._stream.seek(0)
+            self.held = b""
+        return self._stream.read(1 << 16) or b""
+
+    def seek(self, offset: int) -> None:
+        self._stream.seek(offset)
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def names(path: str) -> list[str]:
+    """The files of a log that are there, oldest first."""
+    directory, _, name = path.rpartition("/")
+    found: dict[int, str] = {}
+    try:
+        listed = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    for each in listed:
+        if each == name:
+            found[0] = path
+        elif each.startswith(f"{name}."):
+            number = each[len(name) + 1 :].removesuffix(COMPRESSED)
+            # while it is being compressed there are both; the one that is whole counts
+            if number.isdecimal() and not (int(number) in found and each.endswith(COMPRESSED)):
+                found[int(number)] = f"{directory}/{each}"
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+def _open_all(path: str) -> list[_File]:
+    """All of them, as they were at one instant: a rotation in between is noticed."""
+    while True:
+        files: list[_File] = []
+        try:
+            before = names(path)
+            for name in before:
+                files.append(_File(name))  # noqa: PERF401 - those that are open are closed below
+            seen = {file.identity for file in files}
+            if len(seen) == len(files) and all(_is(file) for file in files) and names(path) == before:
+                return files
+        except FileNotFoundError:
+            pass
+        for file in files:
+            file.close()
+
+
+def _is(file: _File) -> bool:
+    status = os.stat(file.name)
+    return (status.st_dev, status.st_ino) == file.identity
+
+
+def _successors(path: str, current: _File) -> list[_File]:
+    """What has come after ``current``, if it is not the newest any more; all of it is still to be read."""
+    try:
+        if (status := os.stat(path)) and (status.st_dev, status.st_ino) == current.identity:
+            return []
+    except FileNotFoundError:
+        return []
+    files = _open_all(path)
+    places = [place for place, file in enumerate(files) if file.identity == current.identity]
+    if places:
+        first = places[0] + 1
+    else:
+        # it was compressed or dropped meanwhile: a compressed file keeps the time of its last line
+        last = os.fstat(current.fileno()).st_mtime_ns
+        first = next((n for n, file in enumerate(files) if file.modified > last), len(files) - 1)
+    for file in files[:first]:
+        file.close()
+    return files[first:]
+
+
+def _entries(file: _File) -> Iterator[Entry]:
+    while block := file.read():
+        lines = (file.held + block).split(b"\n")
+        file.held = lines.pop()
+        for line in lines:
+            try:
+                entry = _decode(line)
+            except msgspec.MsgspecError:
+                continue  # torn: see above
+            yield entry
+
+
+def _leave(files: list[_File], tail: int) -> None:
+    """Of the files and their beginnings, leave the last ``tail`` lines."""
+    left = tail
+    for place in range(len(files) - 1, -1, -1):
+        file = files[place]
+        if left <= 0 and place < len(files) - 1:
+            for old in files[: place + 1]:
+                old.close()
+            del files[: place + 1]
+            return
+        offset, found = _offset_of_tail(file, left)
+        file.seek(offset)
+        left -= found
+
+
+def _offset_of_tail(file: _File, count: int) -> tuple[int, int]:
+    """Where the last ``count`` lines begin, found from the end; and how many there are from there."""
+    if not file.plain:
+        return _offset_in_compressed(file, count)
+    fd = file.fileno()
+    end = position = os.fstat(fd).st_size
+    if count <= 0:
+        return end, 0
+    found = 0
+    while position > 0:
+        size = min(1 << 16, position)
+        position -= size
+        block = os.pread(fd, size, position)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            if position + at == end - 1:
+                continue  # the newline that ends the last line
+            found += 1
+            if found == count:
+                return position + at + 1, count
+    return 0, found + (end > 0)
+
+
+def _offset_in_compressed(file: _File, count: int) -> tuple[int, int]:
+    starts = [0]
+    position = 0
+    while block := file.read():
+        at = -1
+        while (at := block.find(b"\n", at + 1)) >= 0:
+            starts.append(position + at + 1)
+        position += len(block)
+    lines = starts[:-1]  # after the last newline nothing begins
+    if not lines or count <= 0:
+        return position, 0
+    return lines[-count:][0], min(count, len(lines))
 
 
 def select_entries(
@@ -146,23 +253,3 @@ def select_entries(
             return
         if entry.stream in wanted and (first is None or instant >= first):
             yield entry
-
-
-def _offset_of_tail(fd: int, count: int) -> int:
-    """Where the last ``count`` lines begin, found from the end."""
-    end = position = os.fstat(fd).st_size
-    if count <= 0:
-        return end
-    found = 0
-    while position > 0:
-        size = min(1 << 16, position)
-        position -= size
-        block = os.pread(fd, size, position)
-        at = len(block)
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            if position + at == end - 1:
-                continue  # the newline that ends the last line
-            found += 1
-            if found == count:
-                return position + at + 1
-    return 0

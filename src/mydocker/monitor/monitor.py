@@ -3,7 +3,7 @@
 A monitor is the parent of the container's init process and of every process added by exec, which is why it
 learns their exit codes exactly. It knows the socket and the streams; making things is left to builders
 (``build.py``), and what a start or an end means for the container's record to its ``Owner``
-(``container/supervise.py``).
+(``owner.py``).
 
 The order at the end is part of the interface: the cgroup is removed, output is drained, the owner writes the
 state or removes the container, and only then do the attached clients hear EXIT. Whoever has seen a container
@@ -13,7 +13,7 @@ end can rely on what the next command shows.
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,70 +21,37 @@ from .. import errors
 from ..linux import pidfd, pty
 from . import build, protocol
 from .build import Built, tell
-from .log import Writer
+from .health import Checks, Output
+from .log_sink import Log
 from .loop import POLLIN, Loop
+from .owner import Owner
 from .plan import Brief
+from .process import Process
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
-from .resolver import Directory, Resolver
 from .spawn import forked
-from .streams import Client, Streams
+from .streams import Client, Sink, Streams
+from .wires import Wires
+
+if TYPE_CHECKING:
+    from signal import SIGKILL
+else:
+    from _signal import SIGKILL  # without enumerations, each of which would be touched and so copied
 
 _REMEMBERED = 16
 """added processes whose exit codes can still be asked for"""
-
-
-class Owner(build.Starting, Protocol):
-    """What happens to the container's record and its cgroup. None of these may leave anything half done."""
-
-    def clear(self) -> bool:
-        """End what is left of it, remove the cgroup; whether anything was killed for want of memory."""
-
-    def ended(self, code: int, *, oom_killed: bool) -> None:
-        """It is gone from the kernel: write this down or remove it, and give up the lock."""
-
-    def directory(self) -> Directory:
-        """Of the names that its resolver knows."""
-
-    def pause(self, *, paused: bool) -> None:
-        """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
-
-    def keep(self) -> None:
-        """It is not to remove itself when it ends."""
-
-    def exec_ended(self, identifier: str, code: int) -> None:
-        """An added process has ended, the container has not."""
-
-
-class _Process:
-    """An exec'd process, or (number 0) the container's init."""
-
-    __slots__ = ("about", "id", "number", "pid", "pidfd", "streams")
-
-    def __init__(
-        self,
-        number: int,
-        pid: int,
-        descriptor: int,
-        streams: Streams,
-        id: str = "",
-        about: msgspec.Raw = msgspec.Raw(b"null"),  # noqa: B008 - immutable
-    ) -> None:
-        self.id = id
-        self.about = about
-        self.number = number
-        self.pid = pid
-        self.pidfd = descriptor
-        self.streams = streams
+_TIMERS = ("timeout", "kill")
+"""those of one run of the container"""
+_FORK_PAUSE = 1.0
 
 
 class Monitor:
     def __init__(self, brief: Brief, owner: Owner) -> None:
         self._brief = brief
         self._owner = owner
+        self._crash_log = f"{brief.state}/monitor-crash.log"
         self._loop = Loop()
-        self._held: list[int] = []
-        self._resolver: Resolver | None = None
-        self._processes: dict[int, _Process] = {}
+        self._wires = Wires(self._loop, owner)
+        self._processes: dict[int, Process] = {}
         self._builders: set[int] = set()
         self._last = 0
         self._past: list[Added] = []
@@ -92,6 +59,12 @@ class Monitor:
         self._leaving: list[Streams] = []
         self._listener: socket.socket | None = None
         self._ended = False
+        self._checks: Checks | None = None
+        self._resting: Streams | None = None
+        self._making = False
+        self._log: Log | None = None
+        self._code = 0
+        self._signals: list[int] = []
 
     def run(self) -> None:
         """Until the container has ended and everybody who was attached knows."""
@@ -99,20 +72,16 @@ class Monitor:
         starter = socket.socket(fileno=brief.starter)
         builder, connection = forked(
             lambda theirs: build.container(brief, self._owner, starter, theirs),
-            f"{brief.state}/monitor-crash.log",
+            self._crash_log,
         )
         with connection:
-            message, descriptors = _receive(connection)
-            if message:
-                made = build.built.decode(message[1:])
-                while len(self._held) < made.held:
-                    self._held += _receive(connection)[1]
+            message, descriptors = build.receive(connection)
         os.waitpid(builder, 0)
         for fd in brief.namespaces:
             os.close(fd)
         if not message:
             return  # it could not be started, and owner and starter know; or the builder was killed
-        self.serve(made, descriptors, starter)
+        self.serve(build.built.decode(message[1:]), descriptors, starter)
 
     def serve(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         """What follows when the container has been made: all that a monitor does for most of its life."""
@@ -120,8 +89,6 @@ class Monitor:
         try:
             while not self._ended:
                 self._loop.turn(self._impatience())
-                if self._resolver is not None:
-                    self._resolver.expire()
         except BaseException:
             # a mistake of ours must not leave a container that nobody watches
             self._owner.clear()
@@ -132,22 +99,31 @@ class Monitor:
     def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         brief = self._brief
         init, listener, *rest = descriptors
-        if made.dns:
-            self._resolve(*rest[-made.dns :])
-        log = Writer(brief.log) if brief.log else None
-        streams = self._streams(made, rest, log, close_on_leave=brief.stdin_once)
-        self._processes[0] = _Process(0, made.pid, init, streams)
         self._listener = socket.socket(fileno=listener)
         self._loop.watch(listener, POLLIN, self._accept)
-        self._loop.watch(init, POLLIN, self._exited)
+        streams = self._run(made, init, rest)
         tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=made.pid))))
         if brief.attach is None:
             starter.close()
         else:
             self._join(starter, streams, brief.attach, owner=True)
 
+    def _run(self, made: Built, init: int, rest: list[int]) -> Streams:
+        brief = self._brief
+        rest = self._wires.take(made, rest)
+        if self._log is None and brief.log is not None:
+            self._log = Log(brief.log, self._loop, self._crash_log)
+        streams = self._streams(made, rest, self._log, close_on_leave=brief.stdin_once)
+        self._processes[0] = Process(0, made.pid, init, streams)
+        self._loop.watch(init, POLLIN, self._exited)
+        if brief.timeout:
+            self._loop.after("timeout", brief.timeout, self._stop)
+        if brief.health is not None:
+            self._checks = Checks(self._loop, brief.health, self._probe, self._kill_probe, self._probed)
+        return streams
+
     def _streams(
-        self, made: Built, descriptors: list[int], log: Writer | None, *, close_on_leave: bool
+        self, made: Built, descriptors: list[int], log: Sink | None, *, close_on_leave: bool
     ) -> Streams:
         if made.terminal:
             return Streams(self._loop, console=descriptors[0], log=log, close_on_leave=close_on_leave)
@@ -161,13 +137,10 @@ class Monitor:
             close_on_leave=close_on_leave,
         )
 
-    def _resolve(self, udp: int, tcp: int) -> None:
-        self._resolver = Resolver(self._loop, self._owner.directory(), udp, tcp)
-
     # -- the end
 
     def _impatience(self) -> float | None:
-        soonest = self._resolver.impatience() if self._resolver is not None else None
+        soonest: float | None = None
         self._leaving = [streams for streams in self._leaving if streams.clients]
         for streams in (*(process.streams for process in self._processes.values()), *self._leaving):
             left = streams.impatience()
@@ -181,28 +154,91 @@ class Monitor:
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)
         oom_killed = self._owner.clear()
-        for fd in self._held:
-            os.close(fd)
-        self._held = []
-        if self._resolver is not None:
-            self._resolver.close()
-            self._resolver = None
+        self._wires.cut()
         init.streams.drain()
+        if self._checks is not None:
+            self._checks.cancel()
+            self._checks = None
         for process in [*self._processes.values()]:
             self._exec_exited(process)
+        for name in _TIMERS:
+            self._loop.cancel(name)
+        self._paused = False
+        self._code = code
+        delay = self._owner.ended(code, oom_killed=oom_killed)
+        if delay is None:
+            self._finish(init.streams)
+        else:
+            self._resting = init.streams
+            self._loop.after("restart", delay, self._again)
+
+    def _finish(self, streams: Streams) -> None:
         assert self._listener is not None
         self._loop.forget(self._listener.fileno())
         self._listener.close()
-        self._owner.ended(code, oom_killed=oom_killed)
-        self._farewell(init.streams, code)
+        self._farewell(streams, self._code)
         self._ended = True
 
-    def _exec_exited(self, process: _Process) -> None:
+    def _stop(self) -> None:
+        """Ask init to end, and make it after a time, as ``stop`` does."""
+        number, patience = self._owner.stop_signal()
+        self._signal(number)
+        if patience >= 0:
+            self._loop.after("kill", patience, lambda: self._signal(SIGKILL))
+
+    def _signal(self, number: int, process: Process | None = None) -> None:
+        try:
+            pidfd.pidfd_send_signal((process or self._processes[0]).pidfd, number)
+        except ProcessLookupError:
+            return  # it has just ended, which is what a signal is for
+
+    # -- the next start
+
+    def _again(self) -> None:
+        try:
+            builder, made = forked(
+                lambda theirs: build.again(self._brief, self._owner, theirs), self._crash_log
+            )
+        except OSError:  # too many processes: there may be fewer later
+            self._loop.after("restart", _FORK_PAUSE, self._again)
+            return
+        self._making = True
+        self._builders.add(builder)
+        self._loop.watch(made.fileno(), POLLIN, lambda _: self._made_again(builder, made))
+
+    def _made_again(self, builder: int, made: socket.socket) -> None:
+        self._loop.forget(made.fileno())
+        with made:
+            message, descriptors = build.receive(made)
+        os.waitpid(builder, 0)
+        self._builders.discard(builder)
+        self._making = False
+        resting, self._resting = self._resting, None
+        assert resting is not None
+        if not message or message[0] != Kind.STARTED:
+            if message:
+                self._code = int(message[1:])
+                self._finish(resting)
+            self._ended = True  # otherwise the builder was killed, and whoever looks next puts it right
+            return
+        init, *rest = descriptors
+        streams = self._run(build.built.decode(message[1:]), init, rest)
+        streams.take_over(resting)
+        for number in self._signals:
+            self._signal(number)
+        self._signals = []
+
+    def _exec_exited(self, process: Process) -> None:
         del self._processes[process.number]
         self._loop.forget(process.pidfd)
         code = pidfd.reap(process.pidfd)
         os.close(process.pidfd)
         process.streams.drain()
+        if process.checks is not None and process.checks is self._checks:
+            self._owner.exec_ended(process.id, code)
+            process.checks.ended(code)
+            self._reap_strangers()
+            return
         ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
         self._past = [*self._past[1 - _REMEMBERED :], ended]
         self._owner.exec_ended(process.id, code)
@@ -249,8 +285,8 @@ class Monitor:
         except ConnectionResetError:
             message, descriptors = b"", []
         kind = message[0] if message else 0
-        if kind == Kind.RESOLVE and len(descriptors) == 2 and self._resolver is None:
-            self._answer(connection, lambda: self._resolve(*descriptors))
+        if kind == Kind.RESOLVE:
+            self._answer(connection, lambda: self._wires.resolve(descriptors))
             return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -284,9 +320,16 @@ class Monitor:
             raise errors.Unavailable("the container has ended")
         if request.keep:
             self._owner.keep()
+        if request.clear and self._log is not None:
+            self._log.clear()
         if request.paused is not None:
             self._owner.pause(paused=request.paused)
             self._paused = request.paused
+        if request.signal and not request.process:
+            self._owner.signalled(request.signal)
+        if self._resting is not None and not request.process:
+            self._while_resting(request)
+            return
         process = self._processes.get(request.process)
         if process is None:
             return  # it has ended, and whoever is attached to it is about to hear
@@ -298,6 +341,18 @@ class Monitor:
         if request.rows and request.columns and process.streams.console >= 0:
             pty.set_size(process.streams.console, request.rows, request.columns)
 
+    def _while_resting(self, request: ControlRequest) -> None:
+        """There is no process: a signal is for the one that is being made, or tells not to make one."""
+        assert self._resting is not None
+        if not request.signal:
+            return
+        if self._making:
+            self._signals.append(request.signal)
+        elif self._owner.stopped():
+            self._loop.cancel("restart")
+            resting, self._resting = self._resting, None
+            self._finish(resting)
+
     def _join(
         self, connection: socket.socket, streams: Streams, request: AttachRequest, *, owner: bool
     ) -> None:
@@ -306,7 +361,8 @@ class Monitor:
         )
 
     def _attach(self, connection: socket.socket, body: bytes) -> None:
-        if 0 not in self._processes:  # it has ended since they connected
+        streams = self._resting or (self._processes[0].streams if 0 in self._processes else None)
+        if streams is None:  # it has ended since they connected
             connection.close()
             return
         try:
@@ -315,7 +371,7 @@ class Monitor:
         except (msgspec.MsgspecError, OSError):
             connection.close()
             return
-        self._join(connection, self._processes[0].streams, request, owner=False)
+        self._join(connection, streams, request, owner=False)
 
     def _list(self, connection: socket.socket) -> None:
         added = [each for each in self._processes.values() if each.number]
@@ -326,19 +382,23 @@ class Monitor:
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
+        why = ""
+        if self._resting is not None:
+            why = f"Container {self._brief.id} is restarting, wait until the container is running"
+        elif self._paused:  # the process would stand still before it could say that it was made
+            why = f"container {self._brief.id} is paused, unpause the container before exec"
+        if why:
+            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
+            connection.close()
+            return
         if 0 not in self._processes:
             connection.close()
             return
         init = self._processes[0]
-        if self._paused:  # the process would stand still before it could say that it was made
-            why = f"container {self._brief.id} is paused, unpause the container before exec"
-            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
-            connection.close()
-            return
         try:
             builder, made = forked(
                 lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs),
-                f"{self._brief.state}/monitor-crash.log",
+                self._crash_log,
             )
         except OSError as error:  # too many processes
             tell(connection, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
@@ -347,26 +407,40 @@ class Monitor:
         self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._added(builder, made, connection))
 
-    def _added(self, builder: int, made: socket.socket, connection: socket.socket) -> None:
-        """A builder has handed over a process, or has failed, or was killed."""
+    def _handed_over(self, builder: int, made: socket.socket) -> tuple[bytes, list[int]]:
+        """A builder has handed over a process, or has failed, or was killed: then it is an ERROR."""
         self._loop.forget(made.fileno())
         with made:
-            message, descriptors = _receive(made)
+            message, descriptors = build.receive(made)
         os.waitpid(builder, 0)
         self._builders.discard(builder)
-        if not message or message[0] != Kind.STARTED:
+        if not message:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
-            tell(connection, message or packet(Kind.ERROR, protocol.encode(refusal)))
-            connection.close()
+            message = packet(Kind.ERROR, protocol.encode(refusal))
+        if message[0] != Kind.STARTED:
             self._reap_strangers()
-            return
-        added = build.built.decode(message[1:])
+        return message, descriptors
+
+    def _take_in(
+        self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
+    ) -> Process:
         descriptor, *rest = descriptors
         self._last += 1
-        streams = self._streams(added, rest, None, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams, added.id, added.about.copy())
+        streams = self._streams(added, rest, sink, close_on_leave=True)
+        about = added.about.copy()
+        process = Process(self._last, added.pid, descriptor, streams, added.id, about, checks)
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
+        return process
+
+    def _added(self, builder: int, made: socket.socket, connection: socket.socket) -> None:
+        message, descriptors = self._handed_over(builder, made)
+        if message[0] != Kind.STARTED:
+            tell(connection, message)
+            connection.close()
+            return
+        added = build.built.decode(message[1:])
+        process = self._take_in(added, descriptors, None, None)
         tell(
             connection, packet(Kind.STARTED, protocol.encode(Started(process=process.number, pid=added.pid)))
         )
@@ -374,11 +448,47 @@ class Monitor:
             connection.close()
         else:
             wanted = AttachRequest(stdin=added.stdin, stdout=added.stdout, stderr=added.stderr)
-            self._join(connection, streams, wanted, owner=True)
+            self._join(connection, process.streams, wanted, owner=True)
 
+    # -- the health check
 
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    message, descriptors, _, _ = socket.recv_fds(
-        connection, protocol.PACKET, build.HELD, socket.MSG_CMSG_CLOEXEC
-    )
-    return message, descriptors
+    def _probe(self, output: Output) -> None:
+        """Have its command run; whatever becomes of that, ``self._checks`` hears it."""
+        init, checks = self._processes[0], self._checks
+        assert checks is not None
+        if self._paused:  # it could not run either
+            checks.cancel()
+            checks.rest()
+            return
+        try:
+            builder, made = forked(
+                lambda theirs: build.process(self._brief, init.pid, init.pidfd, self._owner.probe(), theirs),
+                self._crash_log,
+            )
+        except OSError as error:
+            checks.failed(str(error))
+            return
+        self._builders.add(builder)
+        self._loop.watch(made.fileno(), POLLIN, lambda _: self._probing(builder, made, output, checks))
+
+    def _probing(self, builder: int, made: socket.socket, output: Output, checks: Checks) -> None:
+        message, descriptors = self._handed_over(builder, made)
+        if message[0] == Kind.STARTED:
+            process = self._take_in(build.built.decode(message[1:]), descriptors, output, checks)
+            if checks.late:
+                self._signal(SIGKILL, process)
+        elif checks is self._checks:
+            checks.failed(protocol.failure.decode(message[1:]).message)
+
+    def _kill_probe(self) -> None:
+        for process in self._processes.values():
+            if process.checks is not None:
+                self._signal(SIGKILL, process)
+
+    def _probed(self, start: str, end: str, code: int, output: str) -> bool:
+        starting, action = self._owner.probed(start, end, code, output)
+        if action == "kill":
+            self._signal(SIGKILL)
+        elif action:
+            self._stop()
+        return starting

@@ -13,14 +13,62 @@ import msgspec
 from .protocol import AttachRequest
 
 
+class HealthSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """When the health check is run, in seconds (``container/health.py``)."""
+
+    interval: float
+    timeout: float
+    start_period: float
+    start_interval: float
+
+
+class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """``container/logs.py`` makes these of the log driver's options."""
+
+    path: str
+    size: int = -1
+    """bytes of one file; -1: no limit"""
+    count: int = 1
+    compress: bool = False
+    attributes: str = ""
+    """a JSON object for each line; empty: none"""
+
+
+class LogRemote(msgspec.Struct, frozen=True, kw_only=True):
+    address: str
+    port: int = 0
+    """0: the address is a path"""
+    stream: bool = False
+    either: bool = False
+    """datagrams, or a stream where the other end wants one"""
+    journal: bool = False
+    """journald's protocol, with ``fields``; otherwise syslog's, with the rest"""
+    fields: dict[str, str] = {}
+    facility: int = 0
+    format: str = ""
+    tag: str = ""
+
+
+class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
+    files: LogFiles | None = None
+    remote: LogRemote | None = None
+    buffer: int = 0
+    """bytes that may wait, in mode=non-blocking"""
+    pumped: bool = False
+    """whether a process of its own writes"""
+
+
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     state: str
     id: str
     run_directory: str
-    log: str
-    """path of the log; empty: nothing is logged"""
+    log: LogPlan | None
+    """None: nothing is logged"""
     stdin_once: bool
+    timeout: int = 0
+    """seconds after which the container is stopped; 0: none"""
+    health: HealthSchedule | None = None
     attach: AttachRequest | None
     """which streams the starter gets; ``None``: it hears how the start went and leaves"""
     starter: int

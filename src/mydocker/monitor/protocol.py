@@ -81,6 +81,7 @@ class ControlRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tr
 
     ``paused`` and ``keep`` are about the container: what its state is to say, now that the caller has frozen
     it or is about to thaw it; and that it is not to remove itself this time, as it will be started again.
+    ``clear`` empties its log.
     """
 
     process: int = 0
@@ -89,6 +90,7 @@ class ControlRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tr
     columns: int = 0
     paused: bool | None = None
     keep: bool = False
+    clear: bool = False
 
 
 class Added(msgspec.Struct, kw_only=True, frozen=True):

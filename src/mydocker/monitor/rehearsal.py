@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 
 from . import protocol
-from .build import Built, Connected
+from .build import Built
 from .loop import Loop
 from .monitor import Monitor
-from .plan import Brief, decode_brief, encode
+from .owner import Connected
+from .plan import Brief, LogFiles, LogPlan, Plan, decode_brief, encode
 from .protocol import AttachRequest, Kind, packet
 from .resolver import Directory, Resolver
 
@@ -59,7 +61,7 @@ def _once() -> None:
                 state="/",
                 id="",
                 run_directory="/",
-                log="/dev/null",
+                log=LogPlan(files=LogFiles(path="/dev/null", size=1 << 30, count=3)),
                 stdin_once=False,
                 attach=AttachRequest(stdin=True, stdout=True, stderr=True),
                 starter=-1,
@@ -90,8 +92,6 @@ def _resolve() -> None:
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     resolver = Resolver(Loop(), _Names(), udp.detach(), tcp.detach())
     resolver.take(_QUESTION, lambda _: None)
-    resolver.impatience()
-    resolver.expire()
     resolver.close()
 
 
@@ -122,14 +122,32 @@ class _Nobody:
     def started(self, pid: int) -> None:
         pass
 
-    def failed(self, error: Exception) -> None:
-        pass
+    def failed(self, error: Exception) -> int:
+        raise error
+
+    def plan(self) -> Plan:
+        raise NotImplementedError("nothing is started here")
 
     def clear(self) -> bool:
         return False
 
-    def ended(self, code: int, *, oom_killed: bool) -> None:
+    def ended(self, code: int, *, oom_killed: bool) -> float | None:
         pass
+
+    def signalled(self, number: int) -> None:
+        pass
+
+    def stopped(self) -> bool:
+        return True
+
+    def probe(self) -> bytes:
+        raise NotImplementedError("there is no health check here")
+
+    def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
+        raise NotImplementedError("there is no health check here")
+
+    def stop_signal(self) -> tuple[int, int]:
+        return signal.SIGTERM, 10
 
     def pause(self, *, paused: bool) -> None:
         pass

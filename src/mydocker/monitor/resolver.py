@@ -22,6 +22,7 @@ PATIENCE = 3.0
 IN_FLIGHT = 100
 """questions that wait for an answer; those beyond it are told to come again (SERVFAIL)"""
 _LIMIT = 65535
+_TIMER = "resolver"
 
 
 class Directory(Protocol):
@@ -109,18 +110,20 @@ class Resolver:
             if asked.socket is not None:
                 self._forget(asked.socket)
         self._asked, self._streams = {}, {}
+        self._loop.cancel(_TIMER)
 
     def _forget(self, handle: socket.socket) -> None:
         self._loop.forget(handle.fileno())
         handle.close()
 
-    def impatience(self) -> float | None:
-        """Seconds until ``expire`` has something to do."""
+    def _hurry(self) -> None:
+        """Have ``_expire`` called when something has waited long enough."""
         deadlines = [each.deadline for each in self._asked.values()]
         deadlines += [each.deadline for each in self._streams.values()]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        if deadlines:
+            self._loop.after(_TIMER, max(0.0, min(deadlines) - time.monotonic()), self._expire)
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         now = time.monotonic()
         for fd, asked in [*self._asked.items()]:
             if asked.deadline <= now:
@@ -129,6 +132,7 @@ class Resolver:
         for stream in [*self._streams.values()]:
             if stream.deadline <= now:
                 self._leave(stream)
+        self._hurry()
 
     # -- clients
 
@@ -156,6 +160,7 @@ class Resolver:
             return
         stream = _Stream(connection)
         self._streams[connection.fileno()] = stream
+        self._hurry()
         self._loop.watch(connection.fileno(), POLLIN, lambda _: self._stream(stream))
 
     def _stream(self, stream: _Stream) -> None:
@@ -295,6 +300,7 @@ class Resolver:
         asked.socket = handle
         asked.deadline = time.monotonic() + PATIENCE
         self._asked[handle.fileno()] = asked
+        self._hurry()
         fd = handle.fileno()
         self._loop.watch(fd, events, lambda _: handler(fd))
 

@@ -14,13 +14,22 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from ..linux import pty
-from .log import Writer
 from .loop import POLLIN, POLLOUT, Loop
 from .protocol import CHUNK, PACKET, Kind, packet
 
 PATIENCE = 30.0
+
+
+class Sink(Protocol):
+    """What else gets all output: the log."""
+
+    def write(self, stream: str, data: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """There will be no more."""
 
 
 class Client:
@@ -70,7 +79,7 @@ class Streams:
         stdout: int = -1,
         stderr: int = -1,
         console: int = -1,
-        log: Writer | None = None,
+        log: Sink | None = None,
         close_on_leave: bool = False,
     ) -> None:
         self._loop = loop
@@ -210,6 +219,17 @@ class Streams:
         self._pending = b""
         if self._log is not None:
             self._log.finish()
+        self._arrange()
+
+    def take_over(self, before: "Streams") -> None:
+        """Serve the clients of another process, whose streams are drained: it has been started again.
+
+        Input that had come to its end for that one has none for this one either.
+        """
+        clients, before.clients = before.clients, []
+        self.clients += clients
+        if before._ending:
+            self._end_input()
         self._arrange()
 
     # -- clients

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from mydocker.container.commit import image_config
@@ -27,7 +28,7 @@ CONTAINER = Config(
 
 
 def test_nothing_asked() -> None:
-    assert image_config(RunConfig(), CONTAINER, None) == RunConfig(
+    assert image_config(RunConfig(), CONTAINER) == RunConfig(
         user="alice",
         exposed_ports={"80/tcp": {}},
         env=["A=1", "B=2"],
@@ -41,7 +42,7 @@ def test_nothing_asked() -> None:
 
 
 def test_an_empty_container() -> None:
-    assert image_config(RunConfig(), Config(cmd=["x"]), None) == RunConfig(cmd=["x"])
+    assert image_config(RunConfig(), Config(cmd=["x"])) == RunConfig(cmd=["x"])
 
 
 @pytest.mark.parametrize(
@@ -64,15 +65,17 @@ def test_an_empty_container() -> None:
     ],
 )
 def test_one_change(change: str, member: str, value: object) -> None:
-    assert getattr(image_config(apply_changes([change]), CONTAINER, None), member) == value
+    assert getattr(image_config(apply_changes([change]), CONTAINER), member) == value
 
 
 def test_a_new_entry_point_with_a_new_command() -> None:
     asked = apply_changes(['ENTRYPOINT ["new"]', 'CMD ["args"]'])
-    found = image_config(asked, CONTAINER, None)
+    found = image_config(asked, CONTAINER)
     assert (found.entrypoint, found.cmd) == (["new"], ["args"])
 
 
 def test_the_health_check_is_the_images() -> None:
     check = Healthcheck(test=["CMD", "true"])
-    assert image_config(RunConfig(), CONTAINER, RunConfig(healthcheck=check)).healthcheck == check
+    assert (
+        image_config(RunConfig(), msgspec.structs.replace(CONTAINER, healthcheck=check)).healthcheck == check
+    )

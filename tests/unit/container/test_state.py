@@ -12,7 +12,7 @@ from mydocker.errors import Conflict
 ALLOWED = """
 created -> created running removing
 running -> paused restarting exited
-paused -> running exited
+paused -> running restarting exited
 restarting -> running exited
 exited -> exited running removing
 removing -> removing dead

@@ -16,7 +16,7 @@ from mydocker.container.config import (
     Ulimit,
 )
 from mydocker.container.validate import signal_number, validate
-from mydocker.errors import Error, InvalidArgument, NotSupported
+from mydocker.errors import Error, InvalidArgument
 
 MB = 1024 * 1024
 CPUS = os.cpu_count()
@@ -119,15 +119,6 @@ def test_host_config_refused(host: HostConfig, message: str) -> None:
 def test_config_refused(config: Config, host: HostConfig, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         validate(config, host)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [HostConfig(restart_policy=RestartPolicy(name="always"))],
-)
-def test_what_is_not_built_says_so(host: HostConfig) -> None:
-    with pytest.raises(NotSupported, match="not supported yet"):
-        validate(Config(), host)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mydocker.monitor import log, timestamp
+from mydocker.monitor import log, log_file, timestamp
+from mydocker.monitor.plan import LogFiles
 
 
 def written(path: Path, pieces: list[bytes], stream: str = "stdout") -> list[str]:
-    writer = log.Writer(str(path))
+    writer = log_file.Writer(LogFiles(path=str(path)))
     for piece in pieces:
         writer.write(stream, piece)
     writer.finish()
@@ -66,7 +67,7 @@ def test_follow_sees_everything_and_ends(tmp_path: Path) -> None:
     over = threading.Event()
 
     def write() -> None:
-        writer = log.Writer(str(path))
+        writer = log_file.Writer(LogFiles(path=str(path)))
         for number in range(50):
             writer.write("stdout", b"%d\n" % number)
         writer.finish()
@@ -123,7 +124,7 @@ def test_no_instants(text: str) -> None:
 def test_append_is_one_write_of_whole_lines(tmp_path: Path) -> None:
     """Two writers (an old and a new monitor never overlap, but a reader may look at any time)."""
     path = tmp_path / "log"
-    writer = log.Writer(str(path))
+    writer = log_file.Writer(LogFiles(path=str(path)))
     writer.write("stdout", b"a\nb\n")
     assert path.read_bytes().endswith(b"}\n")
     assert path.read_bytes().count(b"\n") == 2

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mydocker.monitor import log, streams
+from mydocker.monitor import log, log_file, streams
 from mydocker.monitor.client import Session
 from mydocker.monitor.loop import Loop
+from mydocker.monitor.plan import LogFiles
 from mydocker.monitor.protocol import Kind
 from mydocker.monitor.streams import Client, Streams
 
@@ -30,7 +31,7 @@ class Rig:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            log=log.Writer(str(self.path)),
+            log=log_file.Writer(LogFiles(path=str(self.path))),
             close_on_leave=close_on_leave,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote_plus
 
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
@@ -15,16 +16,25 @@ def _parse_tail(given: str) -> int | None:
     return int(given) if given.isdecimal() and given.isascii() else None
 
 
+def _details(attributes: dict[str, str]) -> bytes:
+    """What the log driver was told to add to each line, as docker prints it."""
+    pairs = (f"{quote_plus(name)}={quote_plus(attributes[name])}" for name in sorted(attributes))
+    return ",".join(pairs).encode()
+
+
 def run(invocation: Invocation) -> int:
     now = time.time()
     since, until = (parse_timestamp(name, invocation[name], now) for name in ("since", "until"))
     container = invocation.engine.containers.get(invocation.arguments[0])
+    if invocation["clear"]:
+        container.clear_logs()
+        return 0
     stamped = invocation["timestamps"]
-    # before each line come the attributes that the log driver was told to add, and a space: here none
-    details = b" " if invocation["details"] else b""
     entries = container.logs(follow=invocation["follow"], tail=invocation["tail"], since=since, until=until)
     for entry in entries:
-        data = details + entry.data
+        data = entry.data
+        if invocation["details"]:
+            data = _details(entry.attrs or {}) + b" " + data
         if stamped:
             data = entry.time.encode() + b" " + data
         output.write(output.STDERR if entry.stream == "stderr" else output.STDOUT, data)
@@ -36,6 +46,7 @@ COMMAND = Command(
     "Fetch the logs of a container",
     run,
     flags=(
+        switch("clear", "", "Empty the log, and show nothing"),
         switch("details", "", "Show extra details provided to logs"),
         switch("follow", "f", "Follow log output"),
         text("since", "", "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mydocker import errors
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.each import each
-from mydocker.cli.flags.container import CONTAINER, REFUSED
+from mydocker.cli.flags.container import CONTAINER, REFUSED, RESTART
 
 _FIELDS = {
     "blkio-weight": "blkio_weight",
@@ -21,7 +21,7 @@ _FIELDS = {
     "pids-limit": "pids_limit",
 }
 """which field of ``HostConfig`` a flag sets"""
-_REFUSED = ("cpu-rt-period", "cpu-rt-runtime", "kernel-memory", "restart")
+_REFUSED = ("cpu-rt-period", "cpu-rt-runtime", "kernel-memory")
 
 
 def run(invocation: Invocation) -> int:
@@ -29,8 +29,10 @@ def run(invocation: Invocation) -> int:
         raise errors.InvalidArgument("you must provide one or more flags when using this command")
     limits = {_FIELDS[name]: invocation[name] for name in _FIELDS if name in invocation.given}
 
+    policy = invocation["restart"] if "restart" in invocation.given else None
+
     def update(reference: str) -> str:
-        invocation.engine.containers.get(reference).update(**limits)
+        invocation.engine.containers.get(reference).update(policy, **limits)
         return reference
 
     return each(invocation.arguments, update)
@@ -42,6 +44,7 @@ COMMAND = Command(
     run,
     flags=(
         *(flag for flag in CONTAINER if flag.name in _FIELDS),
+        RESTART,
         *(flag for flag in REFUSED if flag.name in _REFUSED),
     ),
     least=1,

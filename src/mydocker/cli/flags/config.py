@@ -7,13 +7,21 @@ the documents make sense together and on this host is the engine's to say.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mydocker import errors
 from mydocker.cli.flags import host, mount, network
 from mydocker.cli.flags.environment import read_env_files, read_label_files, to_map
-from mydocker.container.config import DEFAULT_SHM_SIZE, Config, EndpointConfig, HostConfig, PortBinding
+from mydocker.container.config import (
+    DEFAULT_SHM_SIZE,
+    Config,
+    EndpointConfig,
+    HostConfig,
+    LogConfig,
+    PortBinding,
+)
+from mydocker.image.documents import Healthcheck
 
 ROOTFS_MARK = ""
 """``Config.Image`` of a container that runs from a directory"""
@@ -72,27 +80,57 @@ def _config(
         working_dir=flags["workdir"],
         entrypoint=None if entrypoint is None else [entrypoint],
         labels=labels or None,
+        healthcheck=_healthcheck(flags),
         stop_signal=flags["stop-signal"] or None,
         stop_timeout=flags["stop-timeout"],
     )
 
 
+def _log_options(given: Sequence[str]) -> dict[str, str]:
+    for option in given:
+        if "=" not in option:
+            raise errors.InvalidArgument(f"invalid logging opts format: {option} (use NAME=VALUE)")
+    return dict(option.split("=", 1) for option in given)
+
+
+def _healthcheck(flags: Mapping[str, Any]) -> Healthcheck | None:
+    names = ("interval", "timeout", "start-period", "start-interval", "retries")
+    given = {name.replace("-", "_"): flags[f"health-{name}"] for name in names if flags[f"health-{name}"]}
+    command = flags["health-cmd"]
+    if flags["no-healthcheck"]:
+        if given or command:
+            raise errors.InvalidArgument("--no-healthcheck conflicts with --health-* options")
+        return Healthcheck(test=["NONE"])
+    for name in names:
+        if flags[f"health-{name}"] < 0:
+            raise errors.InvalidArgument(f"--health-{name} cannot be negative")
+    if not given and not command:
+        return None
+    return Healthcheck(test=["CMD-SHELL", command] if command else None, **given)
+
+
 def _host_config(
     flags: Mapping[str, Any], binds: list[str], mode: str, ports: dict[str, list[PortBinding]]
 ) -> HostConfig:
+    if flags["rm"] and flags["restart"].name != "no":
+        raise errors.InvalidArgument("conflicting options: cannot specify both --restart and --rm")
     security = host.SecurityOptions(flags["security-opt"])
     swappiness = flags["memory-swappiness"]
     ulimits = {ulimit.name: ulimit for ulimit in flags["ulimit"]}
     return HostConfig(
         binds=binds or None,
         container_id_file=flags["cidfile"],
+        log_config=LogConfig(type=flags["log-driver"] or "json-file", config=_log_options(flags["log-opt"])),
         network_mode=mode,
         port_bindings=ports or None,
         publish_all_ports=flags["publish-all"],
         dns=list(flags["dns"]) or None,
         dns_options=[*flags["dns-option"], *flags["dns-opt"]] or None,
         dns_search=list(flags["dns-search"]) or None,
+        restart_policy=flags["restart"],
         auto_remove=flags["rm"],
+        health_on_failure=flags["health-on-failure"],
+        timeout=flags["timeout"],
         annotations=to_map(flags["annotation"]) or None,
         cap_add=host.capabilities(flags["cap-add"]) or None,
         cap_drop=host.capabilities(flags["cap-drop"]) or None,

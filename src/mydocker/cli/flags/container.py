@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from mydocker.cli.flags import host, limit, mount, network
 from mydocker.cli.flags.environment import parse_env, parse_label
-from mydocker.cli.flags.go import parse_int, parse_uint
+from mydocker.cli.flags.go import parse_duration, parse_int, parse_uint
 from mydocker.cli.flags.image import content_trust, parse_policy
 from mydocker.cli.flags.pflag import Flag, number, switch, text, unbuilt, value, values
 from mydocker.cli.flags.size import parse_cpus, parse_size, parse_swap
+from mydocker.container.config import RestartPolicy
 
 DETACH_KEYS = text("detach-keys", "", "Override the key sequence for detaching a container")
 
@@ -21,9 +22,14 @@ def _parse_weight(given: str) -> int:
 
 
 _WINDOWS = "it is about containers of Windows"
-_HEALTH = "containers have no health checks"
-_RESTART = "containers are not restarted"
-_LOG = "there is one log driver, json-file, without options"
+
+
+def _duration(name: str, help: str) -> Flag:
+    return value(name, "", help, parse_duration, "duration", default=0)
+
+
+RESTART = value("restart", "", "Restart policy to apply when a container exits (no|on-failure[:max-retries]|"
+                "always|unless-stopped)", host.parse_restart, "string", default=RestartPolicy())  # fmt: skip
 
 CONTAINER: tuple[Flag, ...] = (
     values("add-host", "", "Add a custom host-to-IP mapping (host:ip)", host.parse_extra_host),
@@ -56,6 +62,15 @@ CONTAINER: tuple[Flag, ...] = (
     values("env-file", "", "Read in a file of environment variables"),
     values("expose", "", "Expose a port or a range of ports"),
     values("group-add", "", "Add additional groups to join"),
+    text("health-cmd", "", "Command to run to check health"),
+    _duration("health-interval", "Time between running the check (ms|s|m|h) (default 0s)"),
+    text("health-on-failure", "", "What to do when it is found unhealthy (none|kill|restart|stop)"),
+    number("health-retries", "", "Consecutive failures needed to report unhealthy"),
+    _duration("health-start-interval", "Time between running the check during the start period (ms|s|m|h) "
+              "(default 0s)"),
+    _duration("health-start-period", "Start period for the container to initialize before starting "
+              "health-retries countdown (ms|s|m|h) (default 0s)"),
+    _duration("health-timeout", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
     text("hostname", "h", "Container host name"),
     value("init", "", "Run an init inside the container that forwards signals and reaps processes",
           switch("init", "", "").parse, "")._replace(implied="true"),
@@ -63,6 +78,8 @@ CONTAINER: tuple[Flag, ...] = (
     text("ipc", "", "IPC mode to use"),
     values("label", "l", "Set meta data on a container", parse_label),
     values("label-file", "", "Read in a line delimited file of labels"),
+    text("log-driver", "", "Logging driver for the container"),
+    values("log-opt", "", "Log driver options"),
     value("memory", "m", "Memory limit", parse_size, "bytes", default=0),
     value("memory-reservation", "", "Memory soft limit", parse_size, "bytes", default=0),
     value("memory-swap", "", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
@@ -84,6 +101,7 @@ CONTAINER: tuple[Flag, ...] = (
     values("dns-search", "", "Set custom DNS search domains"),
     values("publish", "p", "Publish a container's port(s) to the host", network.parse_publish),
     switch("publish-all", "P", "Publish all exposed ports to random ports"),
+    switch("no-healthcheck", "", "Disable any container-specified HEALTHCHECK"),
     switch("oom-kill-disable", "", "Disable OOM Killer"),
     number("oom-score-adj", "", "Tune host's OOM preferences (-1000 to 1000)"),
     text("pid", "", "PID namespace to use"),
@@ -95,11 +113,13 @@ CONTAINER: tuple[Flag, ...] = (
     switch("quiet", "q", "Suppress the pull output"),
     switch("read-only", "", "Mount the container's root filesystem as read only"),
     switch("rm", "", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    RESTART,
     text("rootfs", "", "Run from this directory, beneath an overlay, without image", kind="directory"),
     values("security-opt", "", "Security Options"),
     value("shm-size", "", "Size of /dev/shm", parse_size, "bytes", default=0),
     text("stop-signal", "", "Signal to stop the container"),
     value("stop-timeout", "", "Timeout (in seconds) to stop a container", parse_int, "int"),
+    number("timeout", "", "Stop the container after so many seconds, 0 for never"),
     values("sysctl", "", "Sysctl options", limit.parse_sysctl, "map"),
     values("tmpfs", "", "Mount a tmpfs directory", mount.parse_tmpfs),
     switch("tty", "t", "Allocate a pseudo-TTY"),
@@ -121,13 +141,6 @@ RUN: tuple[Flag, ...] = (
 REFUSED: tuple[Flag, ...] = (
     unbuilt("link", "in a network of your own, containers find one another by name (network create)"),
     unbuilt("link-local-ip", "containers have no link-local addresses"),
-    *(unbuilt(name, _HEALTH) for name in (
-        "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
-        "health-timeout")),
-    unbuilt("no-healthcheck", _HEALTH, switch=True),
-    unbuilt("restart", _RESTART),
-    unbuilt("log-driver", _LOG),
-    unbuilt("log-opt", _LOG),
     unbuilt("volume-driver", "there are no volume drivers"),
     unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),
     unbuilt("storage-opt", "the size of a container's layer is not limited"),

@@ -13,11 +13,25 @@ from collections.abc import Iterable
 
 from mydocker import errors
 from mydocker.cli.flags import go
-from mydocker.container.config import DeviceMapping
+from mydocker.container.config import DeviceMapping, RestartPolicy
 
 _PERMISSIONS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
 _CGROUP_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 _STREAMS = ("stdin", "stdout", "stderr")
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """``no``, ``on-failure:5``. Whether there is such a policy is for the engine to say, as in Docker."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise errors.InvalidArgument("invalid restart policy format: no policy provided before colon")
+    try:
+        maximum = go.parse_int(count, base=10, function="Atoi") if count else 0
+    except ValueError:
+        raise errors.InvalidArgument(
+            "invalid restart policy format: maximum retry count must be an integer"
+        ) from None
+    return RestartPolicy(name=name or "no", maximum_retry_count=maximum)
 
 
 def parse_device(text: str) -> DeviceMapping:
