@@ -94,6 +94,7 @@ def test_listing(mydocker: Runner) -> None:
         (["--subnet", "10.62.0.0/24", "--aux-address", "a=10.62.0.1", "x"], "Address already in use"),
         (["--subnet", "10.62.0.0/32", "x"], "no room for a gateway"),
         (["--driver", "macvlan", "x"], "not built yet"),
+        (["--ipv4=false", "x"], "not built yet"),
         (["--opt", "a=b", "x"], "network option a is not supported"),
         (["--opt", "com.docker.network.driver.mtu=x", "x"], "invalid value"),
         (["--opt", "com.docker.network.bridge.name=lo", "x"], "there is a link lo already"),
@@ -155,14 +156,15 @@ def test_events(mydocker: Runner, image: str) -> None:
     container, _ = mydocker.start(image, "--network", "told")
     mydocker("rm", "-f", container)
     assert mydocker("system", "prune", "--force").out.startswith("Deleted Networks:\ntold\n")
-    template = "{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}}"
     arguments = ["--since", began, "--until", str(time.time()), "--filter", "type=network"]
-    told = mydocker("events", *arguments, "--format", template).out.splitlines()
+    lines = mydocker("events", *arguments, "--format", "json").out.splitlines()
+    told = [(each["Action"], each["Actor"]) for each in map(json.loads, lines)]
+    network = {"name": "told", "type": "bridge"}
     assert told == [
-        f"network create {made} <no value>",
-        f"network connect {made} {container}",
-        f"network disconnect {made} {container}",
-        f"network destroy {made} <no value>",
+        ("create", {"ID": made, "Attributes": network}),
+        ("connect", {"ID": made, "Attributes": {**network, "container": container}}),
+        ("disconnect", {"ID": made, "Attributes": {**network, "container": container}}),
+        ("destroy", {"ID": made, "Attributes": network}),
     ]
 
 

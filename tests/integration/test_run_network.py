@@ -191,7 +191,7 @@ def test_ranges_and_any_port(mydocker: Runner, image: str) -> None:
 
 
 def test_every_exposed_port(mydocker: Runner, image: str) -> None:
-    container, server = start(mydocker, image, "-P", "--expose", "80-81", "--expose", "53/udp")
+    container, server = start(mydocker, image, "--publish-all", "--expose", "80-81", "--expose", "53/udp")
     ports = mydocker.inspect(container)["NetworkSettings"]["Ports"]
     assert sorted(ports) == ["53/udp", "80/tcp", "81/tcp"]
     with server.echo("tcp", 81):

@@ -22,9 +22,10 @@ Help = Callable[[tuple[str, ...]], str]
 
 OTHER_COMMANDS = (
     ("events",), ("info",), ("inspect",), ("version",), ("system", "df"), ("system", "events"),
-    ("system", "info"), ("system", "prune"),
+    ("system", "info"), ("system", "prune"), ("network", "connect"), ("network", "create"),
+    ("network", "disconnect"), ("network", "inspect"), ("network", "ls"), ("network", "prune"), ("network", "rm"),
 )  # fmt: skip
-"""those about containers that are not in docker's group ``container``"""
+"""those about containers and networks that are not in docker's group ``container``"""
 
 DIFFERENT = """
 - Messages begin with `mydocker:` where docker says `Error response from daemon:`; the rest is Docker's.

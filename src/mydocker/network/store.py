@@ -132,6 +132,9 @@ class Networks:
     def _changing(self) -> Iterator[None]:
         os.makedirs(self.root, 0o711, exist_ok=True)
         with Lock(f"{self.root}/lock"):
+            for name in os.listdir(self.root):
+                if name.endswith(".tmp"):  # of somebody who was killed
+                    os.unlink(f"{self.root}/{name}")
             yield
 
     def _default(self) -> Network:

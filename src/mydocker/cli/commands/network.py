@@ -28,6 +28,8 @@ _HEADINGS = {
 
 
 def _create(invocation: Invocation) -> int:
+    if not invocation["ipv4"]:
+        raise errors.NotSupported("--ipv4=false is not built yet: every network has IPv4 addresses")
     pools = network.pools(
         invocation["subnet"], invocation["ip-range"], invocation["gateway"], to_map(invocation["aux-address"])
     )
@@ -137,6 +139,7 @@ CREATE = Command(
         values("gateway", "", "IPv4 or IPv6 Gateway for the master subnet", network.parse_address),
         switch("internal", "", "Restrict external access to the network"),
         values("ip-range", "", "Allocate container ip from a sub-range"),
+        switch("ipv4", "", "Enable or disable IPv4 address assignment", default=True),
         switch("ipv6", "", "Enable IPv6 networking"),
         values("label", "", "Set metadata on a network", parse_label),
         values("opt", "o", "Set driver specific options", kind="map"),
@@ -200,6 +203,7 @@ CONNECT = Command(
         value("ip6", "", "IPv6 address (e.g., 2001:db8::33)", network.parse_address, "ip", default=""),
         unbuilt("link", "containers find one another by name"),
         unbuilt("link-local-ip", "containers have no link-local addresses"),
+        unbuilt("gw-priority", "the network that was connected first has the default route"),
         unbuilt("driver-opt", "the driver has no options for one container"),
     ),
     least=2,
