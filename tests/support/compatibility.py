@@ -23,7 +23,8 @@ Help = Callable[[tuple[str, ...]], str]
 OTHER_COMMANDS = (
     ("events",), ("info",), ("inspect",), ("version",), ("system", "df"), ("system", "events"),
     ("system", "info"), ("system", "prune"), ("network", "connect"), ("network", "create"),
-    ("network", "disconnect"), ("network", "inspect"), ("network", "ls"), ("network", "prune"), ("network", "rm"),
+    ("network", "disconnect"), ("network", "inspect"), ("network", "ls"), ("network", "prune"),
+    ("network", "rm"),
 )  # fmt: skip
 """those about containers and networks that are not in docker's group ``container``"""
 
