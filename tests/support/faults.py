@@ -1,9 +1,9 @@
 """Every step of what happens to a container, each of them the last one of a process: nothing may be lost.
 
 A scenario is a command (or what a container does by itself) with the state that it begins from. It is run
-once under ``tracer.py`` to count its steps, and then once for each step and for just before and just after it: one
-process is killed there, whichever it is (launcher, worker, monitor, builder, the container's init before it
-is a program). After that:
+once under ``tracer.py`` to count its steps, and then once for each step and for just before and just after
+it: one process is killed there, whichever it is (launcher, worker, monitor, builder, the container's init
+before it is a program). After that:
 
     no command shows a traceback or hangs: ps, inspect, system check, the same command again
     system check is clean after one reconciling command
