@@ -91,7 +91,7 @@ def host_config(asked: HostConfig) -> dict[str, Any]:
 
 def network_settings(host: HostConfig, state: State) -> dict[str, Any]:
     """The namespace is named by the process that is in it; there is no sandbox apart from that."""
-    own = state.running and host.network_mode != "host"
+    own = state.pid and host.network_mode != "host"
     return {
         **_ADDRESSES,
         "Bridge": "",
