@@ -84,9 +84,16 @@ def test_what_cannot_be_done_while_it_waits(mydocker: Runner, image: str) -> Non
     until(lambda: count(mydocker, container) >= 5)
     until(lambda: status(mydocker, container) == "restarting")
     waiting = f"Container {container} is restarting, wait until the container is running"
-    for command in (("exec", container, "true"), ("pause", container)):
+    asked = (
+        ("exec", container, "true"),
+        ("pause", container),
+        ("top", container),
+        ("cp", f"{container}:/etc", "-"),
+    )
+    for command in asked:
         assert waiting in mydocker(*command, check=1).err
     assert "cannot attach to a restarting container" in mydocker("attach", container, check=1).err
+    assert mydocker("stats", "--no-stream", "--format", "{{.PIDs}}", container).line == "0"
     mydocker("rm", "-f", container)
     assert mydocker.containers() == []
 
@@ -160,6 +167,19 @@ def test_a_timeout_stops_it(mydocker: Runner, image: str) -> None:
     assert said.out == "asked\n"
     deaf = mydocker("run", "--rm", "--timeout", "1", "--stop-timeout", "0", image, "sleep", "1000", check=137)
     assert deaf.out == ""
+
+
+def test_it_survives_all_of_ours_but_its_monitor(mydocker: Runner, image: str) -> None:
+    """Launcher, worker and forkserver are gone; the monitor alone keeps the promise."""
+    container, pid = mydocker.start(image, "--restart", "always", "--health-cmd", "true",
+                                    "--health-interval", "50ms")  # fmt: skip
+    for victim in leaks.forkservers():
+        os.kill(victim, signal.SIGKILL)
+    until(lambda: not leaks.forkservers())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: count(mydocker, container) == 1)
+    until(lambda: mydocker.inspect(container)["State"].get("Health", {}).get("Status") == "healthy")
+    assert mydocker("exec", container, "echo", "here").line == "here"
 
 
 @pytest.fixture

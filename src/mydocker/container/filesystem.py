@@ -86,13 +86,16 @@ def _running(store: Store, record: Record) -> int | None:
     state = store.read_state(record.id)
     if state.status not in ALIVE:
         return None
+    if state.status is Status.RESTARTING:
+        raise errors.Conflict(f"Container {record.id} is restarting, wait until the container is running")
     try:
         root = os.open(f"/proc/{state.pid}/root", _ROOT)
     except (FileNotFoundError, ProcessLookupError):
         settle(store, record.id)
         return None
-    # whose lock is still held by now: the process was the container's, and no later one of the same number
-    if store.held(record.id):
+    # It was not started again until now, and its lock is still held: the process was the container's, and no
+    # later one of the same number.
+    if store.read_state(record.id).started_at == state.started_at and store.held(record.id):
         return root
     os.close(root)
     return None

@@ -33,6 +33,7 @@ from ..snapshot.tree import remove_tree
 from . import events, health, networks, volumes
 from .pause import thaw_abandoned
 from .record import Record
+from .rename import settle_notes
 from .rootfs import snapshotter
 from .spec import CGROUP_PARENT, cgroup_path
 from .state import State, Status
@@ -46,7 +47,8 @@ KILLED = 137
 
 
 def reconcile(store: Store) -> None:
-    """Settle every container under <state> that nobody works on any more."""
+    """Settle every container under <state> that nobody works on any more, and what was being renamed."""
+    settle_notes(store)
     for identifier in store.worked_on():
         if store.held(identifier):
             thaw_abandoned(store, identifier)

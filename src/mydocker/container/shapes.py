@@ -90,7 +90,7 @@ def network_settings(record: Record, state: State, attached: Attached) -> dict[s
     """The namespace is named by the process that is in it; there is no sandbox apart from that."""
     host = record.host_config
     endpoints = {each.network: each for each in attached.endpoints}
-    own = state.running and host.network_mode != "host"
+    own = state.pid and host.network_mode != "host"
     return {
         **_addresses(endpoints.get("bridge")),
         "Bridge": "",

@@ -216,8 +216,9 @@ def _join(store: Store, record: Record, opened: list[int]) -> tuple[dict[str, st
     """The namespaces of other containers, as paths of descriptors that hold in this process and its forks,
     and the processes that they were taken from.
 
-    The other container's lock is looked at after its namespace was opened: if it is still held by then, the
-    process whose namespace that is was the container's, and no later one with the same number.
+    The other container's lock is looked at after its namespace was opened: if it is still held by then, and
+    it was not started again, the process whose namespace that is was the container's, and no later one with
+    the same number.
     """
     host = record.host_config
     modes = {"network": host.network_mode, "ipc": host.ipc_mode, "pid": host.pid_mode}
@@ -242,7 +243,7 @@ def _join(store: Store, record: Record, opened: list[int]) -> tuple[dict[str, st
         except FileNotFoundError:
             raise refusal from None
         opened.append(fd)
-        if not store.held(other):
+        if store.read_state(other).started_at != state.started_at or not store.held(other):
             raise refusal
         result[kind] = f"/proc/self/fd/{fd}"
         donors[kind] = state.pid

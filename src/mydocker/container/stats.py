@@ -70,7 +70,7 @@ NOTHING = Reading(0, None, {})
 
 def read(record: Record, state: State) -> Reading:
     """Of a container that has just ended, nothing."""
-    if state.status not in ALIVE:
+    if state.status not in ALIVE or not state.pid:
         return NOTHING
     try:
         found = cgroup.open(cgroup_path(record)).stats()

@@ -43,6 +43,7 @@ DEFAULT_STATE = "/run/mydocker"
 PAUSE_LOCK = "pause.lock"
 NETWORKS = "network.json"
 HEALTH = "health.json"
+_BLOCK = 4096
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _state_encoder = msgspec.json.Encoder()
@@ -236,7 +237,14 @@ class Store:
             raise CorruptData(f"{path}: {error}") from error
 
     def write_state(self, identifier: str, state: State, *, durable: bool) -> None:
-        _replace(self.directory(identifier), "state.json", _state_encoder.encode(state), durable)
+        """On a full disk too, if there is a state already: how a container has ended must not be lost."""
+        content = _state_encoder.encode(state)
+        try:
+            _replace(self.directory(identifier), "state.json", content, durable)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _overwrite(f"{self.directory(identifier)}/state.json", content, error)
 
     def write_health(self, identifier: str, health: Health) -> None:
         """Of a container that runs; needs its lock."""
@@ -303,6 +311,23 @@ def _read(path: str) -> bytes:
         os.close(fd)
 
 
+def _overwrite(path: str, content: bytes, reason: OSError) -> None:
+    """Replace what is in a file, in the block that it has: for want of another one. It is one write(2), and
+    the rest of the old content becomes white space, which JSON does not mind."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise reason from None
+    try:
+        content = content.ljust(os.fstat(fd).st_size)
+        if len(content) > _BLOCK:
+            raise reason
+        os.pwrite(fd, content, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _replace(directory: str, name: str, content: bytes, durable: bool) -> None:
     """Write, fsync, rename, fsync of the directory; without the two fsyncs when nothing has to survive."""
     path = f"{directory}/{name}"
@@ -314,9 +339,13 @@ def _replace(directory: str, name: str, content: bytes, durable: bool) -> None:
             view = view[os.write(fd, view) :]
         if durable:
             os.fsync(fd)
+        os.rename(temporary, path)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
     finally:
         os.close(fd)
-    os.rename(temporary, path)
     if durable:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -12,7 +12,7 @@ from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..runtime import cgroup
 from .record import Record
 from .spec import cgroup_path
-from .state import ALIVE
+from .state import ALIVE, Status
 from .store import Store
 
 DEFAULT = ("-ef",)
@@ -20,7 +20,10 @@ DEFAULT = ("-ef",)
 
 def top(store: Store, record: Record, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
     """The titles of the columns, and a row for each process. ``options`` are those of ps(1)."""
-    if store.read_state(record.id).status not in ALIVE:
+    status = store.read_state(record.id).status
+    if status is Status.RESTARTING:
+        raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
+    if status not in ALIVE:
         raise Conflict(f"container {record.id} is not running")
     try:
         inside = {str(pid) for pid in cgroup.open(cgroup_path(record)).pids()}
