@@ -135,14 +135,18 @@ def test_a_server_in_a_container(mydocker: Runner, image: str) -> None:
     port = hosts.free_port()
     script = "mkdir /www; echo served > /www/index.html; exec httpd -f -p 80 -h /www"
     mydocker("run", "-d", "-p", f"127.0.0.1:{port}:80", image, "sh", "-c", script)
-    end = time.monotonic() + 10
+    assert fetched(f"http://127.0.0.1:{port}/") == "served"
+
+
+def fetched(url: str) -> str:
+    """What is served there, once it is."""
+    end = time.monotonic() + 20
     while True:
-        done = command.run(["busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/"], check=False)
+        done = command.run(["busybox", "wget", "-qO-", url], check=False)
         if done.code == 0:
-            break
+            return done.line
         assert time.monotonic() < end, done
         time.sleep(0.05)
-    assert done.line == "served"
 
 
 def test_udp(mydocker: Runner, image: str) -> None:
@@ -220,6 +224,21 @@ def test_a_restart_publishes_again(mydocker: Runner, image: str) -> None:
         mydocker("start", container)
         with Host(mydocker.inspect(container)["State"]["Pid"]).echo("tcp", 80):
             assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+
+
+def test_a_policy_that_restarts_publishes_again(mydocker: Runner, image: str) -> None:
+    """By the same monitor, which gives the address and the port back in between."""
+    port = hosts.free_port()
+    script = "mkdir -p /www; echo again > /www/index.html; [ -e /mark ] || { touch /mark; exit 1; }"
+    flags = ["--restart", "on-failure:3", "-p", f"{port}:80"]
+    container = mydocker(
+        "run", "-d", *flags, image, "sh", "-c", f"{script}; exec httpd -f -p 80 -h /www"
+    ).line
+    assert fetched(f"http://127.0.0.1:{port}/") == "again"
+    state = mydocker.inspect(container)
+    assert state["RestartCount"] == 1
+    assert state["NetworkSettings"]["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": str(port)}]
+    assert len([each for each in elements("any4") if str(port) in each]) == 1
 
 
 def test_a_flushed_filter_is_made_again(mydocker: Runner, image: str) -> None:
