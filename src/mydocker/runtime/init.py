@@ -22,7 +22,7 @@ from mydocker.runtime.steps.namespaces import JoinNamespace, MapUsers, become_ro
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mydocker.oci.runtime import Hook, Process
     from mydocker.runtime.cgroup import Cgroup
@@ -39,6 +39,7 @@ class Start:
         "observing",
         "parent_death_signal",
         "plan",
+        "preserve",
         "process",
         "reaper",
         "start_hooks",
@@ -52,6 +53,7 @@ class Start:
         self.observing = observing
         self.reaper: Callable[[list[str]], None] | None = None  # --init: runtime/reaper.py
         self.parent_death_signal = 0
+        self.preserve: Sequence[int] = ()  # descriptors that the program inherits besides 0, 1 and 2
         self.start_hooks: list[Hook] = []
         self.state = ""  # for the startContainer hooks
         self.listener: _socket.socket | None = None  # where "start" connects, if not on the channel
@@ -131,6 +133,8 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
     arguments = start.process["args"]
     path = program.find(arguments[0], env)
     cloexec_from(3)
+    for descriptor in start.preserve:
+        os.set_inheritable(descriptor, True)
     if start.parent_death_signal:
         prctl.prctl(prctl.PR_SET_PDEATHSIG, start.parent_death_signal)
     channel.send("ready")
@@ -142,7 +146,7 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
         reporting[0] = channel = Channel.accept(start.listener)
     finish = start.plan.finder.finish
     if start.start_hooks:
-        hooks.run("startContainer", start.start_hooks, start.state, before=finish)
+        hooks.run("startContainer", start.start_hooks, start.state, before=finish, inherited=env)
     if start.filter is None:
         finish()
     elif start.process.get("noNewPrivileges"):

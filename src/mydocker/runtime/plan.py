@@ -127,6 +127,8 @@ def make(
     stdio: Stdio | None,
     rows_columns: tuple[int, int] | None,
     cgroups: dict[str, str],
+    move_root: bool = False,
+    keep_keyring: bool = False,
 ) -> Plan:
     """Return the plan for ``spec``; ``InvalidArgument`` or ``NotSupported`` for what cannot be."""
     linux = spec.get("linux", {})
@@ -138,14 +140,14 @@ def make(
         )
     userns = "user" in own.own()
     plan = Plan()
-    _kernel(plan.kernel, spec, own, id)
+    _kernel(plan.kernel, spec, own, id, keep_keyring)
     propagation = linux.get("rootfsPropagation", "")
     if propagation and propagation not in roots.PROPAGATION:
-        raise InvalidArgument(f"no such mount propagation: {propagation}")
+        raise InvalidArgument(f"linux.rootfsPropagation: no such mount propagation: {propagation!r}")
     root.propagation = propagation
     plan.files += [roots.Detach(), root]
     entries = spec.get("mounts", [])
-    plan.files += [mounts.step_for(m, bundle, cgroups=cgroups) for m in entries]
+    plan.files += [mounts.step_for(m, bundle, cgroups=cgroups, linux=linux) for m in entries]
     host_dev = any(
         isinstance(s, mounts.Bind) and os.path.normpath(s.destination) == "/dev" for s in plan.files
     )
@@ -162,11 +164,15 @@ def make(
         plan.inside.append(paths.MaskPaths(masked))
     if readonly := linux.get("readonlyPaths"):
         plan.inside.append(paths.ReadonlyPaths(readonly))
-    plan.inside.append(roots.PivotRoot())
+    plan.inside.append(roots.MoveRoot() if move_root else roots.PivotRoot())
     if personality := linux.get("personality"):
         plan.inside.append(limits.ExecutionDomain(personality))
+    if propagation in ("shared", "rshared"):
+        plan.inside.append(roots.RootPropagation(propagation))
+    if (policy := linux.get("memoryPolicy")) is not None:
+        plan.inside.append(limits.MemoryPolicy(policy))
     plan.inside.append(terminal.StandardStreams(stdio))
-    _process(plan, process, bool(linux.get("seccomp")))
+    _process(plan, process, bool(linux.get("seccomp")), make_directory=True)
     # Last, since the working directory may have to be made.
     if spec.get("root", {}).get("readonly") or getattr(root, "readonly", False):
         plan.inside.append(roots.ReadonlyRoot())
@@ -185,11 +191,11 @@ def make_added(
             rows_columns = size["height"], size["width"]
         plan.files.append(terminal.Terminal(rows_columns, console=False))
     plan.inside.append(terminal.StandardStreams(stdio))
-    _process(plan, process, seccomp)
+    _process(plan, process, seccomp, make_directory=False)
     return plan
 
 
-def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str) -> None:
+def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str, keep_keyring: bool) -> None:
     linux = spec.get("linux", {})
     steps.append(namespaces.NewNamespaces([kind for kind in own.new if kind in _BY_CLONE]))
     steps.append(namespaces.JoinedCgroups(linux.get("cgroupsPath") or default_cgroup(id)))
@@ -200,7 +206,9 @@ def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str) -> None:
         steps.append(namespaces.NewTimeNamespace(offsets))
     elif offsets:
         raise InvalidArgument("timeOffsets need a new time namespace in linux.namespaces")
-    steps += [namespaces.SessionKeyring(id), namespaces.Session()]
+    if not keep_keyring:
+        steps.append(namespaces.SessionKeyring(id))
+    steps.append(namespaces.Session())
     if "network" in own.new:
         steps.append(namespaces.Loopback())
     for key, step in (("hostname", namespaces.Hostname), ("domainname", namespaces.Domainname)):
@@ -211,10 +219,12 @@ def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str) -> None:
                 )
             steps.append(step(str(name)))
     if values := linux.get("sysctl"):
+        if spec.get("domainname") and "kernel.domainname" in values:
+            raise InvalidArgument("sysctl kernel.domainname is in conflict with the field domainname")
         steps.append(limits.KernelParameters(values, own.own()))
 
 
-def _process(plan: Plan, process: Process, seccomp: bool) -> None:
+def _process(plan: Plan, process: Process, seccomp: bool, *, make_directory: bool) -> None:
     """What the container's first process and an added one have in common."""
     if not process.get("args"):
         raise InvalidArgument("process.args is empty: there is nothing to execute")
@@ -224,7 +234,7 @@ def _process(plan: Plan, process: Process, seccomp: bool) -> None:
         plan.inside.append(limits.InputOutputPriority(priority))
     if scheduler := process.get("scheduler"):
         plan.inside.append(limits.Scheduling(scheduler))
-    plan.inside.append(identity.WorkingDirectory(process.get("cwd", "/")))
+    plan.inside.append(identity.WorkingDirectory(process.get("cwd", "/"), make_directory))
     finder = identity.FindUser(process.get("user", {}))
     plan.identity.append(finder)
     no_new_privileges = process.get("noNewPrivileges", False)
@@ -239,11 +249,9 @@ def _process(plan: Plan, process: Process, seccomp: bool) -> None:
 
 def _refuse_unbuilt(spec: Spec) -> None:
     linux = spec.get("linux", {})
-    if linux.get("intelRdt"):
+    if "intelRdt" in linux:
         raise NotSupported("linux.intelRdt is not supported")
     if linux.get("mountLabel"):
         raise NotSupported("linux.mountLabel needs SELinux, which is not supported")
-    if spec["process"].get("execCPUAffinity"):
-        raise NotSupported("process.execCPUAffinity is not supported")
     if spec["process"].get("commandLine"):
         raise NotSupported("process.commandLine is for Windows; use process.args")

@@ -73,7 +73,10 @@ def spec(call: Call) -> int:
     path = os.path.join(call.options.value("bundle", "."), "config.json")
     try:
         with open(path, "x") as file:
-            file.write(dumps(example(), indent=4) + "\n")
+            document = example()
+            if call.options.flag("rootless"):
+                _for_a_user(document)
+            file.write(dumps(document, indent=4) + "\n")
     except FileExistsError:
         raise Conflict(f"{path} exists already (remove it first)") from None
     return 0
@@ -110,6 +113,26 @@ def example() -> Spec:
             "readonlyPaths": defaults.readonly_paths(),
         },
     }
+
+
+def _for_a_user(document: Spec) -> None:
+    """Change the document so that a user without rights can run it: root in there is that user outside."""
+    linux = document["linux"]
+    namespaces = [entry for entry in linux["namespaces"] if entry["type"] != "network"]
+    linux["namespaces"] = [*namespaces, {"type": "user"}]
+    for field, id in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+        linux[field] = [{"containerID": 0, "hostID": id, "size": 1}]  # type: ignore[literal-required]
+    del linux["resources"]
+    kept = []
+    for entry in document["mounts"]:
+        # Neither a group of terminals nor another sysfs can be had without rights over the host's.
+        entry["options"] = [o for o in entry.get("options", []) if not o.startswith(("gid=", "uid="))]
+        if entry["type"] == "sysfs":
+            options = ["rbind", "nosuid", "noexec", "nodev", "ro"]
+            entry = {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
+        if entry["type"] != "cgroup":
+            kept.append(entry)
+    document["mounts"] = kept
 
 
 def features(call: Call) -> int:

@@ -193,6 +193,7 @@ def _bind(socket: _socket.socket, address: str) -> None:
 def _directory(root: str, id: str) -> str:
     if not id or id[0] == "." or len(id) > 1024 or not _ALLOWED.issuperset(id):
         raise InvalidArgument(
-            f"invalid container id {id!r}: letters, digits and _+-. are allowed, but no dot at the beginning"
+            f"invalid character in the container ID {id!r}: letters, digits and _+-. are allowed, "
+            "but no dot at the beginning"
         )
     return f"{root}/{id}"

@@ -28,9 +28,9 @@ from mydocker.runtime.steps.namespaces import JoinNamespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from mydocker.oci.runtime import Hook, IdMapping, Process, Spec
+    from mydocker.oci.runtime import Hook, IdMapping, Process, Resources, Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.seccomp import Filter
 
@@ -147,6 +147,12 @@ class Task:
             for_parent=for_parent,
         )
 
+    def require_cgroup(self) -> Cgroup:
+        """The container's cgroup; ``NotSupported`` for one that was made without."""
+        if self.cgroup is None:
+            raise errors.NotSupported(f"container {self.id} has no cgroup of its own")
+        return self.cgroup
+
     def kill(self, signal: int, all: bool = False) -> None:
         """Send ``signal`` to init, or to ``all`` processes of the container."""
         if all and self.cgroup is not None:
@@ -172,7 +178,7 @@ class Task:
             self.pidfd = -1
             if self.cgroup is not None:
                 self.cgroup.close()
-        run_hooks(self.spec, "poststop", self.id, self.bundle, "stopped", 0)
+        self.warnings += run_poststop_hooks(self.spec, self.id, self.bundle)
 
 
 def create(
@@ -189,13 +195,22 @@ def create(
     listener: _socket.socket | None = None,
     seccomp_cache: str | None = None,
     for_parent: bool = False,
+    preserve: Sequence[int] = (),
+    move_root: bool = False,
+    keep_keyring: bool = False,
+    rootless: bool = False,
+    without_cgroup: bool = False,
 ) -> Task:
     """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
 
     Raises a class of ``errors``, with everything undone. ``observer`` is called with an ``Event`` for each
     step. With a ``listener``, init waits for a connection there instead of ``Task.start``, and outlives the
     caller. ``parent_death_signal`` is sent to init when its parent ends. With
-    ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready.
+    ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready. The
+    program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
+    pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
+    does without the cgroups that this user may not make; ``without_cgroup`` makes none at all, and sets no
+    limits.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -214,8 +229,9 @@ def create(
     try:
         own.open()
         place = linux.get("cgroupsPath") or plan.default_cgroup(id)
-        cgroup = cgroups.prepare(place, linux.get("resources", {}))
-        if observer is not None:
+        if not without_cgroup:
+            cgroup = _prepare_cgroup(place, linux.get("resources", {}), rootless)
+        if observer is not None and cgroup is not None:
             for file, value in cgroup.describe():
                 observer(Event(f"limit by {file}", value))
         work = plan.make(
@@ -226,7 +242,9 @@ def create(
             bundle=bundle,
             stdio=stdio,
             rows_columns=console_rows_columns,
-            cgroups=cgroup.paths(),
+            cgroups=cgroup.paths() if cgroup is not None else {},
+            move_root=move_root,
+            keep_keyring=keep_keyring,
         )
         for step in work.steps():
             steps.append(step)
@@ -237,6 +255,7 @@ def create(
 
             start.reaper = become_init
         start.listener = listener
+        start.preserve = preserve
         start.parent_death_signal = parent_death_signal
         start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
         start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
@@ -258,7 +277,7 @@ def create(
             )
 
         try:
-            pid, pidfd = clone.start(main, own, cgroup.fd, for_parent=for_parent)
+            pid, pidfd = clone.start(main, own, cgroup.fd if cgroup else None, for_parent=for_parent)
         except OSError as error:
             raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
         task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
@@ -274,7 +293,8 @@ def create(
             if task.console is not None:
                 os.close(task.console)
             raise
-        cgroup.close()
+        if cgroup is not None:
+            cgroup.close()
         done = True
         return task
     finally:
@@ -286,6 +306,16 @@ def create(
             ours.close()
             if cgroup is not None:
                 cgroup.remove()
+
+
+def _prepare_cgroup(path: str, resources: Resources, rootless: bool) -> Cgroup | None:
+    try:
+        return cgroups.prepare(path, resources)
+    except (errors.Forbidden, errors.NotSupported):
+        limits = {name: section for name, section in resources.items() if name != "devices" and section}
+        if not rootless or limits:
+            raise
+        return None
 
 
 def compile_filter(spec: Spec, cache: str | None) -> Filter | None:
@@ -378,6 +408,18 @@ def run_hooks(spec: Spec, kind: str, id: str, bundle: str, status: str, pid: int
     wanted: list[Hook] = spec.get("hooks", {}).get(kind, [])  # type: ignore[assignment]
     if wanted:
         hooks.run(kind, wanted, state.document(spec, id, status, pid, bundle))
+
+
+def run_poststop_hooks(spec: Spec, id: str, bundle: str) -> list[str]:
+    """Run them all; what failed is a warning and stops nothing (runtime.md, "Lifecycle", step 13)."""
+    wanted = spec.get("hooks", {}).get("poststop", [])
+    warnings = []
+    for hook in wanted:
+        try:
+            hooks.run("poststop", [hook], state.document(spec, id, "stopped", 0, bundle))
+        except errors.Error as error:
+            warnings.append(str(error))
+    return warnings
 
 
 def _write_maps(task: Task) -> None:

@@ -90,6 +90,7 @@ class DeviceNodes(Step):
                 raise NotFound(f"no such device on the host to bind: {node.path}") from None
             self.trees[node.path] = tree
             _require_device(tree, node)
+            mount.mount_setattr(tree, mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC)
 
     def release(self) -> None:
         while self.trees:
