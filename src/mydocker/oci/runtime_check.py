@@ -45,9 +45,7 @@ _PROCESS: dict[str, Any] = {
     "commandLine": str,
     "env": _TEXTS,
     "cwd": str,
-    "capabilities": {
-        name: _TEXTS for name in ("bounding", "effective", "inheritable", "permitted", "ambient")
-    },
+    "capabilities": dict.fromkeys(("bounding", "effective", "inheritable", "permitted", "ambient"), _TEXTS),
     "rlimits": [{"type": str, "soft": "uint", "hard": "uint"}],
     "noNewPrivileges": bool,
     "apparmorProfile": str,

@@ -106,30 +106,6 @@ class Cgroup:
         self._fd = os.open(own, _PATH)
         return self._fd
 
-    def below(self, place: str) -> "Cgroup":
-        """A cgroup that the container has made below its own: ``path``, or ``controller[,controller]:path``.
-
-        With controllers it is meant in their hierarchies alone, in the others the container's own stays.
-        """
-        named, colon, path = place.rpartition(":")
-        pieces = [piece for piece in path.split("/") if piece not in ("", ".")]
-        if ".." in pieces:
-            raise InvalidArgument(f"cgroup {path!r} is not below that of the container")
-        wanted = set(named.split(",")) if colon else set()
-        groups = []
-        for group in self._groups:
-            names = {*group.hierarchy.controllers, group.hierarchy.name}
-            if colon and not wanted & names:
-                groups.append(group)
-                continue
-            inner = _group(group.hierarchy, "/".join((group.path, *pieces)))
-            if not inner.exists():
-                raise NotFound(f"no such cgroup: {inner.path}")
-            groups.append(inner)
-        if all(inner is group for inner, group in zip(groups, self._groups, strict=True)) and colon:
-            raise InvalidArgument(f"no such cgroup controller: {named}")
-        return Cgroup(f"{self.path}/{'/'.join(pieces)}", groups)
-
     def _find(self, controller: str) -> Group | None:
         """The directory that has this controller, by its v1 name; ``unified`` is the one of v2."""
         if self._controllers is None:
@@ -444,15 +420,6 @@ def open_paths(paths: "Mapping[str, str]") -> Cgroup:
     groups = [Group(Directory(known[name], place)) for name, place in paths.items() if name in known]
     groups.sort(key=lambda group: group.unified)
     return _existing(paths.get(UNIFIED) or next(iter(paths.values()), ""), groups)
-
-
-def thaw_process(pid: int) -> None:
-    """Thaw the cgroup v1 that ``pid`` is in now, whoever has put it there: in a frozen one nothing dies."""
-    for hierarchy in hierarchies.discover():
-        if "freezer" in hierarchy.controllers:
-            place = hierarchies.path_in(hierarchy, hierarchies.membership(pid))
-            if place.strip("/"):
-                _group(hierarchy, hierarchy.directory(place)).thaw()
 
 
 def swap_limits() -> bool:

@@ -172,7 +172,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
         },
         {},
         "ID",
-        "write a running container to disk (by criu)",
+        "refused: write a running container to disk",
     ),
     "restore": (
         "checkpoint",
@@ -188,7 +188,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
         },
         {**_CREATE_SHORT, "d": "detach"},
         "ID",
-        "start a container from what checkpoint wrote",
+        "refused: start a container from what checkpoint wrote",
     ),
     "spec": (
         "reports",

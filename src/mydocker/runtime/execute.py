@@ -34,7 +34,9 @@ def exec_(call: Call) -> int:
     task = task_of(entry)
     try:
         if place := options.value("cgroup"):
-            task.cgroup = task.require_cgroup().below(place)
+            from mydocker.runtime import cgroup_process
+
+            task.cgroup = cgroup_process.below(task.require_cgroup(), place)
         size = None
         if terminal and socket is None:
             from mydocker.runtime.foreground import terminal_size

@@ -138,6 +138,10 @@ def make(
         raise NotSupported(
             "a container without a mount namespace of its own is not supported (add one to linux.namespaces)"
         )
+    if devices_given := linux.get("netDevices"):
+        from mydocker.runtime import netdevices
+
+        netdevices.check(devices_given, own.own())
     userns = "user" in own.own()
     plan = Plan()
     _kernel(plan.kernel, spec, own, id, keep_keyring)
@@ -219,7 +223,7 @@ def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str, keep_keyrin
                 )
             steps.append(step(str(name)))
     if values := linux.get("sysctl"):
-        if spec.get("domainname") and "kernel.domainname" in values:
+        if (name := spec.get("domainname")) and values.get("kernel.domainname", name) != name:
             raise InvalidArgument("sysctl kernel.domainname is in conflict with the field domainname")
         steps.append(limits.KernelParameters(values, own.own()))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from mydocker.errors import Conflict, InvalidArgument
+from mydocker.errors import Conflict, InvalidArgument, NotFound
 from mydocker.oci.json import dumps
 from mydocker.runtime import store
-from mydocker.runtime.state import OCI_VERSION
+from mydocker.runtime.state import LATEST_OCI_VERSION, OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def state(call: Call) -> int:
     """The state of one container, in the shape of the specification and with runc's additions."""
-    print(dumps(_summary(store.find(call.root, call.only_id())), indent=2))
+    entry = store.find(call.root, call.only_id())
+    summary = _summary(entry)
+    if summary["status"] == "creating":  # runc and crun know nothing of it yet; engines ask again
+        raise NotFound(f"container {entry.id} does not exist in {call.root}: it is being created")
+    print(dumps(summary, indent=2))
     return 0
 
 
@@ -137,36 +141,43 @@ def _for_a_user(document: Spec) -> None:
 
 def features(call: Call) -> int:
     """What is built, in the shape of the specification's features.md."""
-    from mydocker.linux import namespace
+    from mydocker.linux import namespace, numa
     from mydocker.linux.seccomp import library_version
+    from mydocker.oci import seccomp
     from mydocker.oci.capabilities import CAPABILITIES
+    from mydocker.oci.runtime_check import HOOKS
     from mydocker.runtime.steps import options
 
     if call.words:
         raise InvalidArgument(f"unexpected argument: {call.words[0]}")
-    hooks = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    print(
-        dumps(
-            {
-                "ociVersionMin": "1.0.0",
-                "ociVersionMax": OCI_VERSION,
-                "hooks": hooks,
-                "mountOptions": sorted(options.NAMES),
-                "linux": {
-                    "namespaces": sorted(namespace.KINDS),
-                    "capabilities": CAPABILITIES,
-                    "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
-                    "seccomp": {"enabled": True},
-                    "apparmor": {"enabled": True},
-                    "selinux": {"enabled": False},
-                    "intelRdt": {"enabled": False},
-                    "mountExtensions": {"idmap": {"enabled": False}},
-                },
-                "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
+    document = {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": LATEST_OCI_VERSION,
+        "hooks": HOOKS,
+        "mountOptions": sorted(options.NAMES),
+        "linux": {
+            "namespaces": sorted(namespace.KINDS),
+            "capabilities": CAPABILITIES,
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": seccomp.ACTIONS,
+                "operators": seccomp.OPERATORS,
+                "archs": seccomp.ARCHITECTURES,
+                "knownFlags": seccomp.FLAGS,
+                "supportedFlags": seccomp.FLAGS,
             },
-            indent=2,
-        )
-    )
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "memoryPolicy": {"modes": list(numa.MODES), "flags": list(numa.FLAGS)},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
+        },
+        "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
+        "potentiallyUnsafeConfigAnnotations": [],
+    }
+    print(dumps(document, indent=2))
     return 0
 
 

@@ -208,7 +208,7 @@ class PivotRoot(Step):
 
 
 class MoveRoot(Step):
-    """Move the new root over the old one and chroot(2) there: what a ramdisk as the root leaves (switch_root).
+    """Move the new root over the old one and chroot(2) there: what a ramdisk as the root leaves to do.
 
     The old root stays below. Its procfs and sysfs are unmounted first: in a user namespace they are what the
     kernel measures new ones by.

@@ -20,7 +20,7 @@ from mydocker.errors import InvalidArgument, StartFailed
 from mydocker.linux import capability, namespace
 from mydocker.linux.pidfd import has_exited, pidfd_send_signal, reap, wait_exit
 from mydocker.runtime import cgroup as cgroups
-from mydocker.runtime import clone, hooks, init, plan, state
+from mydocker.runtime import clone, hooks, idmap, init, plan, state
 from mydocker.runtime.channel import Channel
 from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
 from mydocker.runtime.step import Event, Step
@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mydocker.oci.runtime import Hook, IdMapping, Process, Resources, Spec
+    from mydocker.oci.runtime import Hook, NetDevice, Process, Resources, Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.seccomp import Filter
 
@@ -284,6 +284,8 @@ def create(
         theirs.close()
         try:
             _set_oom_score(spec["process"], task)
+            if devices := linux.get("netDevices"):
+                _give_network_devices(devices, own, pid)
             follow(ours, task, observer)
             task._observer = observer
             task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
@@ -422,13 +424,32 @@ def run_poststop_hooks(spec: Spec, id: str, bundle: str) -> list[str]:
     return warnings
 
 
+def _give_network_devices(devices: dict[str, NetDevice], own: plan.Namespaces, pid: int) -> None:
+    from mydocker.runtime import netdevices
+
+    if "network" in own.joined:
+        netdevices.move(devices, own.joined["network"][1])
+        return
+    target = namespace.open_namespace("network", pid)
+    try:
+        netdevices.move(devices, target)
+    finally:
+        os.close(target)
+
+
 def _write_maps(task: Task) -> None:
+    """The document's mappings; a document without any means the ids of the caller, each to itself."""
     linux = task.spec.get("linux", {})
-    for name in ("uid_map", "gid_map"):
-        mappings: list[IdMapping] = linux.get(f"{name[0:3]}Mappings", [])  # type: ignore[assignment]
-        if not mappings:
+    given = {"uid_map": linux.get("uidMappings"), "gid_map": linux.get("gidMappings")}
+    for name, mappings in given.items():
+        if mappings:
+            lines = idmap.lines(mappings)
+        elif any(given.values()):
             raise InvalidArgument(f"a new user namespace needs linux.{name[:3]}Mappings")
-        lines = "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings)
+        else:
+            with open(f"/proc/self/{name}") as file:
+                own = [line.split() for line in file]
+            lines = "".join(f"{inside} {inside} {count}\n" for inside, _, count in own)
         _write_process_file(task, name, lines)
 
 

@@ -123,6 +123,8 @@ def _delete(entry: Entry, force: bool) -> None:
     status = entry.status()
     if status in ("running", "paused") and not force:
         raise Conflict(f"cannot delete container {entry.id}: it is {status} (kill it first, or use --force)")
+    if status == "creating":
+        raise Conflict(f"cannot delete container {entry.id}: it is being created by process {entry.creator}")
     if status != "stopped":
         descriptor = entry.pidfd()
         try:
@@ -132,9 +134,9 @@ def _delete(entry: Entry, force: bool) -> None:
             if status == "paused":
                 cgroup_of(entry).thaw()
             if not wait_exit(descriptor, 0.2):
-                from mydocker.runtime.cgroup import thaw_process
+                from mydocker.runtime.cgroup_process import thaw
 
-                thaw_process(entry.pid)  # somebody may have moved it to a frozen cgroup
+                thaw(entry.pid)  # somebody may have moved it to a frozen cgroup
             if not wait_exit(descriptor, 10):
                 raise StartFailed(f"container {entry.id} does not end after SIGKILL")
         finally:
@@ -209,6 +211,7 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
     try:
         # From here on whoever finds the directory knows which cgroup belongs to it.
         entry.bundle, entry.spec, entry.created = bundle, spec, _now()
+        entry.creator_started = store.start_time(entry.creator)
         entry.save()
         if wait_for_start:
             listener = entry.listen()

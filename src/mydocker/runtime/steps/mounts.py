@@ -71,6 +71,8 @@ def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux
         return CgroupMount(destination, options, cgroups)
     if options.copy_up and type != "tmpfs":
         raise InvalidArgument(f"tmpcopyup is for tmpfs, not for the {type} on {destination}")
+    if options.copy_up and os.path.normpath(destination) == "/":
+        raise InvalidArgument("tmpcopyup cannot be used for the root directory")
     return Filesystem(type, entry.get("source", type), destination, options)
 
 
@@ -122,22 +124,29 @@ class Filesystem(_Attached):
         return f"mount {self.type} on {self.destination}" + (f" ({data})" if data else "")
 
     def apply(self, context: Context) -> None:
-        tree = filesystem(self.type, self.source, self.options.data)
+        point = path.make_directory_in_root(context.root, self.destination)
+        tree = -1
         try:
-            point = path.make_directory_in_root(context.root, self.destination)
-            try:
-                if self.copy is not None:
-                    self._copy(tree, point)
-                self.options.apply_attributes(tree)
-                if self.type in ("proc", "sysfs"):
-                    _require_real_directory(context.root, self.destination)
-                else:
-                    _require_outside_proc(point, self, context)
-                mount.move_mount(tree, point)
-            finally:
-                os.close(point)
+            if self.type in ("proc", "sysfs"):
+                _require_real_directory(context.root, self.destination)
+            else:
+                _require_outside_proc(point, self, context)
+            tree = filesystem(self.type, self.source, self._data(point))
+            if self.copy is not None:
+                self._copy(tree, point)
+            self.options.apply_attributes(tree)
+            _attach(tree, point, context)
         finally:
-            os.close(tree)
+            os.close(point)
+            if tree >= 0:
+                os.close(tree)
+
+    def _data(self, point: int) -> list[str]:
+        """A tmpfs takes the permissions of the directory that it hides, unless the document says others."""
+        data = self.options.data
+        if self.type != "tmpfs" or any(option.startswith("mode=") for option in data):
+            return data
+        return [*data, f"mode={stat.S_IMODE(os.fstat(point).st_mode):o}"]
 
     def _copy(self, tree: int, point: int) -> None:
         assert self.copy is not None
@@ -212,7 +221,7 @@ class Bind(_Attached):
         try:
             self._refuse_over_proc(point, context)
             self.options.apply_attributes(self.tree, default_propagation="rprivate")
-            mount.move_mount(self.tree, point)
+            _attach(self.tree, point, context)
         finally:
             os.close(point)
 
@@ -358,6 +367,15 @@ def filesystem(type: str, source: str, data: list[str]) -> int:
         return mount.fscreate(handle)
     finally:
         os.close(handle)
+
+
+def _attach(tree: int, point: int, context: Context) -> None:
+    """Attach ``tree`` on ``point``; one that hides the root becomes the root that all the rest is below."""
+    hides_root = os.path.samestat(os.fstat(point), os.fstat(context.root))
+    mount.move_mount(tree, point)
+    if hides_root:
+        os.close(context.root)
+        context.root = os.dup(tree)
 
 
 def _require_outside_proc(point: int, step: Step, context: Context) -> None:
