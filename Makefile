@@ -5,6 +5,9 @@
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times
 #   make lint      ruff and mypy --strict
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
+#   make peers     crun's test suite against crun, runc and ours; writes docs/conformance.md. CRUN_TESTS=DIR is a
+#                  copy of the directory tests/ of https://github.com/containers/crun (expected: at least as many
+#                  passes as runc, and a reason for every failure; 10 minutes)
 #   make test-vm   the tests of the unified cgroup hierarchy, in a QEMU guest
 #   make clean     remove what the others made here
 
@@ -19,7 +22,7 @@ SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -p
 missing = $(shell for p in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 
-.PHONY: demo test test-kill lint bench test-vm clean apt-demo apt-test
+.PHONY: demo test test-kill lint bench peers test-vm clean apt-demo apt-test
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
@@ -40,6 +43,10 @@ lint: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed
 	$(BIN)/python bench/main.py --output docs/benchmarks.md
+
+peers: $(VENV)/installed-for-tests
+	@test -n "$(CRUN_TESTS)" || { echo "make peers CRUN_TESTS=DIR: the directory tests/ of crun"; exit 2; }
+	$(BIN)/python tests/peers/crun_suite/main.py $(CRUN_TESTS) --output docs/conformance.md
 
 test-vm: $(VENV)/installed-for-tests
 	$(BIN)/python tests/vm/main.py

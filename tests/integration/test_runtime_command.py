@@ -268,7 +268,12 @@ def test_the_pid_file_and_another_config(runtime: Runtime, busybox_rootfs: str) 
 def test_only_preserved_descriptors_enter(runtime: Runtime, busybox_rootfs: str) -> None:
     """By their number; what is open above them, and what the runtime itself has open, does not."""
     place = runtime.bundle(busybox_rootfs, ["sh", "-c", "for n in /proc/self/fd/*; do echo ${n##*/}; done"])
-    wanted = (("198", {"200"}), ("199", {"200", "201"}), ("500", {"200", "201"}), ("0", set()))
+    wanted: tuple[tuple[str, set[str]], ...] = (
+        ("198", {"200"}),
+        ("199", {"200", "201"}),
+        ("500", {"200", "201"}),
+        ("0", set()),
+    )
     with open(os.devnull) as null:
         for number in (200, 201):
             os.dup2(null.fileno(), number, inheritable=True)

@@ -151,7 +151,7 @@ def make(
     root.propagation = propagation
     plan.files += [roots.Detach(), root]
     entries = spec.get("mounts", [])
-    plan.files += [mounts.step_for(m, bundle, cgroups=cgroups, linux=linux) for m in entries]
+    plan.files += [mounts.step_for(m, bundle, cgroups=cgroups, linux=linux, own=own.own()) for m in entries]
     host_dev = any(
         isinstance(s, mounts.Bind) and os.path.normpath(s.destination) == "/dev" for s in plan.files
     )

@@ -46,8 +46,11 @@ _OVER_PROC = frozenset(
 )
 
 
-def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux) -> Step:
-    """Return the step for one entry of the document's ``mounts``; ``linux`` is the document's section."""
+def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux, own: set[str]) -> Step:
+    """Return the step for one entry of the document's ``mounts``.
+
+    ``linux`` is the document's section, ``own`` the kinds of namespaces that the container has for itself.
+    """
     destination = entry.get("destination", "")
     if not destination.startswith("/"):
         # Relative destinations are deprecated; the specification reads them from "/".
@@ -73,6 +76,9 @@ def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux
         raise InvalidArgument(f"tmpcopyup is for tmpfs, not for the {type} on {destination}")
     if options.copy_up and os.path.normpath(destination) == "/":
         raise InvalidArgument("tmpcopyup cannot be used for the root directory")
+    if type == "sysfs" and "user" in own and "network" not in own:
+        # sysfs shows a network namespace, and who does not own that may not mount it: it is the host's, then.
+        return Bind("/sys", destination, options)
     return Filesystem(type, entry.get("source", type), destination, options)
 
 
