@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 REASONS = {
-    "words": "The test wants crun's own words: its name in the version and in the help, the text of a message.",
-    "crun": "An extension of crun's (an annotation, a command, a mount option, a file of its state directory).",
-    "runc": "Where crun and runc differ, ours does as runc: an unknown capability is a warning; `exec` has the "
-    "container's no_new_privs; `exec --cgroup` wants a cgroup that exists; of a pipe on a standard stream only "
-    "the user is changed; a terminal needs `--console-socket` or a container in the foreground.",
-    "kernel": "This kernel cannot do it: it has RT_GROUP_SCHED, so a cgroup without a realtime budget takes no "
-    "realtime process (a runtime that passes does not know the field), or it lacks the cgroup controller hugetlb.",
+    "words": (
+        "The test wants crun's own words: its name in the version and in the help, the text of a message."
+    ),
+    "crun": (
+        "An extension of crun's (an annotation, a command, a mount option, a file of its state directory)."
+    ),
+    "runc": (
+        "Where crun and runc differ, ours does as runc: an unknown capability is a warning; `exec` "
+        "has the container's no_new_privs; `exec --cgroup` wants a cgroup that exists; of a pipe on a"
+        " standard stream only the user is changed; a terminal needs `--console-socket` or a "
+        "container in the foreground."
+    ),
+    "kernel": (
+        "This kernel cannot do it: it has RT_GROUP_SCHED, so a cgroup without a realtime budget takes"
+        " no realtime process (a runtime that passes does not know the field), or it lacks the "
+        "controller hugetlb."
+    ),
     "python": "The test wants Python 3.12 (`os.setns`).",
-    "suite": "The test itself is wrong: a number in `args`, a keyword that its own helper does not have, an "
-    "argument that its own helper wants.",
-    "dev": "A symbolic link in the place of /dev is followed inside of the root, where it does no harm; crun "
-    "refuses it.",
-    "listener": "crun sends a seccomp listener without any rule that has SCMP_ACT_NOTIFY; the specification "
-    "ties it to that.",
-    "userns-devices": "In a user namespace devices are those of the host, bound: one that the host does not have "
-    "cannot be made there.",
+    "suite": (
+        "The test itself is wrong: a number in `args`, a keyword that its own helper does not have, "
+        "an argument that its own helper wants."
+    ),
+    "dev": (
+        "A symbolic link in the place of /dev is followed inside of the root, where it does no harm; "
+        "crun refuses it."
+    ),
+    "listener": (
+        "crun sends a seccomp listener without any rule that has SCMP_ACT_NOTIFY; the specification "
+        "ties it to that."
+    ),
+    "userns-devices": (
+        "In a user namespace devices are those of the host, bound: one that the host does not have "
+        "cannot be made there."
+    ),
 }
 
 EXPLAINED = {

@@ -1,4 +1,4 @@
-"""The page that ``make peers`` writes: a table of one line a file, and what is behind each failure of ours."""
+"""The page that ``make peers`` writes: a table with a line for each file, and why ours fails what it fails."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ OURS = "mydocker-runtime"
 _HEAD = """# Conformance
 
 crun's own test suite (the files `test_*.py` below `tests/` of containers/crun; checksum of this copy:
-`{revision}`) against three OCI runtimes on one machine, in one run. `make peers CRUN_TESTS=DIR` makes this page
-anew; nothing of the suite is in this repository.
+`{revision}`) against three OCI runtimes on one machine, in one run. `make peers CRUN_TESTS=DIR` makes this
+page anew; nothing of the suite is in this repository.
 
 {versions}
 
-Passed / failed / skipped, for each file. Every file runs in namespaces of its own and sees cgroup v1 alone: the
-versions of crun and runc that are compared with refuse a hybrid host or leave its v2 side alone, so what wants v2
-or systemd is skipped for all three. crun's own options (`--cgroup-manager`, `--config`) are taken away before
-runc sees them.
+Passed / failed / skipped, for each file. Every file runs in namespaces of its own and sees cgroup v1 alone:
+the versions of crun and runc that are compared with refuse a hybrid host or leave its v2 side alone, so what
+wants v2 or systemd is skipped for all three. crun's own options (`--cgroup-manager`, `--config`) are taken
+away before runc sees them.
 
 """
 

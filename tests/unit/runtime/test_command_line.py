@@ -9,12 +9,14 @@ from mydocker.runtime import events, update, usage, verbs
 from mydocker.runtime.arguments import FLAG, LIST, VALUE, parse
 from mydocker.runtime.commands import COMMANDS
 
-RUNC = "checkpoint create delete events exec features kill list pause ps
-    restore resume run spec start state update"
+RUNC = (
+    *("checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps"),
+    *("restore", "resume", "run", "spec", "start", "state", "update"),
+)
 
 
 def test_the_commands_are_those_of_runc() -> None:
-    assert sorted(COMMANDS) == RUNC.split()
+    assert sorted(COMMANDS) == list(RUNC)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
