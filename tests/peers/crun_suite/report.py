@@ -1,4 +1,4 @@
-"""The page that ``make peers`` writes: a table with a line for each file, and why ours fails what it fails."""
+"""The page that ``make peers`` writes: a table of the files, and why ours fails what it fails."""
 
 from __future__ import annotations
 
