@@ -103,7 +103,7 @@ def _wait_for(client: Tool, daemon: subprocess.Popen[bytes], log_path: str) -> N
             break
         time.sleep(0.05)
     with open(log_path, errors="replace") as log:
-        raise RuntimeError(f"{daemon.args} did not come up:\n{log.read()[-4000:]}")
+        raise RuntimeError(f"{daemon.args!r} did not come up:\n{log.read()[-4000:]}")
 
 
 @contextmanager

@@ -152,7 +152,8 @@ class DeviceLinks(Step):
         directory = path.make_directory_in_root(context.root, "/dev")
         try:
             for name, target in _LINKS:
-                _link(name, target, directory)
+                if name != "core" or os.path.exists(target):  # a kernel may have none
+                    _link(name, target, directory)
             try:
                 os.unlink("ptmx", dir_fd=directory)
             except FileNotFoundError:
