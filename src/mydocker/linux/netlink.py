@@ -7,6 +7,7 @@ whatever a library is better for (bridges, routes, neighbours); this is for the 
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import struct
 
@@ -14,7 +15,7 @@ import struct
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_CREATE, NLM_F_EXCL = 0x400, 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR = 16, 20, 22
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 IFLA_IFNAME, IFLA_NET_NS_FD = 3, 28
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 IFA_F_PERMANENT = 0x80
@@ -53,6 +54,18 @@ class Route:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def index_of(self, name: str) -> int | None:
+        """The number of the interface ``name``, or None."""
+        attributes = _attribute(IFLA_IFNAME, os.fsencode(name) + b"\0")
+        try:
+            (answer,) = self._request(RTM_GETLINK, NLM_F_ACK, _LINK.pack(0, 0, 0, 0, 0) + attributes)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+        index: int = _LINK.unpack_from(answer)[2]
+        return index
 
     def addresses(self, index: int) -> list[Address]:
         """The permanent addresses of global scope that the interface has."""
@@ -100,11 +113,6 @@ class Route:
                 if kind == NLMSG_DONE:
                     return found
                 found.append(answer)
-
-
-def index_of(name: str) -> int:
-    """The number of the interface ``name`` in this network namespace; ``OSError`` if there is none."""
-    return _socket.if_nametoindex(name)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

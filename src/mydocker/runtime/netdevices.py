@@ -6,6 +6,7 @@ addresses of global scope, and is up there. The kernel gives it back when the na
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mydocker.errors import InvalidArgument, NotFound, StartFailed
@@ -45,23 +46,32 @@ def move(devices: dict[str, NetDevice], target: int) -> None:
 
 
 def _move(host: str, name: str, target: int) -> None:
-    try:
-        index = netlink.index_of(host)
-    except OSError:
-        raise NotFound(f"no such network interface on the host: {host}") from None
-    with netlink.Route() as route:
-        addresses = route.addresses(index)
-        route.set_up(index, False)
-        route.move(index, target, name)
+    # Each socket belongs to the namespace that it was made in.
+    with netlink.Route() as here, _route_of(target) as there:
+        index = here.index_of(host)
+        if index is None:
+            raise NotFound(f"no such network interface on the host: {host}")
+        if there.index_of(name) is not None:
+            # The kernel would tell after the move, with the interface in there under its old name.
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        addresses = here.addresses(index)
+        here.set_up(index, False)
+        here.move(index, target, name)
+        moved = there.index_of(name)
+        if moved is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        for address in addresses:
+            there.add_address(moved, address)
+        there.set_up(moved, True)
+
+
+def _route_of(target: int) -> netlink.Route:
+    """A socket of another network namespace; the caller stays in its own."""
     before = namespace.open_namespace("network")
     try:
         namespace.setns(target, namespace.CLONE_NEWNET)
         try:
-            with netlink.Route() as route:
-                index = netlink.index_of(name)
-                for address in addresses:
-                    route.add_address(index, address)
-                route.set_up(index, True)
+            return netlink.Route()
         finally:
             namespace.setns(before, namespace.CLONE_NEWNET)
     finally:
