@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-
+from . import native as ctypes
 from .syscall import syscall
 
 # linux/mempolicy.h

@@ -6,10 +6,10 @@ be single-threaded, as for any fork that goes on running Python: libc's own lock
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
+from . import native as ctypes
 from .syscall import libc, syscall
 
 CLONE_VM = 0x100

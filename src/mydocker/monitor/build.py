@@ -17,6 +17,7 @@ import msgspec
 
 from ..runtime import cgroup
 from ..runtime import task as runtime
+from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
@@ -129,7 +130,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             pidfd=pidfd,
             cgroup=cgroup.open(spec["linux"]["cgroupsPath"]),
             channel=None,
-            filter=runtime.compile_filter(spec, plan.seccomp_cache),
+            filter=compile_filter(spec, plan.seccomp_cache),
         )
         terminal = bool(request.process.get("terminal"))
         pipes = None if terminal else _Pipes(stdin=request.stdin, output=not request.detach)

@@ -17,6 +17,7 @@ from mydocker.linux.pidfd import has_exited
 from mydocker.linux.process import CLONE_PARENT
 from mydocker.runtime import clone, init, plan
 from mydocker.runtime.channel import Channel
+from mydocker.runtime.dialogue import compile_filter, finish_start, follow
 from mydocker.runtime.step import Event
 from mydocker.runtime.steps import limits
 from mydocker.runtime.task import (
@@ -25,9 +26,6 @@ from mydocker.runtime.task import (
     Task,
     _end,
     _set_oom_score,
-    compile_filter,
-    finish_start,
-    follow,
 )
 
 TYPE_CHECKING = False
@@ -105,9 +103,9 @@ def start(
         added = AddedProcess(pid, pidfd, None, [])
         try:
             _set_oom_score(document, added)
-            follow(ours, added, observer)
+            follow(ours, added, None, observer)
             ours.send("go")
-            finish_start(ours, task, added)
+            finish_start(ours, task, added.pid, added.pidfd)
         except BaseException:
             _end(pidfd, None)
             os.close(pidfd)

@@ -31,7 +31,9 @@ def wait(pidfd: int, console: int | None) -> int:
         with SignalFd(n for n in range(1, 65) if n not in _NOT_FORWARDED and n not in (32, 33)) as signals:
             if console is None:
                 return _wait(pidfd, signals)
-            with pty.RawMode(0):
+            from mydocker.linux.rawmode import RawMode
+
+            with RawMode(0):
                 return _relay(pidfd, console, signals)
     finally:
         if console is not None:

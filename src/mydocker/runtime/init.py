@@ -13,9 +13,8 @@ import sys
 
 from mydocker import errors
 from mydocker.linux import namespace, prctl
-from mydocker.linux import seccomp as linux_seccomp
 from mydocker.linux.process import cloexec_from, reset_signals
-from mydocker.runtime import hooks, program
+from mydocker.runtime import program
 from mydocker.runtime.channel import Channel
 from mydocker.runtime.step import Context, Step, StepFailed, run
 from mydocker.runtime.steps.namespaces import JoinNamespace, MapUsers, become_root
@@ -42,6 +41,7 @@ class Start:
         "preserve",
         "process",
         "reaper",
+        "run_hooks",
         "start_hooks",
         "state",
     )
@@ -55,6 +55,7 @@ class Start:
         self.parent_death_signal = 0
         self.preserve: Sequence[int] = ()  # descriptors that the program inherits besides 0, 1 and 2
         self.start_hooks: list[Hook] = []
+        self.run_hooks: Callable[..., None]  # hooks.run, if there are any
         self.state = ""  # for the startContainer hooks
         self.listener: _socket.socket | None = None  # where "start" connects, if not on the channel
 
@@ -146,7 +147,7 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
         reporting[0] = channel = Channel.accept(start.listener)
     finish = start.plan.finder.finish
     if start.start_hooks:
-        hooks.run("startContainer", start.start_hooks, start.state, before=finish, inherited=env)
+        start.run_hooks("startContainer", start.start_hooks, start.state, finish, env)
     if start.filter is None:
         finish()
     elif start.process.get("noNewPrivileges"):
@@ -161,7 +162,7 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
 
 
 def _load(filter: Filter, channel: Channel) -> None:
-    listener = linux_seccomp.load(filter.program, filter.flags)
+    listener = filter.load()
     if listener is not None:
         # The runtime fetches the descriptor by pidfd_getfd(2), and must have it before execve closes it. A
         # rule for read(2) that asks the agent is answered then, one for write(2) would wait for ever.

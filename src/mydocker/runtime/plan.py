@@ -22,7 +22,6 @@ from mydocker.runtime import rootfs as roots
 from mydocker.runtime.step import Step
 from mydocker.runtime.steps import (
     devices,
-    hooks,
     identity,
     limits,
     mounts,
@@ -163,7 +162,10 @@ def make(
         if size is not None and rows_columns is None:
             rows_columns = size["height"], size["width"]
         plan.files.append(terminal.Terminal(rows_columns, console=not host_dev))
-    plan.hooks += hooks.steps(spec, id, bundle)
+    if spec.get("hooks"):
+        from mydocker.runtime.steps import hooks
+
+        plan.hooks += hooks.steps(spec, id, bundle)
     if masked := linux.get("maskedPaths"):
         plan.inside.append(paths.MaskPaths(masked))
     if readonly := linux.get("readonlyPaths"):

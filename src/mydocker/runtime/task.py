@@ -20,8 +20,9 @@ from mydocker.errors import InvalidArgument, StartFailed
 from mydocker.linux import capability, namespace
 from mydocker.linux.pidfd import has_exited, pidfd_send_signal, reap, wait_exit
 from mydocker.runtime import cgroup as cgroups
-from mydocker.runtime import clone, hooks, idmap, init, plan, state
+from mydocker.runtime import clone, init, plan, state
 from mydocker.runtime.channel import Channel
+from mydocker.runtime.dialogue import compile_filter, finish_start, follow, run_hooks, run_poststop_hooks
 from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
 from mydocker.runtime.step import Event, Step
 from mydocker.runtime.steps.namespaces import JoinNamespace
@@ -30,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mydocker.oci.runtime import Hook, NetDevice, Process, Resources, Spec
+    from mydocker.oci.runtime import NetDevice, Process, Resources, Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.seccomp import Filter
 
@@ -119,10 +120,10 @@ class Task:
         channel, self._channel = self._channel, None
         with channel:
             channel.send("go")
-            finish_start(channel, self)
+            finish_start(channel, self, self.pid, self.pidfd)
         if self._observer is not None:
             self._observer(Event(f"execve {' '.join(self.spec['process']['args'])}", _confinement(self.pid)))
-        run_hooks(self.spec, "poststart", self.id, self.bundle, "running", self.pid)
+        run_hooks(self, "poststart", "running", self.pid)
 
     def exec(
         self,
@@ -146,6 +147,9 @@ class Task:
             parent_death_signal=parent_death_signal,
             for_parent=for_parent,
         )
+
+    def seccomp_filter(self) -> Filter | None:
+        return self._filter
 
     def require_cgroup(self) -> Cgroup:
         """The container's cgroup; ``NotSupported`` for one that was made without."""
@@ -258,6 +262,10 @@ def create(
         start.preserve = preserve
         start.parent_death_signal = parent_death_signal
         start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
+        if start.start_hooks:
+            from mydocker.runtime import hooks
+
+            start.run_hooks = hooks.run
         start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
         joined_cgroup = cgroup
 
@@ -286,7 +294,7 @@ def create(
             _set_oom_score(spec["process"], task)
             if devices := linux.get("netDevices"):
                 _give_network_devices(devices, own, pid)
-            follow(ours, task, observer)
+            follow(ours, task, task, observer)
             task._observer = observer
             task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
         except BaseException:
@@ -320,80 +328,6 @@ def _prepare_cgroup(path: str, resources: Resources, rootless: bool) -> Cgroup |
         return None
 
 
-def compile_filter(spec: Spec, cache: str | None) -> Filter | None:
-    """The seccomp filter of ``spec``, if it has one; ``cache`` is where compiled ones are kept."""
-    section = spec.get("linux", {}).get("seccomp")
-    if not section:
-        return None
-    from mydocker.runtime import seccomp
-
-    return seccomp.compile(section, cache)
-
-
-def follow(channel: Channel, task: Task | AddedProcess, observer: Observer | None) -> None:
-    """Serve the process at the other end until it is ready to execute; raise what it reports."""
-    while True:
-        kind, fields, descriptor = channel.receive()
-        if kind == "ready":
-            return
-        if kind == "event" and observer is not None:
-            observer(Event(*fields))
-        elif kind == "warning":
-            task.warnings.append(fields[0])
-        elif kind == "console":
-            task.console = descriptor
-        elif kind == "map" and isinstance(task, Task):
-            _write_maps(task)
-            channel.send("go")
-        elif kind == "offsets" and isinstance(task, Task):
-            _write_process_file(task, "timens_offsets", fields[0])
-            channel.send("go")
-        elif kind == "hooks" and isinstance(task, Task):
-            for phase in ("prestart", "createRuntime"):
-                run_hooks(task.spec, phase, task.id, task.bundle, "creating", task.pid)
-            channel.send("go")
-        else:
-            raise reported(kind, fields)
-
-
-def finish_start(channel: Channel, task: Task, added: AddedProcess | None = None) -> None:
-    """Wait for the end of the channel, which is what a successful execve looks like.
-
-    At its other end is the init of ``task``, or a process ``added`` to it.
-    """
-    process = added or task
-    while True:
-        kind, fields, _ = channel.receive()
-        if not kind:
-            return
-        if kind != "listener" or task._filter is None:
-            raise reported(kind, fields)
-        from mydocker.linux.pidfd import pidfd_getfd
-        from mydocker.oci.json import loads
-        from mydocker.runtime import seccomp
-
-        descriptor = pidfd_getfd(process.pidfd, int(fields[0]))
-        try:
-            document = state.document(task.spec, task.id, "running", task.pid, task.bundle)
-            seccomp.send_listener(task._filter, descriptor, loads(document, "state"), process.pid)
-        except OSError as error:
-            raise StartFailed(f"{error.strerror}: {error.filename}") from error
-        finally:
-            os.close(descriptor)
-        channel.send("go")
-
-
-def reported(kind: str, fields: list[str]) -> errors.Error:
-    """The exception for what came over a channel instead of what was expected."""
-    if kind == "error" and len(fields) == 2:
-        found = getattr(errors, fields[0], None)
-        if isinstance(found, type) and issubclass(found, errors.Error):
-            return found(fields[1])
-    if not kind:
-        return StartFailed("init ended before it was ready (killed from outside, or out of memory)")
-    return StartFailed(f"unexpected message from init: {kind}")
-
-
 def _confinement(pid: int) -> str:
     """What /proc/<pid>/status says about a process's privileges; it may have ended, but was not reaped."""
     with open(f"/proc/{pid}/status") as file:
@@ -403,25 +337,6 @@ def _confinement(pid: int) -> str:
     seccomp = modes.get(found.get("Seccomp", ""), "unknown")
     no_new_privileges = found.get("NoNewPrivs", "unknown")
     return f"capabilities {left}; no_new_privs {no_new_privileges}; seccomp mode {seccomp}"
-
-
-def run_hooks(spec: Spec, kind: str, id: str, bundle: str, status: str, pid: int) -> None:
-    """Run the hooks of one ``kind``, if there are any."""
-    wanted: list[Hook] = spec.get("hooks", {}).get(kind, [])  # type: ignore[assignment]
-    if wanted:
-        hooks.run(kind, wanted, state.document(spec, id, status, pid, bundle))
-
-
-def run_poststop_hooks(spec: Spec, id: str, bundle: str) -> list[str]:
-    """Run them all; what failed is a warning and stops nothing (runtime.md, "Lifecycle", step 13)."""
-    wanted = spec.get("hooks", {}).get("poststop", [])
-    warnings = []
-    for hook in wanted:
-        try:
-            hooks.run("poststop", [hook], state.document(spec, id, "stopped", 0, bundle))
-        except errors.Error as error:
-            warnings.append(str(error))
-    return warnings
 
 
 def _give_network_devices(devices: dict[str, NetDevice], own: plan.Namespaces, pid: int) -> None:
@@ -435,31 +350,6 @@ def _give_network_devices(devices: dict[str, NetDevice], own: plan.Namespaces, p
         netdevices.move(devices, target)
     finally:
         os.close(target)
-
-
-def _write_maps(task: Task) -> None:
-    """The document's mappings; a document without any means the ids of the caller, each to itself."""
-    linux = task.spec.get("linux", {})
-    given = {"uid_map": linux.get("uidMappings"), "gid_map": linux.get("gidMappings")}
-    for name, mappings in given.items():
-        if mappings:
-            lines = idmap.lines(mappings)
-        elif any(given.values()):
-            raise InvalidArgument(f"a new user namespace needs linux.{name[:3]}Mappings")
-        else:
-            with open(f"/proc/self/{name}") as file:
-                own = [line.split() for line in file]
-            lines = "".join(f"{inside} {inside} {count}\n" for inside, _, count in own)
-        _write_process_file(task, name, lines)
-
-
-def _write_process_file(task: Task, name: str, text: str) -> None:
-    try:
-        with open(f"/proc/{task.pid}/{name}", "wb", buffering=0) as file:
-            file.write(text.encode())
-    except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise StartFailed(f"cannot write {text.strip()!r} to {name}: {reason}") from error
 
 
 def _set_oom_score(process: Process, task: Task | AddedProcess) -> None:

@@ -7,21 +7,34 @@ import os
 
 from mydocker.errors import Conflict, InvalidArgument, NotFound, StartFailed
 from mydocker.linux.pidfd import pidfd_send_signal
-from mydocker.oci import runtime_check
 from mydocker.oci.json import load
-from mydocker.runtime import console, store
-from mydocker.runtime import task as tasks
+from mydocker.runtime import console, dialogue, store
 from mydocker.runtime.channel import Channel
-from mydocker.runtime.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mydocker.oci.runtime import Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.main import Call
+    from mydocker.runtime.seccomp import Filter
     from mydocker.runtime.store import Entry
+    from mydocker.runtime.task import Task
 
 _SIGKILL = 9
+
+
+class _Waiting:
+    """A container whose init waits for ``start``: as much of a task as that needs. Owns its pidfd."""
+
+    __slots__ = ("_cache", "bundle", "id", "pid", "pidfd", "spec")
+
+    def __init__(self, entry: Entry) -> None:
+        self.spec, self.id, self.bundle = entry.spec, entry.id, entry.bundle
+        self.pid, self.pidfd = entry.pid, entry.pidfd()
+        self._cache = _seccomp_cache(entry)
+
+    def seccomp_filter(self) -> Filter | None:
+        return dialogue.compile_filter(self.spec, self._cache)
 
 
 def create(call: Call) -> int:
@@ -36,18 +49,18 @@ def start(call: Call) -> int:
     status = entry.status()
     if status != "created":
         raise Conflict(f"cannot start container {entry.id}: it is {status}, not created")
-    task = task_of(entry)
+    container = _Waiting(entry)
     try:
         with Channel(entry.connect()) as channel:
             os.unlink(entry.socket)
-            tasks.finish_start(channel, task)
+            dialogue.finish_start(channel, container, container.pid, container.pidfd)
         try:
-            tasks.run_hooks(entry.spec, "poststart", entry.id, entry.bundle, "running", entry.pid)
+            dialogue.run_hooks(container, "poststart", "running", entry.pid)
         except BaseException:
             _delete(entry, force=True)  # as runc and crun have it: the container has failed to start
             raise
     finally:
-        os.close(task.pidfd)
+        os.close(container.pidfd)
     return 0
 
 
@@ -146,7 +159,7 @@ def _delete(entry: Entry, force: bool) -> None:
     except NotFound:
         pass  # removed already: by hand, or with the last process of a manager's own cgroup
     if entry.pid:
-        console.warn(tasks.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
+        console.warn(dialogue.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
     entry.remove()
 
 
@@ -187,6 +200,8 @@ def signal_number(name: str) -> int:
 
 
 def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tuple[Entry, Task]:
+    from mydocker.runtime import task as tasks
+
     options = call.options
     preserve, environment = console.preserved(options)
     bundle = os.path.abspath(options.value("bundle", "."))
@@ -254,6 +269,8 @@ def read_spec(bundle: str, name: str = "config.json") -> Spec:
         document = load(path)
     except FileNotFoundError:
         raise NotFound(f"no such bundle: {path} does not exist") from None
+    from mydocker.oci import runtime_check
+
     runtime_check.check(document, path)
     spec: Spec = document
     return spec
@@ -261,6 +278,8 @@ def read_spec(bundle: str, name: str = "config.json") -> Spec:
 
 def task_of(entry: Entry) -> Task:
     """A task for a container whose init is not our child."""
+    from mydocker.runtime.task import Task
+
     return Task(
         entry.spec,
         entry.id,
@@ -269,8 +288,12 @@ def task_of(entry: Entry) -> Task:
         pidfd=entry.pidfd(),
         cgroup=cgroup_of(entry) if entry.cgroups else None,
         channel=None,
-        filter=tasks.compile_filter(entry.spec, f"{os.path.dirname(entry.directory)}/.seccomp"),
+        filter=dialogue.compile_filter(entry.spec, _seccomp_cache(entry)),
     )
+
+
+def _seccomp_cache(entry: Entry) -> str:
+    return f"{os.path.dirname(entry.directory)}/.seccomp"
 
 
 def cgroup_of(entry: Entry) -> Cgroup:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from mydocker.errors import Forbidden, InvalidArgument, NotSupported
-from mydocker.linux import host, mount, numa, path, rlimit
+from mydocker.linux import host, mount, path, rlimit
 from mydocker.runtime.step import Context, Step
 
 TYPE_CHECKING = False
@@ -171,9 +171,12 @@ class Scheduling(Step):
 class MemoryPolicy(Step):
     """set_mempolicy(2) with what the document's ``memoryPolicy`` says (config-linux.md)."""
 
-    __slots__ = ("mode", "nodes", "section")
+    __slots__ = ("_set", "mode", "nodes", "section")
 
     def __init__(self, section: MemoryPolicySection) -> None:
+        from mydocker.linux import numa
+
+        self._set = numa.set_mempolicy
         name, flags = section.get("mode", ""), section.get("flags", [])
         if name not in numa.MODES:
             raise InvalidArgument(f"linux.memoryPolicy.mode: no such mode: {name!r}")
@@ -195,7 +198,7 @@ class MemoryPolicy(Step):
         return f"set the memory policy {self.section['mode']}" + (f" on the nodes {nodes}" if nodes else "")
 
     def apply(self, context: Context) -> None:
-        numa.set_mempolicy(self.mode, self.nodes)
+        self._set(self.mode, self.nodes)
 
 
 class Affinity(Step):

@@ -17,7 +17,6 @@ from mydocker.errors import Forbidden, InvalidArgument, NotFound, NotSupported
 from mydocker.linux import mount, namespace, path, prctl
 from mydocker.linux.pidfd import pidfd_open, reap
 from mydocker.linux.process import clone3
-from mydocker.runtime import idmap
 from mydocker.runtime.channel import Channel
 from mydocker.runtime.rootfs import mount_line
 from mydocker.runtime.step import Context, Step
@@ -205,6 +204,8 @@ class Bind(_Attached):
     def _map_ids(self) -> None:
         """By the runtime: it takes rights over the file system itself, which are those of the host's root."""
         assert self.mappings is not None
+        from mydocker.runtime import idmap
+
         userns = idmap.user_namespace(*self.mappings)
         try:
             recursive = self.options.idmap == "ridmap"
