@@ -312,11 +312,11 @@ def test_no_pivot_hides_the_host_all_the_same(runtime: Runtime, busybox_rootfs: 
 
 
 def test_the_session_keyring(runtime: Runtime, busybox_rootfs: str) -> None:
+    """By the names of keyrings, which tell of others' as well: hence ids that nobody else has."""
     place = runtime.bundle(busybox_rootfs, ["cat", "/proc/keys"], linux={"maskedPaths": []})
-    with_new = runtime("run", "--bundle", place, "c").out
-    kept = runtime("run", "--no-new-keyring", "--bundle", place, "c").out
-    assert "_ses.c" in with_new
-    assert "_ses.c" not in kept
+    ids = [f"{kind}-{time.monotonic_ns()}" for kind in ("new", "kept")]
+    assert f"_ses.{ids[0]}: " in runtime("run", "--bundle", place, ids[0]).out
+    assert f"_ses.{ids[1]}: " not in runtime("run", "--no-new-keyring", "--bundle", place, ids[1]).out
 
 
 def test_without_cgroups(runtime: Runtime, busybox_rootfs: str) -> None:

@@ -14,7 +14,8 @@ import os
 import select
 import sys
 
-from mydocker.errors import Conflict, InvalidArgument
+from mydocker.errors import Conflict, InvalidArgument, NotFound
+from mydocker.linux.cgroup.directory import parse_flat
 from mydocker.oci.json import dumps
 from mydocker.runtime import store
 from mydocker.runtime.verbs import cgroup_of
@@ -49,19 +50,18 @@ def events(call: Call) -> int:
         poll.register(pidfd, select.POLLIN)
         if watch.descriptor >= 0:
             poll.register(watch.descriptor, watch.event)
-        kills = cgroup.oom_kills()
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(interval)}
-            if watch.descriptor in ready:
-                watch.read()
+            if watch.descriptor in ready and watch.read():
+                _print("oom", entry.id, None)
             if pidfd in ready:
                 return 0
-            now = cgroup.oom_kills()
-            if now > kills:
-                _print("oom", entry.id, None)
-            kills = now
             if not ready:
-                _print("stats", entry.id, _data(cgroup.stats()))
+                try:
+                    stats = cgroup.stats()
+                except NotFound:  # the container has ended just now
+                    return 0
+                _print("stats", entry.id, _data(stats))
     finally:
         os.close(pidfd)
         watch.close()
@@ -70,10 +70,11 @@ def events(call: Call) -> int:
 class _Watch:
     """A descriptor that becomes ready when the OOM killer was there; -1 where nothing tells."""
 
-    __slots__ = ("_control", "descriptor", "event")
+    __slots__ = ("_control", "_kills", "descriptor", "event")
 
     def __init__(self, cgroup: Cgroup) -> None:
         self.descriptor = self._control = -1
+        self._kills = 0
         self.event = select.POLLIN
         paths = cgroup.paths()
         for name, path in paths.items():
@@ -90,12 +91,22 @@ class _Watch:
         self.event = select.POLLPRI
         self.read()
 
-    def read(self) -> None:
-        """Take the notice, so that the next one is seen."""
+    def read(self) -> bool:
+        """Take the notice, so that the next one is seen; whether it was about the OOM killer."""
         if self._control >= 0:
-            os.read(self.descriptor, 8)
-        else:
-            os.pread(self.descriptor, 4096, 0)
+            count = int.from_bytes(os.read(self.descriptor, 8), "little")
+            try:
+                os.pread(self._control, 4096, 0)
+            except OSError:  # ENODEV: the cgroup has been removed, and that is one of the notices
+                count -= 1
+            return count > 0
+        before = self._kills
+        try:
+            text = os.pread(self.descriptor, 4096, 0).decode()
+        except OSError:  # ENODEV: the cgroup has been removed
+            return False
+        self._kills = parse_flat(text).get("oom_kill", 0)
+        return self._kills > before
 
     def close(self) -> None:
         for descriptor in (self.descriptor, self._control):
