@@ -3,6 +3,7 @@
 #   make demo      install into .venv and run a real container: a copy of this very system
 #   make test      all tests that can run here (those that cannot say why)
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times
+#   make test-guards  every guard against a known hole taken out in turn: its tests have to fail then
 #   make lint      ruff and mypy --strict
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
 #   make peers     crun's test suite against crun, runc and ours; writes docs/conformance.md. CRUN_TESTS=DIR is a
@@ -22,7 +23,7 @@ SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -p
 missing = $(shell for p in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 
-.PHONY: demo test test-kill lint bench peers test-vm clean apt-demo apt-test
+.PHONY: demo test test-kill lint bench peers test-guards test-vm clean apt-demo apt-test
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
@@ -35,6 +36,9 @@ test: $(VENV)/installed-for-tests
 
 test-kill: $(VENV)/installed-for-tests
 	MYDOCKER_KILLS=200 $(BIN)/python -m pytest tests/integration/test_sigkill.py $(PYTEST_OPTIONS)
+
+test-guards: $(VENV)/installed-for-tests
+	$(BIN)/python tests/guards/main.py
 
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
