@@ -17,6 +17,7 @@ import msgspec
 
 from ..runtime import cgroup
 from ..runtime import task as runtime
+from ..runtime.create import create
 from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from . import protocol
@@ -87,7 +88,7 @@ def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: so
     task = None
     try:
         pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
-        task = runtime.create(
+        task = create(
             plan.spec,  # type: ignore[arg-type]
             id=brief.id,
             bundle=plan.bundle,

@@ -3,7 +3,7 @@
 OCI runtime specification 1.2, config.md and config-linux.md. An error names the member
 (``config.json: linux.namespaces[2].type: …``). Members that the specification does not know are passed over,
 as it says ("Extensibility"); ``null`` stands for a member that is not there, and is taken out. Out of scope:
-what depends on the host (``runtime/plan.py``), and the seccomp section (``oci/seccomp.py``).
+what depends on the host (``runtime/plan_container.py``), and the seccomp section (``oci/seccomp.py``).
 
 The shape of the document is a table, so that reading it costs a cold start next to nothing:
 

@@ -24,8 +24,8 @@ from mydocker.runtime.task import (
     AddedProcess,
     Stdio,
     Task,
-    _end,
-    _set_oom_score,
+    end,
+    set_oom_score,
 )
 
 TYPE_CHECKING = False
@@ -102,12 +102,12 @@ def start(
         theirs.close()
         added = AddedProcess(pid, pidfd, None, [])
         try:
-            _set_oom_score(document, added)
+            set_oom_score(document, added)
             follow(ours, added, None, observer)
             ours.send("go")
             finish_start(ours, task, added.pid, added.pidfd)
         except BaseException:
-            _end(pidfd, None)
+            end(pidfd, None)
             os.close(pidfd)
             if added.console is not None:
                 os.close(added.console)

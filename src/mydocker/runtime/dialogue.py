@@ -1,6 +1,6 @@
 """The runtime's side of the channel: what it does for init until execve, and the hooks beside that.
 
-Kept apart from the making of containers (``runtime/task.py``), since ``start`` needs no more than this, and
+Kept apart from the making of containers (``runtime/create.py``), since ``start`` needs no more than this, and
 starts cold.
 """
 

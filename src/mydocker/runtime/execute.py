@@ -11,9 +11,12 @@ from mydocker.runtime.verbs import task_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from mydocker.oci.runtime import Process
     from mydocker.runtime.main import Call
     from mydocker.runtime.store import Entry
+    from mydocker.runtime.task import AddedProcess, Task
 
 
 def exec_(call: Call) -> int:
@@ -31,14 +34,27 @@ def exec_(call: Call) -> int:
     preserve, environment = console.preserved(options)
     process["env"] = [*process.get("env", []), *environment]
     socket = console.connect(options.value("console-socket"), terminal, needed=detach)
-    task = task_of(entry)
+    if detach:
+        _start(call, process, task_of(entry), socket, preserve)
+        return 0
+    from mydocker.runtime import foreground
+
+    with foreground.signals() as signals:
+        new = _start(call, process, task_of(entry), socket, preserve)
+        return foreground.wait(new.pidfd, new.console if socket is None else None, signals)
+
+
+def _start(
+    call: Call, process: Process, task: Task, socket: _socket.socket | None, preserve: list[int]
+) -> AddedProcess:
+    options = call.options
     try:
         if place := options.value("cgroup"):
             from mydocker.runtime import cgroup_process
 
             task.cgroup = cgroup_process.below(task.require_cgroup(), place)
         size = None
-        if terminal and socket is None:
+        if process.get("terminal") and socket is None:
             from mydocker.runtime.foreground import terminal_size
 
             size = terminal_size()
@@ -48,11 +64,7 @@ def exec_(call: Call) -> int:
     console.hand_over(new.console, socket, new.warnings)
     if pid_file := options.value("pid-file"):
         console.write_pid(pid_file, new.pid)
-    if detach:
-        return 0
-    from mydocker.runtime.foreground import wait
-
-    return wait(new.pidfd, new.console if socket is None else None)
+    return new
 
 
 def _process(call: Call, entry: Entry) -> Process:

@@ -70,12 +70,14 @@ def run(call: Call) -> int:
     detach = options.flag("detach")
     entry, task = _create(call, wait_for_start=False, terminal_is_ours=not detach)
     try:
-        task.start()
         if detach:
+            task.start()
             return 0
-        from mydocker.runtime.foreground import wait
+        from mydocker.runtime import foreground
 
-        return wait(task.pidfd, task.console)
+        with foreground.signals() as signals:
+            task.start()
+            return foreground.wait(task.pidfd, task.console, signals)
     except BaseException:
         detach = False
         raise
@@ -200,7 +202,7 @@ def signal_number(name: str) -> int:
 
 
 def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tuple[Entry, Task]:
-    from mydocker.runtime import task as tasks
+    from mydocker.runtime.create import create as create_task
 
     options = call.options
     preserve, environment = console.preserved(options)
@@ -230,7 +232,7 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
         entry.save()
         if wait_for_start:
             listener = entry.listen()
-        task = tasks.create(
+        task = create_task(
             spec,
             id=id,
             bundle=bundle,

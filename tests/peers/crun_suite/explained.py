@@ -33,10 +33,6 @@ REASONS = {
         "crun sends a seccomp listener without any rule that has SCMP_ACT_NOTIFY; the specification "
         "ties it to that."
     ),
-    "userns-devices": (
-        "In a user namespace devices are those of the host, bound: one that the host does not have "
-        "cannot be made there."
-    ),
 }
 
 EXPLAINED = {
@@ -92,5 +88,4 @@ EXPLAINED = {
     **dict.fromkeys(("terminal-allocation", "console-socket", "test-detach-tty"), "suite"),
     "dev-symlink-does-not-populate-outside-rootfs": "dev",
     "seccomp-listener": "listener",
-    **dict.fromkeys(("owner-device", "mode-device"), "userns-devices"),
 }

@@ -211,7 +211,7 @@ def verdicts(log: str) -> dict[str, str]:
     """Read the Test Anything Protocol; a test that the plan has and no line tells of has failed."""
     found = {}
     for line in log.splitlines():
-        if match := re.match(r"(ok|not ok) \d+ - (\S+)( #SKIP)?", line):
+        if match := re.match(r"(ok|not ok) \d+ - (.+?)( #SKIP.*)? # [0-9.]+s$", line):
             found[match[2]] = "fail" if match[1] == "not ok" else "skip" if match[3] else "pass"
     plan = re.search(r"^1\.\.(\d+)$", log, re.MULTILINE)
     for number in range(len(found), int(plan[1]) if plan else 1):
