@@ -23,6 +23,7 @@ import measure
 import memory
 import report
 import runtimes
+import transfer
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -35,7 +36,10 @@ def main() -> None:
         "--rounds", type=int, default=30, help="how often each command is measured (%(default)s)"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="PART", help="of: runs execs lists memory runtimes phases"
+        "--only",
+        nargs="+",
+        metavar="PART",
+        help="of: runs execs lists commits transfers memory runtimes phases",
     )
     parser.add_argument("--output", help="the page to write, besides standard output")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
@@ -82,13 +86,6 @@ class Bench:
         }
 
     def run(self) -> str:
-        self.ours = [
-            f"{self.bin}/mydocker",
-            "--root",
-            f"{self.directory}/root",
-            "--state",
-            f"{self.directory}/state",
-        ]
         rootfs = engines.build_rootfs(f"{self.directory}/rootfs")
         archive = engines.build_image(rootfs, f"{self.directory}/image.tar")
         engines.run([*self.ours, "import", archive, engines.IMAGE], self.environment)
@@ -102,7 +99,7 @@ class Bench:
                     )
                 except engines.Missing as reason:
                     self.skipped.append(str(reason))
-            for part in (self.runs, self.execs, self.lists, self.memory):
+            for part in (self.runs, self.execs, self.lists, self.commits, self.transfers, self.memory):
                 self._try(part, clients)
             self._try(self.phases, {"rootfs": [rootfs]})
             self._try(self.runtimes, {"rootfs": [rootfs]})
@@ -147,6 +144,25 @@ class Bench:
         """With one container running, that of ``execs``."""
         self._compare("ps", {name: [*client, "ps"] for name, client in clients.items()}, {"docker": 1})
         self._compare("images", {name: [*client, "images"] for name, client in clients.items()}, {})
+
+    def commits(self, clients: dict[str, list[str]]) -> None:
+        """Of one gigabyte in ten files; each command does all of the work again, for the same layer."""
+        files = "for i in 0 1 2 3 4 5 6 7 8 9; do busybox dd if=/dev/urandom of=/$i bs=1M count=100; done"
+        compared = {name: client for name, client in clients.items() if name != "podman"}
+        for client in compared.values():
+            run = ["run", "--name", "written", "--network", "none", engines.IMAGE, "sh", "-c"]
+            engines.run([*client, *run, f"{files}; busybox sync"], self.environment)
+        commands = {name: [*client, "commit", "written", "committed"] for name, client in compared.items()}
+        self._compare(
+            "commit of 1 GB", commands, {"docker": 4}, rounds=min(self.rounds, 10), warm_up=1, sync=True
+        )
+        for client in compared.values():
+            engines.run([*client, "rm", "-f", "written"], self.environment)
+
+    def transfers(self, clients: dict[str, list[str]]) -> None:
+        rounds = min(self.rounds, 3)
+        place = f"{self.directory}/transfer"
+        self.rows += transfer.rows(clients, place, self.environment, self.log, rounds)
 
     def memory(self, clients: dict[str, list[str]]) -> None:
         measured = {
@@ -207,9 +223,19 @@ class Bench:
         series = measure.compare(commands, self.environment, self.log, self.rounds)
         self.rows.append(report.phase_row(series))
 
-    def _compare(self, title: str, commands: dict[str, list[str]], goals: dict[str, float]) -> None:
+    def _compare(
+        self,
+        title: str,
+        commands: dict[str, list[str]],
+        goals: dict[str, float],
+        *,
+        rounds: int | None = None,
+        warm_up: int = 3,
+        sync: bool = False,
+    ) -> None:
         ours, *others = commands
-        series = measure.compare(commands, self.environment, self.log, self.rounds)
+        rounds = rounds or self.rounds
+        series = measure.compare(commands, self.environment, self.log, rounds, warm_up, sync=sync)
         self.rows.append(report.time_row(title, series, ours, others, goals))
 
     def _stop_forkserver(self) -> None:

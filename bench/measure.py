@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Command = Sequence[str]
@@ -58,12 +58,31 @@ def once(command: Command, environment: Mapping[str, str], log: str) -> float:
 
 
 def compare(
-    commands: Mapping[str, Command], environment: Mapping[str, str], log: str, rounds: int, warm_up: int = 3
+    commands: Mapping[str, Command],
+    environment: Mapping[str, str],
+    log: str,
+    rounds: int,
+    warm_up: int = 3,
+    *,
+    sync: bool = False,
+    before: Callable[[], None] | None = None,
 ) -> Series:
-    """Run the commands in turn, ``rounds`` times after ``warm_up`` rounds that do not count."""
+    """Run the commands in turn, ``rounds`` times after ``warm_up`` rounds that do not count.
+
+    Each round begins with another one: what comes first may find the machine in another state.
+
+    ``sync``: before each of them the disk is quiet, so that none waits for what another has left in memory.
+    ``before`` is called before each round.
+    """
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(-warm_up, rounds):
-        for name, command in commands.items():
+        if before is not None:
+            before()
+        names = list(commands)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            command = commands[name]
+            if sync:
+                os.sync()
             seconds = once(_numbered(command, turn + warm_up), environment, log)
             if turn >= 0:
                 times[name].append(seconds)

@@ -10,7 +10,9 @@ by the face that reports it, in one place each (``cli/``, ``api/``); nothing her
     ├── Conflict                 the object exists, but its state or its name forbids the request
     ├── NotSupported             understood, but not built, or absent from this kernel or host
     ├── Forbidden                the kernel or a policy refuses (EPERM, EACCES)
+    ├── Unauthorized             a registry wants credentials, or other ones
     ├── Unavailable              something needed does not answer now: a lock, a socket, a registry
+    │   └── TooManyRequests      a registry answers, but not us, and not now
     ├── CorruptData              stored or received bytes are not what they claim to be
     │   └── HostileArchive       an archive that tries to reach outside of its directory, or beyond a limit
     ├── StartFailed              the container or the added process could not be brought to execve
@@ -44,7 +46,15 @@ class Forbidden(Error):
     pass
 
 
+class Unauthorized(Error):
+    pass
+
+
 class Unavailable(Error):
+    pass
+
+
+class TooManyRequests(Unavailable):
     pass
 
 

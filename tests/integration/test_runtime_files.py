@@ -66,7 +66,7 @@ def test_128_layers_with_long_names_are_stacked(
         def refuse(_: Overlay) -> int:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-        monkeypatch.setattr(roots.Overlay, "_stack", refuse)
+        monkeypatch.setattr(roots.Overlay, "detached", refuse)
     lowers = []
     for number in range(127):
         lower = tmp_path / f"{'x' * 240}{number}"

@@ -42,7 +42,9 @@ def test_an_interrupted_import(fresh: Runner, busybox_tar: str) -> None:
 
 def stored(runner: Runner) -> list[str]:
     """What is in the image store and the layers, apart from the few fixed names of an image layout."""
-    fixed = {"oci-layout", "index.json", "sha256", "blobs", "ingest", "lock", "use.lock"}
+    fixed = {
+        "oci-layout", "index.json", "sha256", "blobs", "ingest", "download", "reserved", "lock", "use.lock",
+    }  # fmt: skip
     return [
         os.path.join(place, name)
         for top in ("image", "layer")

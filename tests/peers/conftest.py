@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import peers, probe, recipe
+from support import docker_registry, peers, probe, recipe
 from support.peers import PeerImage, Tool
 
 
@@ -51,6 +51,14 @@ def skopeo(short_directory: str) -> Tool:
 def umoci() -> Tool:
     _need("umoci")
     return peers.umoci()
+
+
+@pytest.fixture(scope="session")
+def registry(short_directory: str) -> Iterator[str]:
+    """Debian's docker-registry in plain HTTP, open to everyone: host:port."""
+    _need("docker-registry")
+    with docker_registry.serve(_directory(short_directory, "registry")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -354,12 +354,12 @@ def test_same_ps(docker: Tool, daemon: FakeDaemon, format: str, truncate: bool) 
     theirs = docker("ps", *flags, *([] if truncate else ["--no-trunc"])).out
     now = time.time()
     found = [ps.row(summary, truncate=truncate, now=now) for summary in _containers()]
-    mine = rows.render(format, found, columns=ps._COLUMNS, headings=ps._HEADINGS, type_=ps._TYPE)
+    mine = rows.render(format, found, columns=ps._COLUMNS, headings=ps.HEADINGS, type_=ps._TYPE)
     assert mine + "\n" == theirs
 
 
 def test_same_headings_of_images(docker: Tool, daemon: FakeDaemon) -> None:
     daemon.documents["/images/json"] = []
     for flags, columns in (([], images._COLUMNS), (["--digests"], images._DIGEST_COLUMNS)):
-        mine = rows.render("", [], columns=columns, headings=images._HEADINGS, type_=images._TYPE)
+        mine = rows.render("", [], columns=columns, headings=images.HEADINGS, type_=images._TYPE)
         assert mine + "\n" == docker("images", *flags).out

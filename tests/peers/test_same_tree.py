@@ -5,51 +5,28 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import zstandard
 
-from support import recipe, tree
+from support import image_tree, recipe, tree
 from support.command import Runner
 from support.peers import PeerImage, Tool
-
-# What an engine puts into every container: mount points, and files that it mounts over.
-ENGINES_OWN = (
-    ".dockerenv",
-    "dev",
-    "proc",
-    "sys",
-    "data",
-    "etc/hosts",
-    "etc/hostname",
-    "etc/resolv.conf",
-    "etc/mtab",
-)
 
 Writer = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
 def docker_tree(docker_image: PeerImage) -> tree.Tree:
-    return comparable(tree.from_tar(docker_image.exported))
-
-
-def comparable(found: tree.Tree) -> tree.Tree:
-    found = tree.whole_seconds(tree.without(found, *ENGINES_OWN))
-    # /etc has the time at which the engine put its own files there
-    return {**found, "etc": replace(found["etc"], mtime=0)}
+    return image_tree.comparable(tree.from_tar(docker_image.exported))
 
 
 def loaded_tree(mydocker: Runner, archive: str, name: str = recipe.NAME) -> tree.Tree:
     """Load, run, and read the container's root from outside, through its init process."""
     assert mydocker("load", "--input", archive, timeout=120).line == f"Loaded image: {name}"
-    container = mydocker("run", "-d", "--user", "0", "--entrypoint", "/bin/sleep", name, "1000").line
-    pid = mydocker.inspect(container)["State"]["Pid"]
-    found = tree.from_directory(f"/proc/{pid}/root", skip=("dev", "proc", "sys"))
-    mydocker("rm", "-f", container)
+    found = image_tree.of_image(mydocker, name)
     mydocker("rmi", name)
-    return comparable(found)
+    return found
 
 
 def test_docker_save(mydocker: Runner, docker_image: PeerImage, docker_tree: tree.Tree) -> None:
@@ -158,7 +135,7 @@ def test_umoci_reads_and_writes(
     os.setxattr(os.path.join(rootfs, "lower/touched"), "user.color", b"green\0blue")
     umoci("repack", "--image", f"{layout}:repacked", bundle)
     umoci("rm", "--image", f"{layout}:everything")
-    expected = comparable(tree.from_directory(rootfs, skip=("dev", "proc", "sys")))
+    expected = image_tree.comparable(tree.from_directory(rootfs, skip=("dev", "proc", "sys")))
     found = loaded_tree(mydocker, layout, "repacked:latest")
     assert ("user.color", b"green\0blue") in found["lower/touched"].xattrs
     assert tree.difference(expected, found, ignore=("mtime",)) == []

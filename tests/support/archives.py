@@ -20,17 +20,19 @@ class Member:
     target: str = ""
     mode: int = 0o644
     device: tuple[int, int] = (0, 0)
+    owner: tuple[int, int] = (0, 0)
 
     def add_to(self, tar: tarfile.TarFile) -> None:
         info = tarfile.TarInfo(self.name)
         info.type, info.mode, info.linkname = self.kind, self.mode, self.target
         info.devmajor, info.devminor = self.device
+        info.uid, info.gid = self.owner
         info.size = len(self.content)
         tar.addfile(info, io.BytesIO(self.content))
 
 
-def directory(name: str, mode: int = 0o755) -> Member:
-    return Member(name, kind=tarfile.DIRTYPE, mode=mode)
+def directory(name: str, mode: int = 0o755, owner: tuple[int, int] = (0, 0)) -> Member:
+    return Member(name, kind=tarfile.DIRTYPE, mode=mode, owner=owner)
 
 
 def symlink(name: str, target: str) -> Member:
@@ -56,10 +58,11 @@ def docker_archive(
     name: str = "made/by-hand:1",
     config: Mapping[str, object] | None = None,
     diff_ids: Sequence[str] | None = None,
+    architecture: str = "amd64",
 ) -> str:
     """Write what ``docker save`` writes; ``diff_ids`` replaces the true digests of the layers."""
     document = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids or [digest(data) for data in layers])},

@@ -17,6 +17,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,6 +144,20 @@ def can_freeze() -> bool:
     from mydocker.linux.cgroup.hierarchy import discover
 
     return any(hierarchy.unified or "freezer" in hierarchy.controllers for hierarchy in discover())
+
+
+def freezer(pid: int) -> Callable[[], bool]:
+    """Reads from the kernel whether the cgroup of a process is frozen."""
+    places = probe.cgroup_hierarchies()
+    with open(f"/proc/{pid}/cgroup") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    for _, names, path in lines:
+        if names == "" and "" in places:
+            file_ = f"{places['']}{path}/cgroup.events"
+            if os.path.exists(file_):
+                return lambda: "frozen 1" in Path(file_).read_text()
+    (path,) = [path for _, names, path in lines if names == "freezer"]
+    return lambda: Path(f"{places['freezer']}{path}/freezer.state").read_text() != "THAWED\n"
 
 
 def shared_page() -> mmap.mmap:

@@ -122,7 +122,7 @@ def _processes() -> frozenset[str]:
     found = {}
     spares: dict[str, int] = {}
     servers = forkservers()
-    for pid in _pids():
+    for pid in pids():
         if pid in servers:
             continue
         try:
@@ -150,7 +150,7 @@ def forkservers() -> set[int]:
             # Num RefCount Protocol Flags Type St Inode Path; flag 0x10000 is __SO_ACCEPTCON, it listens
             if len(fields) == 8 and "forkserver" in fields[7] and int(fields[3], 16) & 0x10000:
                 inodes.add(f"socket:[{fields[6]}]")
-    return {pid for pid in _pids() if inodes & _descriptors(pid)} if inodes else set()
+    return {pid for pid in pids() if inodes & descriptors(pid)} if inodes else set()
 
 
 def wait_for_forkserver(patience: float = PATIENCE) -> None:
@@ -161,11 +161,11 @@ def wait_for_forkserver(patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _descriptors(pid: int) -> set[str]:
+def descriptors(pid: int) -> set[str]:
     found = set()
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):

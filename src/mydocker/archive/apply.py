@@ -15,8 +15,8 @@ overlayfs understands (kernel Documentation/filesystems/overlayfs.rst):
     .wh..wh.*          ->  nothing, AUFS kept its own books there
 
 They hide lower layers only. Where a layer has both the whiteout and the entry, in either order, the entry
-stays, and a directory becomes opaque. A whiteout with nothing below it is left out: in a directory that only
-one layer has, overlayfs would show its name.
+stays, and a directory becomes opaque. A whiteout with nothing below it has to go again (``prune``), when the
+layers below are there: in a directory that only one layer has, overlayfs would show its name.
 
 Attributes are set in the order in which they do not undo each other: owner, mode (chown clears setuid),
 xattrs (chown clears file capabilities), times; times of directories when everything is written. Out of
@@ -28,10 +28,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .. import errors
-from ..linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2, path_of
+from ..linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2, path_of
 from . import tar
 from .compression import Limits
 from .stream import Stream, Truncated
@@ -58,16 +58,18 @@ def apply(
     limits: Limits | None = None,
     devices: bool = True,
     want_end: bool = False,
-    hides: Callable[[str], bool] | None = None,
+    whiteouts: list[bytes] | None = None,
 ) -> int:
     """Unpack the tar in ``stream`` below the descriptor ``directory``; return the bytes in its files.
 
+    Links count too, by the length of their targets, and holes as if they were not, as in Docker.
+
     ``name`` stands for the archive in messages. ``want_end``: an archive without its end marker is taken for
-    truncated. ``hides`` tells whether the layers below have a path; without it, every whiteout is made.
+    truncated. The places of the whiteouts that were made are added to ``whiteouts``.
     The stream is read to its very end, past the marker, so that a digest taken of it is whole.
     """
     reader = tar.Reader(stream)
-    with _Unpacker(stream, directory, name, limits or Limits(), devices, hides) as unpacker:
+    with Unpacker(stream, directory, name, limits or Limits(), devices, whiteouts) as unpacker:
         entry = None
         try:
             for entry in reader:
@@ -88,6 +90,37 @@ def apply(
     return unpacker.bytes
 
 
+def prune(directory: int, whiteouts: Iterable[bytes], hides: Callable[[str], bool]) -> None:
+    """Remove those of ``whiteouts`` below ``directory`` for which the layers below have nothing.
+
+    ``hides`` tells whether they have a path. A later entry may have come into the place of a whiteout, or of
+    a directory above it: what is there now is looked at, and links are not followed.
+    """
+    for place in whiteouts:
+        if hides(os.fsdecode(place)):
+            continue
+        upper, _, name = place.rpartition(b"/")
+        try:
+            parent = openat2(
+                directory, os.fsdecode(upper or b"."), _DIRECTORY, 0, _BENEATH | RESOLVE_NO_SYMLINKS
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            continue
+        try:
+            status = os.stat(f"/proc/self/fd/{parent}")
+            if _is_whiteout(os.lstat(name, dir_fd=parent)):
+                os.unlink(name, dir_fd=parent)
+                os.utime(f"/proc/self/fd/{parent}", ns=(status.st_atime_ns, status.st_mtime_ns))
+        except FileNotFoundError:
+            continue
+        finally:
+            os.close(parent)
+
+
 def _after(entry: tar.Entry | None) -> str:
     return f" (last entry {_show(entry.name)})" if entry else ""
 
@@ -96,8 +129,11 @@ def _show(name: bytes) -> str:
     return repr(name.decode(errors="backslashreplace"))
 
 
-class _Unpacker:
+class Unpacker:
     """The state of one unpacking: open directories, and the directory times still to be set."""
+
+    layer = True
+    """whether names that begin with ``.wh.`` are whiteouts"""
 
     def __init__(
         self,
@@ -106,14 +142,14 @@ class _Unpacker:
         archive: str,
         limits: Limits,
         devices: bool,
-        hides: Callable[[str], bool] | None,
+        whiteouts: list[bytes] | None,
     ) -> None:
         self._stream = stream
         self._root = root
         self._archive = archive
         self._limits = limits
         self._devices = devices
-        self._hides = hides
+        self._whiteouts = whiteouts
         self._open: dict[bytes, int] = {}
         self._late: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
         self._entries = 0
@@ -127,7 +163,7 @@ class _Unpacker:
             tar.FIFO: self._node,
         }
 
-    def __enter__(self) -> _Unpacker:
+    def __enter__(self) -> Unpacker:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -154,7 +190,7 @@ class _Unpacker:
                 self._top(entry)
                 return
             parent = self._parent(entry, parent_path)
-            if name.startswith(WHITEOUT):
+            if self.layer and name.startswith(WHITEOUT):
                 self._whiteout(entry, parent, name)
             elif entry.type == tar.DIRECTORY:
                 self._directory(entry, parent, name, path)
@@ -217,8 +253,11 @@ class _Unpacker:
         except FileExistsError:
             raise self._hostile(entry, f"passes through {_show(path)}, which is not a directory") from None
         os.chmod(name, 0o755, dir_fd=above)
-        os.chown(name, 0, 0, dir_fd=above, follow_symlinks=False)
+        os.chown(name, *self._implied_owner(), dir_fd=above, follow_symlinks=False)
         return os.open(name, _DIRECTORY, dir_fd=above)
+
+    def _implied_owner(self) -> tuple[int, int]:
+        return 0, 0
 
     def _new_directory(self, parent: int, name: bytes) -> None:
         """Make a directory; in the place of a whiteout it must also hide what lies below, so it is opaque."""
@@ -297,7 +336,7 @@ class _Unpacker:
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(descriptor)
-        self.bytes += entry.size
+        self.bytes += entry.real_size
 
     def _link(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         outside = f"a hard link to {_show(entry.link)}, which is not in the archive"
@@ -323,6 +362,7 @@ class _Unpacker:
 
     def _symlink(self, entry: tar.Entry, parent: int, name: bytes) -> None:
         os.symlink(entry.link, name, dir_fd=parent)
+        self.bytes += len(entry.link)
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         self._finish_by_name(entry, parent, name)
 
@@ -353,18 +393,19 @@ class _Unpacker:
         hidden = name[len(WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             raise self._hostile(entry, "a whiteout of no name")
-        if self._hides is not None and not self._hides(self._place(parent, hidden)):
-            return
         try:
             os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
         except FileExistsError:
             if stat.S_ISDIR(os.lstat(hidden, dir_fd=parent).st_mode):
                 os.setxattr(_at(parent, hidden), OPAQUE_XATTR, b"y", follow_symlinks=False)
+        else:
+            if self._whiteouts is not None:
+                self._whiteouts.append(self._place(parent, hidden))
 
-    def _place(self, parent: int, name: bytes) -> str:
+    def _place(self, parent: int, name: bytes) -> bytes:
         """Where ``name`` really is below the top directory: links in the archive's own path are followed."""
         top, place = path_of(self._root), path_of(parent)
-        return f"{place[len(top) :]}/{os.fsdecode(name)}"
+        return (os.fsencode(place[len(top) :]) + b"/" + name)[1:]
 
     def _xattrs(self, xattrs: dict[bytes, bytes], place: int | bytes) -> None:
         for key, value in xattrs.items():

@@ -54,7 +54,8 @@ class Invocation:
     def engine(self) -> Engine:
         from mydocker.engine import Engine
 
-        return Engine(root=self._globals["root"] or None, state=self._globals["state"] or None)
+        given = {name: self._globals[name] or None for name in ("root", "state", "registries", "config")}
+        return Engine(**given)
 
 
 class Command(NamedTuple):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ from mydocker.cli.flags.pflag import Flag, switch, text
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
     switch("debug", "D", "Show where in the program an error comes from"),
+    text("config", "", "Directory of the client's configuration (default ~/.docker)", kind="directory"),
+    text("registries", "", "How registries are reached (default /etc/mydocker/registries.toml)", kind="file"),
     text("root", "", "Directory of images and containers (default /var/lib/mydocker)", kind="directory"),
     text("state", "", "Directory of what runs (default /run/mydocker)", kind="directory"),
     switch("version", "v", "Print version information and quit"),
@@ -36,6 +37,8 @@ COMMON = {
     "run": Entry("run", "Create and run a new container from an image or a directory"),
     "exec": Entry("exec", "Execute a command in a running container"),
     "ps": Entry("ps", "List containers"),
+    "pull": Entry("pull", "Download an image from a registry"),
+    "push": Entry("push", "Upload an image to a registry"),
     "images": Entry("images", "List images"),
     "version": Entry("version", "Show the version information"),
     "info": Entry("info", "Display system-wide information"),
@@ -44,34 +47,103 @@ OTHERS = {
     "attach": Entry(
         "attach", "Attach local standard input, output, and error streams to a running container"
     ),
+    "commit": Entry("commit", "Create a new image from a container's changes"),
+    "cp": Entry("cp", "Copy files/folders between a container and the local filesystem"),
     "create": Entry("create", "Create a new container"),
+    "diff": Entry("diff", "Inspect changes to files or directories on a container's filesystem"),
+    "events": Entry("events", "Get real time events from the engine"),
+    "export": Entry("export", "Export a container's filesystem as a tar archive"),
+    "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
     "inspect": Entry("inspect", "Return low-level information on containers and images"),
     "kill": Entry("kill", "Kill one or more running containers"),
     "load": Entry("load", "Load an image from a tar archive or STDIN"),
+    "login": Entry("login", "Authenticate to a registry"),
+    "logout": Entry("login", "Log out from a registry", "LOGOUT"),
     "logs": Entry("logs", "Fetch the logs of a container"),
+    "pause": Entry("pause", "Pause all processes within one or more containers"),
+    "port": Entry("port", "List port mappings or a specific mapping for the container"),
+    "rename": Entry("rename", "Rename a container"),
+    "restart": Entry("restart", "Restart one or more containers"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
+    "save": Entry("save", "Save one or more images to a tar archive"),
+    "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
+    "stats": Entry("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": Entry("stop", "Stop one or more running containers"),
+    "tag": Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "top": Entry("top", "Display the running processes of a container"),
+    "unpause": Entry("pause", "Unpause all processes within one or more containers", "UNPAUSE"),
+    "update": Entry("update", "Update configuration of one or more containers"),
+    "wait": Entry("wait", "Block until one or more containers stop, then print their exit codes"),
 }
 _INSPECT_CONTAINER = Entry("inspect", "Display detailed information on one or more containers", "CONTAINER")
 _INSPECT_IMAGE = Entry("inspect", "Display detailed information on one or more images", "IMAGE")
 GROUPS = {
     "container": {
-        **{name: OTHERS[name] for name in ("attach", "create", "kill", "logs", "rm", "start", "stop")},
+        **{
+            name: OTHERS[name]
+            for name in (
+                "attach",
+                "commit",
+                "cp",
+                "create",
+                "diff",
+                "export",
+                "kill",
+                "logs",
+                "pause",
+                "port",
+                "rename",
+                "restart",
+                "rm",
+                "start",
+                "stats",
+                "stop",
+                "top",
+                "unpause",
+                "update",
+                "wait",
+            )
+        },
         **{name: COMMON[name] for name in ("exec", "run")},
         **dict.fromkeys(("ls", "list", "ps"), COMMON["ps"]),
         "inspect": _INSPECT_CONTAINER,
+        "prune": Entry("container_prune", "Remove all stopped containers"),
+        "remove": OTHERS["rm"],
     },
     "image": {
-        **{name: OTHERS[name] for name in ("import", "load")},
+        **{name: OTHERS[name] for name in ("history", "import", "load", "save", "tag")},
+        **{name: COMMON[name] for name in ("pull", "push")},
         **dict.fromkeys(("ls", "list"), COMMON["images"]),
         **dict.fromkeys(("rm", "remove"), OTHERS["rmi"]),
         "inspect": _INSPECT_IMAGE,
+        "prune": Entry("image_prune", "Remove unused images"),
+    },
+    "manifest": {
+        "annotate": Entry("manifest", "Add additional information to a local image manifest", "ANNOTATE"),
+        "create": Entry(
+            "manifest", "Create a local manifest list for annotating and pushing to a registry", "CREATE"
+        ),
+        "inspect": Entry("manifest", "Display an image manifest, or manifest list", "INSPECT"),
+        "push": Entry("manifest", "Push a manifest list to a repository", "PUSH"),
+        "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "REMOVE"),
+    },
+    "system": {
+        "check": Entry("system_check", "Verify every image, layer, container and volume"),
+        "events": OTHERS["events"],
+        "df": Entry("system_df", "Show disk usage of images, containers and volumes"),
+        "info": COMMON["info"],
+        "prune": Entry("system_prune", "Remove unused data"),
     },
 }
-GROUP_SUMMARIES = {"container": "Manage containers", "image": "Manage images"}
+GROUP_SUMMARIES = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "manifest": "Manage Docker image manifests and manifest lists",
+    "system": "Manage mydocker",
+}
 _SYNONYMS = frozenset(("list", "ps", "remove"))
 
 
@@ -81,12 +153,6 @@ class UnknownCommand(Exception):
 
 class GroupCalled(Exception):
     """The words name a group and nothing in it: its help is wanted."""
-
-
-def every() -> Iterator[Entry]:
-    yield from {**COMMON, **OTHERS}.values()
-    yield _INSPECT_CONTAINER
-    yield _INSPECT_IMAGE
 
 
 def find(words: list[str]) -> tuple[str, Entry, list[str]]:

@@ -92,6 +92,15 @@ class Raw:
             _set(self._fd, self._saved)
 
 
+class Silent(Raw):
+    """``with Silent(0):`` lines are read as ever, but what is typed is not shown."""
+
+    def enter(self) -> None:
+        mode = termios.tcgetattr(self._fd)
+        mode[_LFLAG] &= ~termios.ECHO
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, mode)
+
+
 def _set(fd: int, mode: list[int | list[bytes | int]]) -> None:
     try:
         termios.tcsetattr(fd, termios.TCSADRAIN, mode)

@@ -3,7 +3,8 @@
 The steps, each of which can be the last (SIGKILL), and what then remains is what ``reconcile`` removes:
 
     directory under <state>, locked      says that somebody is at work on this identifier
-    directory, config.json               the record names everything that follows
+    directory, config.json               the record names everything that follows; from here on the image is
+                                         in use, and until here the image store's index is held still
     the name                             symlink(2) succeeds for one of two who want it
     layers, files, volumes
     state.json                           from here on it is a container
@@ -15,14 +16,17 @@ dies before, nothing is left of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
+from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import files, merge, names, rootfs, volumes
+from . import events, files, merge, names, rootfs, volumes
 from .config import Config, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
@@ -43,21 +47,57 @@ def create(
     *,
     name: str | None = None,
     starting: bool = False,
+    platform: str = "",
+    warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[Record, Lock | None]:
-    """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on."""
+    """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on.
+
+    NotFound if the image is not for ``platform``; without one ``warn`` is told of a foreign image.
+    """
     if name is not None:
         name = names.check(name)
     validate(config, host)
     host = _settled(store, host)
     if host.rootfs:
-        return _create(store, None, config, host, name, starting)
-    with images.hold():
-        return _create(store, images.resolve(config.image), config, host, name, starting)
+        return _create(store, None, config, host, name, starting, lambda: None)
+    with images.hold(), ExitStack() as unrecorded:
+        unrecorded.enter_context(images.locked(shared=True))
+        image = images.resolve(config.image)
+        _check_platform(image, config.image, platform, warn)
+
+        def recorded() -> None:
+            unrecorded.close()
+            images.ensure_layers(image)
+
+        return _create(store, image, config, host, name, starting, recorded)
+
+
+def _check_platform(image: Image, reference: str, wanted: str, warn: Callable[[str], None]) -> None:
+    if wanted:
+        if not platforms.matches(platforms.parse(wanted), image.platform):
+            raise NotFound(platforms.mismatch(reference, platforms.parse(wanted), image.platform))
+    elif image.config.architecture not in ("", platforms.architecture()):
+        here = platforms.host()
+        if not platforms.matches(here, image.platform):
+            warn(
+                f"The requested image's platform ({platforms.show(image.platform)}) does not match the "
+                f"detected host platform ({platforms.show(here)}) and no specific platform was requested"
+            )
 
 
 def _create(
-    store: Store, image: Image | None, config: Config, host: HostConfig, name: str | None, starting: bool
+    store: Store,
+    image: Image | None,
+    config: Config,
+    host: HostConfig,
+    name: str | None,
+    starting: bool,
+    recorded: Callable[[], None],
 ) -> tuple[Record, Lock | None]:
+    """``recorded`` is called when the record is there, which keeps the image from being removed.
+
+    From then on others may change the index again, and what takes its time may be done: layers are unpacked.
+    """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
     identifier, lock = _new(store)
@@ -82,17 +122,20 @@ def _create(
             anonymous_volumes=anonymous,
         )
         record = _claim(store, draft)
+        recorded()
         rootfs.prepare(directory, record)
         files.write(directory, record)
         volumes.create(store.root, record)
         if not starting:
             store.write_state(identifier, State(), durable=record.durable)
             store.release(identifier, lock)
-            return record, None
     except BaseException:
         destroy(store, identifier, record, lock)
         raise
-    return record, lock
+    for volume in anonymous:
+        events.emit(store, "volume", "create", volume, {"driver": "local"})
+    events.container(store, record, "create")
+    return record, lock if starting else None
 
 
 def _new(store: Store) -> tuple[str, Lock]:

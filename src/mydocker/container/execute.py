@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ..errors import Conflict, InvalidArgument, Unavailable
+import os
+from typing import Any
+
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from . import spec
+from . import events, spec
 from .reconcile import GONE, settle
 from .record import Record
 from .store import Store
@@ -56,7 +61,23 @@ def execute(
         size=size,
     )
     rows, columns = size or (0, 0)
+    identifier = os.urandom(32).hex()
+    about = {
+        "ProcessConfig": {
+            "tty": tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": privileged,
+            "user": user,
+        },
+        "OpenStdin": stdin,
+        "OpenStdout": stdout,
+        "OpenStderr": stderr,
+        "DetachKeys": detach_keys.decode("latin-1"),
+    }
     request = ExecRequest(
+        id=identifier,
+        about=msgspec.Raw(msgspec.json.encode(about)),
         process={**process},
         stdin=stdin and not detach,
         stdout=stdout and not detach,
@@ -65,7 +86,11 @@ def execute(
         rows=rows,
         columns=columns,
     )
+    words = " ".join(command)
     try:
+        if store.held(record.id):
+            events.container(store, record, f"exec_create: {words}", execID=identifier)
+            events.container(store, record, f"exec_start: {words}", execID=identifier)
         session = client.execute(store.run_directory(record.id), request, detach_keys)
     except Unavailable:
         settle(store, record.id, patience=GONE)
@@ -74,3 +99,23 @@ def execute(
         session.close()
         return None
     return session
+
+
+def inspect(store: Store, record: Record, identifier: str) -> dict[str, Any]:
+    """Docker's ``GET /exec/{id}/json``: of a process that was added and runs, or ended not long ago."""
+    try:
+        added = client.added(store.run_directory(record.id))
+    except Unavailable:
+        added = []
+    for each in added:
+        if each.id == identifier:
+            return {
+                "ID": each.id,
+                "Running": each.exit_code is None,
+                "ExitCode": each.exit_code,
+                **msgspec.json.decode(each.about),
+                "CanRemove": each.exit_code is not None,
+                "ContainerID": record.id,
+                "Pid": each.pid,
+            }
+    raise NotFound(f"No such exec instance: {identifier}")

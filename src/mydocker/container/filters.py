@@ -79,6 +79,36 @@ def _volume(pair: Pair, value: str) -> bool:
     return any(value in (point.name, point.source, point.destination) for point in pair[0].mounts)
 
 
+def _health(_: Pair, value: str) -> bool:
+    if value not in ("starting", "healthy", "unhealthy", "none"):
+        raise InvalidArgument(f"unrecognized filter value for health: {value}")
+    return value == "none"
+
+
+def _exposed(pair: Pair, value: str) -> bool:
+    """``80``, ``80/udp``, ``80-90/tcp``: whether a port that the container exposes is among them."""
+    numbers, _, protocol = value.partition("/")
+    first, _, last = numbers.partition("-")
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal()):
+        raise InvalidArgument(f"invalid filter 'expose={value}'")
+    wanted = {f"{number}/{protocol or 'tcp'}" for number in range(int(first), min(int(last), 65535) + 1)}
+    return not wanted.isdisjoint(pair[0].config.exposed_ports or {})
+
+
+def _published(pair: Pair, value: str) -> bool:
+    """No port is published; the value is looked at all the same."""
+    _exposed(pair, value)
+    return False
+
+
+def _task(_: Pair, value: str) -> bool:
+    """Whether a service has made it, which none has."""
+    if value not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"invalid filter 'is-task={value}'")
+    return value in ("false", "0")
+
+
 def _network(pair: Pair, value: str) -> bool:
     return pair[0].host_config.network_mode == value
 
@@ -91,4 +121,8 @@ _TESTS: dict[str, Callable[[Pair, str], bool]] = {
     "label": _label,
     "volume": _volume,
     "network": _network,
+    "health": _health,
+    "expose": _exposed,
+    "publish": _published,
+    "is-task": _task,
 }

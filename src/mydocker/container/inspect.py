@@ -1,19 +1,19 @@
 """What ``inspect`` and ``ps`` say about a container, in the shapes of the Docker Engine API (v1.43).
 
-``GET /containers/{id}/json`` and ``GET /containers/json``. Only members that are true of this engine are
-there; a member that Docker's clients expect and that says "nothing" here has Docker's value for nothing.
+``GET /containers/{id}/json`` and ``GET /containers/json``. A member that Docker's clients expect and that
+says "nothing" here has Docker's value for nothing. The members that need more room are in ``shapes.py``.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
-import msgspec
-
+from ..errors import Unavailable
+from ..monitor import client
 from ..monitor.timestamp import NEVER, parse_rfc3339
-from . import rootfs
+from ..snapshot.usage import contents
+from . import rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -22,7 +22,6 @@ from .store import Store
 def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
     directory = store.directory(record.id)
     stack = rootfs.snapshotter.stack(directory, record.layers)
-    host = msgspec.to_builtins(record.host_config)
     log = f"{directory}/log"
     return {
         "Id": record.id,
@@ -54,8 +53,8 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": None,
-        "HostConfig": host,
+        "ExecIDs": _exec_ids(store, record, state),
+        "HostConfig": shapes.host_config(record.host_config),
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {
@@ -69,11 +68,8 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "Mounts": [
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],
-        "Config": msgspec.to_builtins(record.config),
-        "NetworkSettings": {
-            "Ports": {},
-            "Networks": _networks(record),
-        },
+        "Config": shapes.config(record.config),
+        "NetworkSettings": shapes.network_settings(record.host_config, state),
     }
 
 
@@ -86,12 +82,12 @@ def summary(record: Record, state: State) -> dict[str, Any]:
         "ImageID": record.image,
         "Command": " ".join((record.path, *(f"'{each}'" if " " in each else each for each in record.args))),
         "Created": parse_rfc3339(record.created) // 1_000_000_000,
-        "Ports": [],
+        "Ports": shapes.ports(record, state),
         "Labels": config.labels or {},
         "State": str(state.status),
         "Status": status(state),
         "HostConfig": {"NetworkMode": record.host_config.network_mode},
-        "NetworkSettings": {"Networks": _networks(record)},
+        "NetworkSettings": {"Networks": shapes.networks(record.host_config)},
         "Mounts": [
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],
@@ -100,14 +96,18 @@ def summary(record: Record, state: State) -> dict[str, Any]:
 
 def size_rw(store: Store, record: Record) -> int:
     """Bytes in the files of the read-write layer (``ps --size``, ``inspect --size``)."""
-    total = 0
-    for directory, _, names in os.walk(f"{store.directory(record.id)}/rw/diff"):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(directory, name)).st_size
-            except FileNotFoundError:
-                continue  # the container is at work
-    return total
+    return contents(f"{store.directory(record.id)}/rw/diff")
+
+
+def _exec_ids(store: Store, record: Record, state: State) -> list[str] | None:
+    """Of the processes that have been added and still run."""
+    if not state.running:
+        return None
+    try:
+        added = client.added(store.run_directory(record.id))
+    except Unavailable:
+        return None
+    return [each.id for each in added if each.exit_code is None] or None
 
 
 def _is_mount(record: Record, point: MountPoint) -> bool:
@@ -125,11 +125,6 @@ def _mount(point: MountPoint) -> dict[str, Any]:
         shown["Driver"] = point.driver
     shown |= {"Mode": point.mode, "RW": point.rw, "Propagation": point.propagation}
     return shown
-
-
-def _networks(record: Record) -> dict[str, Any]:
-    mode = record.host_config.network_mode
-    return {} if mode.startswith("container:") else {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}}
 
 
 # -- the STATUS column

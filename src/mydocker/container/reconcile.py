@@ -6,25 +6,34 @@ without a held lock (after a reboot there is no entry). Whoever sees one takes t
 on disk:
 
     no record or no state    creation or removal was cut short    remove everything
+    removing                 rm was cut short                     remove everything, volumes if so asked
     running, removes itself  its monitor died                     kill, remove everything
     running                  its monitor died                     kill, exited with 137
     anything else            nothing was going on                 give up the lock
+
+What cannot be removed stays as ``dead``, and does not keep anybody from anything else.
+
+A container that runs may have been frozen by somebody who died: see ``pause.py``.
 
 Looking costs one readdir and a flock attempt for each running container.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from ..errors import CorruptData, NotFound
+from ..errors import CorruptData, NotFound, Unavailable
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
-from . import volumes
+from . import events, volumes
+from .pause import thaw_abandoned
 from .record import Record
+from .rootfs import snapshotter
 from .spec import CGROUP_PARENT, cgroup_path
 from .state import State, Status
 from .store import Lock, Store
@@ -39,7 +48,9 @@ KILLED = 137
 def reconcile(store: Store) -> None:
     """Settle every container under <state> that nobody works on any more."""
     for identifier in store.worked_on():
-        if not store.held(identifier):
+        if store.held(identifier):
+            thaw_abandoned(store, identifier)
+        else:
             settle(store, identifier)
 
 
@@ -48,7 +59,7 @@ def sweep(store: Store) -> None:
     reconcile(store)
     for identifier in store.ids():
         try:
-            interrupted = store.read_state(identifier).running
+            interrupted = store.read_state(identifier).attended
         except NotFound:
             interrupted = True
         if interrupted and not store.held(identifier):
@@ -78,12 +89,17 @@ def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
         except NotFound:
             state = None
         kill_cgroup(record, identifier)
-        if record is None or state is None or (state.running and record.host_config.auto_remove):
-            destroy(store, identifier, record, lock)
+        removing = state is not None and state.status is Status.REMOVING
+        if record is None or state is None or removing or (state.running and record.host_config.auto_remove):
+            with suppress(Unavailable):  # it is dead now, which is for ``rm`` to report
+                with_volumes = state is None or not removing or state.volumes_go
+                destroy(store, identifier, record, lock, with_volumes=with_volumes)
             return
         if state.running:
             ended = state.to(Status.EXITED, pid=0, exit_code=KILLED, finished_at=now())
             store.write_state(identifier, ended, durable=record.durable)
+            events.container(store, record, "die", exitCode=str(KILLED))
+            events.unmounted(store, record)
         store.release(identifier, lock)
     finally:
         lock.close()
@@ -94,19 +110,65 @@ def destroy(
 ) -> None:
     """Remove a container or what there is of one, its lock last. Needs the lock, and no process left alive.
 
-    Nothing that is cut short here may be completed wrongly later: volumes that are to stay are forgotten
-    first, by removing the record that names them.
+    Nothing that is cut short here may be completed wrongly later: the state says first that it is being
+    removed, and volumes that are to stay are forgotten by removing the record that names them.
+    ``Unavailable`` if its files cannot be removed: then it is dead, and the lock is given up too.
     """
     directory = store.directory(identifier)
-    if record is not None and record.name:
-        store.disclaim(record.name, identifier)
-    if not with_volumes:
-        _unlink(f"{directory}/config.json")
-    _unlink(f"{directory}/state.json")
-    if with_volumes and record is not None:
-        volumes.remove(store.root, record)
-    remove_tree(directory)
+    with _edited(directory):
+        removing = _removing(store, identifier, record, with_volumes)
+        try:
+            snapshotter.remove(directory)
+        except OSError as error:
+            reason = f"{(error.strerror or str(error)).lower()}: {error.filename}"
+            if record is not None:
+                store.write_state(identifier, removing.to(Status.DEAD, error=reason), durable=record.durable)
+            store.release(identifier, lock)
+            raise Unavailable(
+                f"container {identifier}: failed to remove root filesystem: {reason} (it is dead; remove "
+                "what is in the way, and the container again)"
+            ) from error
+        if record is not None and record.name:
+            store.disclaim(record.name, identifier)
+        if not with_volumes:
+            _unlink(f"{directory}/config.json")
+        _unlink(f"{directory}/state.json")
+        if with_volumes and record is not None:
+            volumes.remove(store.root, record)
+            for volume in record.anonymous_volumes:
+                events.emit(store, "volume", "destroy", volume, {"driver": "local"})
+        remove_tree(directory)
     store.release(identifier, lock)
+
+
+def _removing(store: Store, identifier: str, record: Record | None, with_volumes: bool) -> State:
+    """The state, written down unless what is there leads to the same end anyway."""
+    try:
+        state = store.read_state(identifier)
+    except (NotFound, CorruptData):
+        return State().to(Status.REMOVING)
+    clear = state.running and record is not None and record.host_config.auto_remove
+    if state.running:
+        state = state.to(Status.EXITED, pid=0, finished_at=now())
+    removing = state.to(Status.REMOVING, volumes_go=with_volumes)
+    if not clear:
+        store.write_state(identifier, removing, durable=False)
+    return removing
+
+
+@contextmanager
+def _edited(directory: str) -> Iterator[None]:
+    """The directory's lock, so that nobody who edits the record puts a file back; see ``Store.editing``."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def kill_cgroup(record: Record | None, identifier: str) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import time
 
 from ..errors import Conflict, NotFound, Unavailable
+from . import events
 from .reconcile import destroy, kill_cgroup
 from .record import Record
+from .state import ALIVE, Status
 from .stop import end
 from .store import Store
 
 _PATIENCE = 10.0
 """seconds for somebody else who creates, starts or removes the same container to come to an end"""
+
+_STOP = ": stop the container before removing or force remove"
+_HINTS = {
+    Status.RUNNING: _STOP,
+    Status.RESTARTING: _STOP,
+    Status.PAUSED: " and must be unpaused first",
+}
 
 
 def remove(store: Store, record: Record, *, force: bool = False, volumes: bool = False) -> None:
@@ -22,14 +31,13 @@ def remove(store: Store, record: Record, *, force: bool = False, volumes: bool =
         if lock is not None:
             break
         try:
-            running = store.read_state(record.id).running
+            status = store.read_state(record.id).status
         except NotFound:
-            running = False  # it is being created or removed: see below
+            status = Status.REMOVING  # it is being created or removed: see below
+        running = status in ALIVE
         if running and not force:
-            raise Conflict(
-                f'cannot remove container "/{record.name}": container is running: stop the container before '
-                "removing or force remove"
-            )
+            hint = _HINTS[status]
+            raise Conflict(f'cannot remove container "/{record.name}": container is {status}{hint}')
         if running:
             end(store, record)
         elif time.monotonic() > deadline:
@@ -47,6 +55,7 @@ def remove(store: Store, record: Record, *, force: bool = False, volumes: bool =
             raise NotFound(f"No such container: {record.id}") from None
         # if the state says running, its monitor died and nobody has written that down yet
         kill_cgroup(record, record.id)
+        record = store.read_record(record.id)  # it may have a new name
         destroy(
             store,
             record.id,
@@ -54,3 +63,4 @@ def remove(store: Store, record: Record, *, force: bool = False, volumes: bool =
             lock,
             with_volumes=volumes or record.host_config.auto_remove,
         )
+        events.container(store, record, "destroy")

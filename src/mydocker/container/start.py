@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from .. import errors
@@ -17,11 +18,14 @@ from ..monitor import client, plan, protocol, spawn
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import files, rootfs, spec, supervise
+from . import events, files, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
-from .state import STARTABLE, State
+from .state import STARTABLE, State, Status
 from .store import Lock, Store
+
+_PATIENCE = 10.0
+"""seconds for somebody else who starts or ends the same container"""
 
 _NAMESPACES = {"network": "net", "ipc": "ipc", "pid": "pid"}
 
@@ -45,7 +49,9 @@ def start(
         if lock is None:
             if attach is None:
                 return None
+            events.container(store, record, "attach")
             return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
+        record = store.read_record(record.id)  # it may have other limits by now
     else:
         state = State()
     opened: list[int] = []
@@ -75,7 +81,10 @@ def start(
             lock=lock.fd,
             plan=memory,
             namespaces=opened,
+            named=opened,
         )
+        if attach is not None:
+            events.container(store, record, "attach")
         _launch(brief)
     except BaseException:
         ours.close()
@@ -89,10 +98,9 @@ def start(
 
 
 def _launch(brief: Brief) -> None:
-    """A process that begins in ``supervise.main``: from the forkserver if there is one, else by two forks."""
-    argument = plan.encode(brief)
-    if not spawn_by_server(supervise.ENTRY, argument, brief.descriptors, spawn.NAME):
-        spawn.spawn(lambda: supervise.main(argument))
+    """A process for the monitor: from the forkserver if there is one, else by two forks."""
+    if not spawn_by_server(supervise.ENTRY, plan.encode(brief), brief.descriptors):
+        spawn.spawn(lambda: supervise.main(brief))
 
 
 def _write_all(fd: int, content: bytes) -> None:
@@ -136,22 +144,35 @@ def _hear(
 
 
 def _take(store: Store, record: Record) -> tuple[State, Lock | None]:
-    """The state and the lock of a container that can be started; no lock if it runs already."""
-    for _ in range(2):
+    """The state and the lock of a container that can be started; no lock if it runs already.
+
+    Somebody else who starts it, or ends it, at this moment is waited for.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
         lock = store.lock(record.id)
-        state = store.read_state(record.id)
-        if lock is None:
-            if state.running:
-                return state, None
-            raise errors.Conflict(f"container {record.id} is being started or removed (try again)")
-        if not state.running:
+        try:
+            state = store.read_state(record.id)
+        except errors.NotFound:
+            if lock is not None:
+                store.release(record.id, lock)
+            raise
+        if lock is None and state.status is Status.PAUSED:
+            raise errors.Conflict("cannot start a paused container, try unpause instead")
+        if lock is None and state.running:
+            return state, None
+        if lock is not None and not state.running:
             break
-        lock.close()
-        settle(store, record.id, patience=GONE)
-    assert lock is not None
+        if lock is not None:
+            lock.close()
+            settle(store, record.id, patience=GONE)
+        elif state.status is Status.REMOVING or time.monotonic() > deadline:
+            raise errors.Conflict("container is marked for removal and cannot be started")
+        else:
+            time.sleep(0.005)
     if state.status not in STARTABLE:
         store.release(record.id, lock)
-        raise errors.Conflict(f"container {record.id} cannot be started: it is {state.status}")
+        raise errors.Conflict(f"container is {state.status} and cannot be started")
     return state, lock
 
 

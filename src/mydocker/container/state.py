@@ -8,7 +8,8 @@
           removing ◄──► dead           (removing ends with the directory gone)
 
 Everything that changes a container's state goes through ``State.to``; nothing else knows which step may
-follow which. ``paused`` and ``restarting`` belong to the table because Docker's clients know them.
+follow which. While a container is alive its monitor writes the state, and nobody else; otherwise whoever has
+the lock. ``dead`` is a container whose files could not be removed: only ``rm`` can do anything with it.
 
 ``state.json`` is replaced as a whole. A directory without one is a container whose creation was cut short,
 or one that ``run`` has created and not started yet; see ``store.py``.
@@ -40,7 +41,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED}),
     # a failed start of a container that ran before leaves it exited
     Status.EXITED: frozenset({Status.EXITED, Status.RUNNING, Status.REMOVING}),
-    Status.REMOVING: frozenset({Status.DEAD}),
+    # a removal that was cut short is taken up again
+    Status.REMOVING: frozenset({Status.REMOVING, Status.DEAD}),
     Status.DEAD: frozenset({Status.REMOVING}),
 }
 
@@ -59,10 +61,17 @@ class State(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
     started_at: str = NEVER
     finished_at: str = NEVER
+    volumes_go: bool = False
+    """removing: the anonymous volumes too"""
 
     @property
     def running(self) -> bool:
         return self.status in ALIVE
+
+    @property
+    def attended(self) -> bool:
+        """Whether somebody must hold the lock: it is alive, or being removed."""
+        return self.running or self.status is Status.REMOVING
 
     def to(self, status: Status, **changes: str | int | bool) -> "State":
         """The state after a transition; ``Conflict`` when the table has no such step."""

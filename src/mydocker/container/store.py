@@ -1,6 +1,7 @@
 """Containers on disk: directories, names, locks.
 
-    <root>/container/<id>/            config.json   the record, written once
+    <root>/container/<id>/            flock on the directory itself: held by whoever edits the record
+                                      config.json   the record, replaced as a whole
                                       state.json    replaced as a whole
                                       hostname hosts resolv.conf   bound into the container
                                       init/ rw/     its layers (snapshot/)
@@ -8,6 +9,7 @@
     <root>/container/by-name/<name>   -> ../<id>    the symlink is the claim on the name
     <state>/container/<id>/           lock          flock: held by whoever creates, runs or removes it
                                       monitor.sock
+                                      pause.lock    flock: held by who has frozen it (pause.py)
 
 The rules that make every instant safe to be killed at:
 
@@ -18,14 +20,15 @@ The rules that make every instant safe to be killed at:
 - The lock is a flock(2): it goes over to the monitor by fork, and ends with the last process that has it.
 - A directory under <root> without ``state.json`` was not finished (or is being created right now: its lock
   is held). It is no container; reconciling removes it.
-- A name whose symlink points to no container is free.
+- A name whose symlink points to no container is free, and so is one that leads to a container of another name
+  which nobody renames at this moment.
 """
 
 import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -36,6 +39,8 @@ from .state import State
 
 DEFAULT_ROOT = "/var/lib/mydocker"
 DEFAULT_STATE = "/run/mydocker"
+PAUSE_LOCK = "pause.lock"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _state_encoder = msgspec.json.Encoder()
 _state_decoder = msgspec.json.Decoder(State)
@@ -127,11 +132,16 @@ class Store:
     def release(self, identifier: str, lock: Lock) -> None:
         """Remove the directory under <state>, then the lock on it: in this order nobody locks a dead file."""
         directory = self.run_directory(identifier)
-        for name in ("monitor.sock", "lock"):
+        for name in ("monitor.sock", PAUSE_LOCK, "lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
-        with suppress(FileNotFoundError):
+        try:
             os.rmdir(directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # else somebody has come in, whose directory it is now
+                raise
         lock.close()
 
     def worked_on(self) -> list[str]:
@@ -150,7 +160,7 @@ class Store:
                 os.symlink(f"../{identifier}", path)
             except FileExistsError:
                 owner = self.named(name)
-                if owner is not None and (os.path.lexists(self.directory(owner)) or self.held(owner)):
+                if owner is not None and self._owns(owner, name):
                     break
                 self.disclaim(name, owner)
             else:
@@ -159,6 +169,15 @@ class Store:
             f'Conflict. The container name "/{name}" is already in use by container "{owner}". You have to '
             "remove (or rename) that container to be able to reuse that name."
         )
+
+    def _owns(self, owner: str, name: str) -> bool:
+        try:
+            if self.read_record(owner).name == name:
+                return True
+            with self.editing(owner) as record:  # after whoever may be about to rename it
+                return record.name == name
+        except (NotFound, CorruptData):
+            return os.path.lexists(self.directory(owner)) or self.held(owner)
 
     def named(self, name: str) -> str | None:
         try:
@@ -175,6 +194,22 @@ class Store:
                 os.unlink(f"{self.names}/{name}")
 
     # -- documents
+
+    @contextmanager
+    def editing(self, identifier: str) -> Iterator[Record]:
+        """The record, which nobody else replaces or removes inside of the ``with`` block.
+
+        Not to be waited for: whoever has it must not wait for the container's lock.
+        """
+        try:
+            descriptor = os.open(self.directory(identifier), _DIRECTORY)
+        except FileNotFoundError:
+            raise NotFound(f"No such container: {identifier}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield self.read_record(identifier)
+        finally:
+            os.close(descriptor)
 
     def write_record(self, record: Record) -> None:
         _replace(self.directory(record.id), "config.json", records.encoder.encode(record), record.durable)

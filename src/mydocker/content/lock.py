@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+
+_PAUSE = 0.01
+"""seconds between two attempts to take a lock that others pass among themselves"""
 
 
 class Lock:
@@ -41,6 +45,15 @@ class Lock:
         except BlockingIOError:
             self.__exit__()
             return False
+        return True
+
+    def acquire_within(self, patience: float) -> bool:
+        """The same, asking again for so many seconds."""
+        end = time.monotonic() + patience
+        while not self.acquire_now():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_PAUSE)
         return True
 
     def release(self) -> None:

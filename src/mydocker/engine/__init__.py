@@ -27,37 +27,52 @@ from ..container.config import (
 )
 from ..container.record import Record
 from ..container.state import State, Status
+from ..content.fault import Fault
+from ..image.progress import Progress, Report
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event, Kind
+from .check import Checked
 from .containers import Container, Containers
 from .engine import Engine
 from .images import Images
+from .manifests import Manifests
+from .prune import SystemPruned
+from .usage import ContainerUsage, DiskUsage, VolumeUsage
 
 __all__ = [
     "DEFAULT_DETACH_KEYS",
     "AttachOptions",
     "BindOptions",
+    "Checked",
     "Config",
     "Container",
+    "ContainerUsage",
     "Containers",
     "DeviceMapping",
+    "DiskUsage",
     "Engine",
     "Event",
+    "Fault",
     "HostConfig",
     "Images",
     "Kind",
     "LogConfig",
     "LogEntry",
+    "Manifests",
     "Mount",
+    "Progress",
     "Record",
+    "Report",
     "RestartPolicy",
     "Session",
     "State",
     "Status",
+    "SystemPruned",
     "ThrottleDevice",
     "TmpfsOptions",
     "Ulimit",
     "VolumeOptions",
+    "VolumeUsage",
     "WeightDevice",
 ]

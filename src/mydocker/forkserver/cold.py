@@ -117,11 +117,11 @@ class _Loader:
         exec(self._code, module.__dict__)
 
 
-def load(entry: str) -> Callable[..., object]:
+def load(entry: str) -> Callable[..., Any]:
     """The function that ``module:name`` stands for."""
     module, _, name = entry.partition(":")
     __import__(module)  # importlib itself is not loaded yet, and costs as much as three of ours
-    function: Callable[..., object] = getattr(sys.modules[module], name)
+    function: Callable[..., Any] = getattr(sys.modules[module], name)
     return function
 
 

@@ -19,13 +19,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
-from . import worker
+from ..linux.process import fork
+from ..monitor.rehearsal import rehearse
+from . import cold, worker
 from .launcher import START_LOCK, identity, socket_path
 from .spare import Spare
 
 IDLE_SECONDS = 300.0
 _CHECK_SECONDS = 30.0  # how often a server looks whether launchers still come to it, or to a newer version
 _QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare worker is forked
+_PATIENCE_SECONDS = 1.0  # with one of our own workers that is stopped in the middle of a request
 _BACKLOG = 128
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
@@ -47,6 +50,7 @@ def serve(package_parent: str, path: str, entry: str, idle: str = "") -> NoRetur
     sweep(os.path.dirname(path))
     listener = _listen(path)
     os.close(START_LOCK)
+    rehearse()
     gc.collect()
     gc.freeze()
 
@@ -56,7 +60,8 @@ def serve(package_parent: str, path: str, entry: str, idle: str = "") -> NoRetur
         except OSError:  # the package is gone
             return False
 
-    connection = _Server(listener, path, entry).run(float(idle) if idle else IDLE_SECONDS, is_current)
+    server = _Server(listener, path, own_identity, entry)
+    connection = server.run(float(idle) if idle else IDLE_SECONDS, is_current)
     if connection is None:
         sys.exit()
     worker.run(connection, path, own_identity)
@@ -119,7 +124,8 @@ def _listen(path: str) -> socket.socket:
 class _Server:
     """The loop over the listening socket and the workers."""
 
-    def __init__(self, listener: socket.socket, path: str, entry: str) -> None:
+    def __init__(self, listener: socket.socket, path: str, own_identity: bytes, entry: str) -> None:
+        self._identity = own_identity
         self._listener = listener
         self._path = path
         self._inode = os.stat(path).st_ino
@@ -169,9 +175,10 @@ class _Server:
         connection, is_clean = _accept(self._listener)
         if connection is None:
             return None
-        spare = None
-        if not is_clean:
-            spare, self._spare = self._spare, None
+        if is_clean:
+            self._spawn(connection)
+            return None
+        spare, self._spare = self._spare, None
         if spare is not None and spare.give(connection):
             pidfd = spare.pidfd
         else:
@@ -186,6 +193,29 @@ class _Server:
         self._workers[pidfd] = connection
         self._poll.register(pidfd, select.POLLIN)
         return None
+
+    def _spawn(self, connection: socket.socket) -> None:
+        """Start what a worker of ours asks for with ``spawn.py``. What can be done before the fork is done
+        then: what the child does, it does to pages that it has to have copies of, for as long as it lives."""
+        connection.settimeout(_PATIENCE_SECONDS)
+        descriptors: list[int] = []
+        try:
+            request, descriptors = worker.read_request(connection)
+            if request[0] != self._identity:  # another server hashes to the same name
+                raise EOFError
+            run = cold.load(request[1])(request[-1], descriptors)
+            pid = fork()
+            if pid == 0:
+                worker.outlive(connection, run)
+            pidfd = os.pidfd_open(pid)
+        except (EOFError, OSError):  # it sees the end of its connection, and does without us
+            connection.close()
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._workers[pidfd] = connection
+        self._poll.register(pidfd, select.POLLIN)
 
     def _fork_spare(self) -> socket.socket | None:
         """In the spare, once there is something to do, return its connection."""

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NoReturn
 from . import cold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .launcher import Request
 
 _F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
@@ -43,7 +45,7 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
     global origin
     origin = (path, own_identity)
     try:
-        request, descriptors = _read_request(connection)
+        request, descriptors = read_request(connection)
     except EOFError:
         os._exit(1)
     try:
@@ -51,10 +53,7 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
             raise _Refused("another process hashes to the same name")
         os.fchdir(descriptors.pop())
         connection = _place(connection, descriptors, request[4])
-        entry, argument = request[1], request[-1]
-        if argument is not None:
-            _set_name(request[2][0])
-            _outlive(connection, entry, argument)
+        entry = request[1]
         _restore(request)
     except (_Refused, OSError):
         connection.sendall(reply(b"R", 0))
@@ -72,16 +71,14 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
     _finish(connection, status)
 
 
-def _outlive(connection: socket.socket, entry: str, argument: bytes) -> NoReturn:
-    """Run what ``spawn.py`` asked for: nobody waits for it."""
-    os.setsid()
+def outlive(connection: socket.socket, run: Callable[[], object]) -> NoReturn:
+    """Be what ``spawn.py`` asked for: nobody waits for it."""
     try:
         connection.sendall(reply(b"A", os.getpid()))
     except OSError:  # the caller is gone, and would not know
         os._exit(1)
-    connection.close()
     try:
-        cold.load(entry)(argument)
+        run()
     finally:
         os._exit(0)
 
@@ -105,7 +102,7 @@ def reply(kind: bytes, number: int) -> bytes:
     return kind + number.to_bytes(4, "little")
 
 
-def _read_request(connection: socket.socket) -> tuple[Request, list[int]]:
+def read_request(connection: socket.socket) -> tuple[Request, list[int]]:
     header, descriptors, flags, _ = socket.recv_fds(connection, 4, 253)
     if flags & socket.MSG_CTRUNC:
         raise EOFError

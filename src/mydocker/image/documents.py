@@ -24,6 +24,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     os: str = ""
     variant: str = ""
     os_version: str = msgspec.field(name="os.version", default="")
+    os_features: tuple[str, ...] | None = msgspec.field(name="os.features", default=None)
 
 
 class Descriptor(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +34,7 @@ class Descriptor(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit
     platform: Platform | None = None
     annotations: dict[str, str] | None = None
     artifact_type: str = ""
+    urls: list[str] | None = None
 
 
 class Index(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -99,6 +101,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     variant: str = ""
     os: str = ""
     os_version: str = msgspec.field(name="os.version", default="")
+    os_features: tuple[str, ...] | None = msgspec.field(name="os.features", default=None)
     docker_version: str = ""
     config: RunConfig | None = None
     rootfs: Rootfs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from .. import errors
 from ..archive.compression import inflated
@@ -16,14 +17,21 @@ from ..oci import descriptor as descriptors
 from ..oci import reference as references
 from .changes import apply_changes
 from .documents import Descriptor, History, ImageConfig, Manifest, Rootfs, encode
-from .load import architecture
+from .platforms import architecture
 from .sources import descriptor_chunks
 from .store import ImageStore
 
 
-def import_(store: ImageStore, given: str | int, reference: str, *, changes: Collection[str], message: str,
-            platform: str) -> str:  # fmt: skip
-    """Import the tar at a path, or read from a descriptor; return the image's id.
+class Download(NamedTuple):
+    """An archive that comes from elsewhere."""
+
+    url: str
+    chunks: Iterator[bytes]
+
+
+def import_(store: ImageStore, given: str | int | Download, reference: str, *, changes: Collection[str],
+            message: str, platform: str) -> str:  # fmt: skip
+    """Import the tar at a path, or read from a descriptor, or downloaded; return the image's id.
 
     ``platform`` is ``linux/arch[/variant]``; this machine's when empty. ``reference`` may be empty.
     """
@@ -31,12 +39,12 @@ def import_(store: ImageStore, given: str | int, reference: str, *, changes: Col
     run = apply_changes(changes)
     machine, variant = _platform(platform)
     with store.ingest():
-        name = given if isinstance(given, str) else "standard input"
+        name, comment = _named(given)
         layer, diff_id = _take_in(store, given, name)
         config = encode(
             ImageConfig(
                 created=_now(),
-                comment=message or f"Imported from {'-' if isinstance(given, int) else given}",
+                comment=message or comment,
                 architecture=machine,
                 variant=variant,
                 os="linux",
@@ -50,16 +58,30 @@ def import_(store: ImageStore, given: str | int, reference: str, *, changes: Col
         return store.commit(Manifest(config=described, layers=[layer]), names)
 
 
-def _take_in(store: ImageStore, given: str | int, name: str) -> tuple[Descriptor, str]:
-    """Store and unpack the archive. The blob is the plain tar, so its digest is the diff_id."""
+def _named(given: str | int | Download) -> tuple[str, str]:
+    """What it is called in messages, and the comment of an image that is made from it."""
+    if isinstance(given, int):
+        return "standard input", "Imported from -"
+    name = given if isinstance(given, str) else given.url
+    return name, f"Imported from {name}"
+
+
+def _take_in(store: ImageStore, given: str | int | Download, name: str) -> tuple[Descriptor, str]:
+    if isinstance(given, Download):
+        return _unpack(store, given.chunks, name)
     descriptor = os.dup(given) if isinstance(given, int) else _open(given)
     try:
-        chunks = inflated(descriptor_chunks(descriptor), store.layers.limits, name)
-        with store.content.ingest() as blob:
-            diff_id = store.layers.unpack(_tee(chunks, blob.write), name, want_end=True)
-            blob.commit(diff_id)
+        return _unpack(store, descriptor_chunks(descriptor), name)
     finally:
         os.close(descriptor)
+
+
+def _unpack(store: ImageStore, chunks: Iterator[bytes], name: str) -> tuple[Descriptor, str]:
+    """Store and unpack the archive. The blob is the plain tar, so its digest is the diff_id."""
+    chunks = inflated(chunks, store.layers.limits, name)
+    with store.content.ingest() as blob:
+        diff_id = store.layers.unpack(_tee(chunks, blob.write), name, want_end=True)
+        blob.commit(diff_id)
     return Descriptor(media_type=descriptors.OCI_LAYER, digest=diff_id, size=blob.size), diff_id
 
 

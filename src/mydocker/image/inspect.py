@@ -1,4 +1,8 @@
-"""What ``inspect`` says about an image, in the shape of the Docker Engine API: ``GET /images/{id}/json``."""
+"""What ``inspect`` says about an image, in the shape of the Docker Engine API: ``GET /images/{id}/json``.
+
+Members that Docker has dropped since (``Container``, ``ContainerConfig``, ``VirtualSize``) are not there, nor
+are directories that exist only while something is mounted.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,74 @@ from typing import Any
 
 import msgspec
 
-from .documents import RunConfig
 from .store import Image
+
+# ``config.config`` of an image (moby, api/types/container.Config): what is always shown, and what is if set.
+_ALWAYS: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+_IF_SET = (
+    "ExposedPorts",
+    "Healthcheck",
+    "ArgsEscaped",
+    "NetworkDisabled",
+    "MacAddress",
+    "StopSignal",
+    "StopTimeout",
+    "Shell",
+)
 
 
 def document(image: Image) -> dict[str, Any]:
     config = image.config
-    top, *rest = image.lowers or [""]
+    top, *rest = image.layers or [""]
     data = {"UpperDir": top}
     if rest:
         data["LowerDir"] = ":".join(rest)
-    return {
+    rootfs: dict[str, Any] = {"Type": "layers"}
+    if config.rootfs.diff_ids:
+        rootfs["Layers"] = list(config.rootfs.diff_ids)
+    found = {
         "Id": image.id,
         "RepoTags": image.repo_tags,
-        "RepoDigests": [],
+        "RepoDigests": image.repo_digests,
         "Parent": "",
         "Comment": config.comment,
         "Created": image.created,
         "DockerVersion": config.docker_version,
         "Author": config.author,
-        "Config": run_config(config.config or RunConfig()),
+        "Config": _run_config(image),
         "Architecture": config.architecture,
-        "Variant": config.variant,
         "Os": config.os,
         "Size": image.size,
         "GraphDriver": {"Name": "overlay2", "Data": data},
-        "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
+        "RootFS": rootfs,
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
     }
+    if config.variant:
+        found["Variant"] = config.variant
+    if config.os_version:
+        found["OsVersion"] = config.os_version
+    return found
 
 
-def run_config(config: RunConfig) -> dict[str, Any]:
-    """The members that Docker always shows, and the others where an image sets them."""
-    shown = {
-        "Hostname": config.hostname,
-        "Domainname": config.domainname,
-        "User": config.user,
-        "ExposedPorts": config.exposed_ports,
-        "Env": config.env,
-        "Cmd": config.cmd,
-        "Volumes": config.volumes,
-        "WorkingDir": config.working_dir,
-        "Entrypoint": config.entrypoint,
-        "OnBuild": config.on_build,
-        "Labels": config.labels,
-    }
-    return {**msgspec.to_builtins(config), **shown}
+def _run_config(image: Image) -> dict[str, Any]:
+    given = msgspec.json.decode(image.raw).get("config") or {}
+    shown = {name: given.get(name, nothing) for name, nothing in _ALWAYS.items()}
+    return {**shown, **{name: given[name] for name in _IF_SET if given.get(name)}}

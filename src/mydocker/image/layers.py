@@ -1,15 +1,19 @@
 """Layers as directories: unpacked once, shared read-only by every container of every image that has them.
 
-    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer
+    <root>/layer/<chain id, 64 digits>/diff      the files of this one layer, once they have been needed
                                        parent    the chain id below it, empty for the lowest
-                                       size      bytes in its files, decimal
+                                       size      bytes in its files, decimal; its flock: who unpacks it
                                        init      mount targets that the stack up to here lacks (where an
                                                  image ends here): snapshot/targets.py
     <root>/layer/.new-<pid>-<n>/                 one that is being unpacked, renamed when it is whole
+                               whiteouts    where it has some, with zero bytes between them
     <root>/layer/.old-<pid>-<n>/                 one that is being removed, renamed before
 
-So a directory with a chain id for its name is complete. Which may be removed is ``ImageStore``'s to know, and
-it holds the lock under which leftovers (dotted names) are cleared away.
+A layer is unpacked without a look at those below it, so several can be at once, each in a process of its own.
+Only ``commit`` puts them on top of each other, from the bottom up, and takes out the whiteouts that hide
+nothing there. So a directory with a chain id for its name is complete, but for ``diff``: the files of a layer
+that was made here (``register``) are in its blob, until a container is to stand on them. Which may be removed
+is ``ImageStore``'s to know, and it holds the lock under which leftovers (dotted names) are cleared away.
 """
 
 from __future__ import annotations
@@ -19,18 +23,31 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from .. import errors
-from ..archive.apply import apply
+from ..archive.apply import apply, prune
 from ..archive.compression import Limits, inflated
 from ..archive.stream import Stream, ahead
 from ..content import files
+from ..content.lock import Lock
 from ..linux.filesystem import syncfs
 from ..oci import digest as digests
 from ..snapshot import lookup
 from ..snapshot.targets import make_init_layer
 from ..snapshot.tree import remove_tree
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _serial = itertools.count()
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """A layer that has been unpacked, and has neither name nor parent yet."""
+
+    place: str
+    diff_id: str
+    size: int
+    """bytes in its files"""
 
 
 class LayerStore:
@@ -44,12 +61,34 @@ class LayerStore:
     def _path(self, chain_id: str) -> str:
         return os.path.join(self.root, digests.encoded(digests.validate_sha256(chain_id)))
 
+    def directory(self, chain_id: str) -> str:
+        """The directory with everything of one layer."""
+        return self._path(chain_id)
+
     def diff(self, chain_id: str) -> str:
         """The directory with the layer's files."""
         return os.path.join(self._path(chain_id), "diff")
 
     def has(self, chain_id: str) -> bool:
-        return os.path.isdir(self._path(chain_id))
+        """Whether the layer is unpacked."""
+        return os.path.isdir(self.diff(chain_id))
+
+    def register(self, chain_id: str, parent: str, size: int) -> None:
+        """Make a layer known whose files are in a blob only; ``size`` bytes in files."""
+        place = self.place()
+        os.mkdir(place, 0o711)
+        try:
+            for file, text in (("parent", parent), ("size", str(size))):
+                files.replace(os.path.join(place, file), text.encode())
+            self._name(place, chain_id)
+        except BaseException:
+            self.discard(place)
+            raise
+        files.sync_directory(self.root)
+
+    def unpacking(self, chain_id: str) -> Lock:
+        """For ``with``: nobody else unpacks this layer, which is known."""
+        return Lock(os.path.join(self._path(chain_id), "size"))
 
     def size(self, chain_id: str) -> int:
         with open(os.path.join(self._path(chain_id), "size"), encoding="ascii") as file:
@@ -69,9 +108,15 @@ class LayerStore:
         return chain_ids
 
     def all(self) -> Iterator[str]:
+        """The chain ids of those that are known, unpacked or not."""
         for name in os.listdir(self.root):
-            if not name.startswith("."):
+            if digests.is_encoded(name):
                 yield "sha256:" + name
+
+    def strays(self) -> Sequence[str]:
+        """What is no layer, and was never to become one."""
+        names = [name for name in os.listdir(self.root) if not (digests.is_encoded(name) or name[0] == ".")]
+        return [os.path.join(self.root, name) for name in names]
 
     def unpack(self, chunks: Iterator[bytes], name: str, *, parent: str = "", diff_id: str | None = None,
                devices: bool = True, want_end: bool = False) -> str:  # fmt: skip
@@ -80,34 +125,32 @@ class LayerStore:
         With ``diff_id`` given it is an error if the tar has another one. ``name`` is for messages. After an
         error nothing is left.
         """
-        temporary = os.path.join(self.root, f".new-{os.getpid()}-{next(_serial)}")
-        os.mkdir(temporary, 0o700)
+        place = self.place()
         try:
-            found, size = self._unpack(
-                chunks, name, os.path.join(temporary, "diff"), parent, devices=devices, want_end=want_end
-            )
-            if diff_id is not None and found != diff_id:
-                raise errors.CorruptData(
-                    f"{name}: its uncompressed digest is {found}, the image says {diff_id}"
-                )
-            chain_id = digests.of(f"{parent} {found}".encode()) if parent else found
-            for file, text in (("parent", parent), ("size", str(size))):
-                with open(os.path.join(temporary, file), "w", encoding="ascii") as handle:
-                    handle.write(text)
-            self._commit(temporary, chain_id)
+            unpacked = self.unpack_apart(place, chunks, name, devices=devices, want_end=want_end)
+            if diff_id is not None and unpacked.diff_id != diff_id:
+                raise mismatch(name, unpacked.diff_id, diff_id)
+            self.commit([(unpacked, digests.chained(parent, unpacked.diff_id))], parent)
         except BaseException:
-            remove_tree(temporary)
+            self.discard(place)
             raise
-        return found
+        return unpacked.diff_id
 
-    def _unpack(
-        self, chunks: Iterator[bytes], name: str, diff: str, parent: str, *, devices: bool, want_end: bool
-    ) -> tuple[str, int]:
+    def place(self) -> str:
+        """A name for a layer that is to be unpacked, by this process or a child of its."""
+        return os.path.join(self.root, f".new-{os.getpid()}-{next(_serial)}")
+
+    def unpack_apart(self, place: str, chunks: Iterator[bytes], name: str, *,
+                     devices: bool = True, want_end: bool = False) -> Unpacked:  # fmt: skip
+        """Unpack a layer tar at ``place``, whatever is to be below it, for ``commit`` to take in."""
+        diff = os.path.join(place, "diff")
+        os.mkdir(place, 0o700)
         os.mkdir(diff, 0o755)
         os.chmod(diff, 0o755)
         total = hashlib.sha256()
+        whiteouts: list[bytes] = []
         source = ahead(_hashed(inflated(chunks, self.limits, name), total.update))
-        directory = os.open(diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(diff, _DIRECTORY)
         try:
             size = apply(
                 Stream(source),
@@ -116,35 +159,79 @@ class LayerStore:
                 limits=self.limits,
                 devices=devices,
                 want_end=want_end,
-                hides=self._hides(parent),
+                whiteouts=whiteouts,
             )
-            syncfs(directory)
         finally:
             source.close()
             os.close(directory)
-        return "sha256:" + total.hexdigest(), size
+        if whiteouts:
+            _write(os.path.join(place, "whiteouts"), b"\0".join(whiteouts))
+        return Unpacked(place=place, diff_id="sha256:" + total.hexdigest(), size=size)
 
-    def _hides(self, parent: str) -> Callable[[str], bool]:
-        """Whether the chain ``parent`` has a path. Few layers ask, so the chain is followed when one does."""
-        lowers: Sequence[str] | None = None
+    def commit(self, stack: Sequence[tuple[Unpacked | None, str]], parent: str = "") -> None:
+        """Put ``stack``, layers with their chain ids from the bottom up, on top of the chain ``parent``.
 
-        def hides(path: str) -> bool:
-            nonlocal lowers
-            if lowers is None:
-                lowers = [self.diff(below) for below in self.stack(parent)]
-            return bool(lowers) and lookup.has(lowers, path)
-
-        return hides
-
-    def _commit(self, temporary: str, chain_id: str) -> None:
-        os.chmod(temporary, 0o711)
+        ``None`` stands for a layer that is here already. All become durable at once, before one of them has
+        its name. What another process was faster with is thrown away.
+        """
+        lowers = [self.diff(below) for below in self.stack(parent)]
+        for unpacked, chain_id in stack:
+            if unpacked is None:
+                lowers.insert(0, self.diff(chain_id))
+            else:
+                self._settle(unpacked, parent, lowers)
+                lowers.insert(0, os.path.join(unpacked.place, "diff"))
+            parent = chain_id
+        fresh = [(unpacked.place, chain_id) for unpacked, chain_id in stack if unpacked is not None]
+        if not fresh:
+            return
+        directory = os.open(self.root, _DIRECTORY)
         try:
-            os.rename(temporary, self._path(chain_id))
+            syncfs(directory)
+            for place, chain_id in fresh:
+                self._name(place, chain_id)
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _settle(self, unpacked: Unpacked, parent: str, lowers: Sequence[str]) -> None:
+        """Give an unpacked layer all that it has besides its files."""
+        place = unpacked.place
+        listed = os.path.join(place, "whiteouts")
+        if os.path.exists(listed):
+            with open(listed, "rb") as file:
+                whiteouts = file.read().split(b"\0")
+            directory = os.open(os.path.join(place, "diff"), _DIRECTORY)
+            try:
+                prune(directory, whiteouts, lambda path: bool(lowers) and lookup.has(lowers, path))
+            finally:
+                os.close(directory)
+            os.unlink(listed)
+        _write(os.path.join(place, "parent"), parent.encode())
+        _write(os.path.join(place, "size"), str(unpacked.size).encode())
+        os.chmod(place, 0o711)
+
+    def _name(self, place: str, chain_id: str) -> None:
+        try:
+            os.rename(place, self._path(chain_id))
         except OSError:
-            if not self.has(chain_id):
+            if not os.path.isdir(self._path(chain_id)):
                 raise
-            remove_tree(temporary)  # another process was faster with the same layer
-        files.sync_directory(self.root)
+            self._complete(os.path.join(place, "diff"), chain_id)
+            remove_tree(place)  # another process was faster with the same layer
+
+    def discard(self, place: str) -> None:
+        """Remove what has been unpacked at ``place``, if anything."""
+        remove_tree(place)
+
+    def _complete(self, diff: str, chain_id: str) -> None:
+        """Give a layer that is known already its files, if it has none and ``diff`` is there."""
+        if os.path.isdir(diff) and not self.has(chain_id):
+            try:
+                os.rename(diff, self.diff(chain_id))
+            except OSError:
+                if not self.has(chain_id):
+                    raise
 
     def init(self, chain_id: str) -> str:
         """The directory of the init layer that goes on top of the layers up to ``chain_id``."""
@@ -172,9 +259,31 @@ class LayerStore:
 
     def remove_leftovers(self) -> None:
         """Remove what was never finished. Only when nobody is unpacking or removing."""
-        for name in os.listdir(self.root):
-            if name.startswith("."):
-                remove_tree(os.path.join(self.root, name))
+        for path in self.leftovers():
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove_tree(path)
+            else:
+                os.unlink(path)
+
+    def leftovers(self) -> Sequence[str]:
+        """What is being unpacked or removed, or was when somebody was killed."""
+        return [os.path.join(self.root, name) for name in os.listdir(self.root) if name.startswith(".")]
+
+
+def chain_of(root: str, directories: Sequence[str]) -> list[str]:
+    """The chain ids, bottom first, of those of ``directories`` (top first) that are in layers of ``root``."""
+    top = f"{root}/layer/"
+    names = [path[len(top) :].partition("/")[0] for path in directories if path.startswith(top)]
+    return list(dict.fromkeys(f"sha256:{name}" for name in reversed(names)))
+
+
+def mismatch(name: str, found: str, wanted: str) -> errors.CorruptData:
+    return errors.CorruptData(f"{name}: its uncompressed digest is {found}, the image says {wanted}")
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def _hashed(chunks: Iterator[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:

@@ -23,12 +23,14 @@ from ..archive.compression import inflated, kind_of
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from ..oci import reference as references
+from . import platforms
 from .documents import (
     ArchiveImage,
     Descriptor,
     ImageConfig,
     Index,
     Manifest,
+    Platform,
     decode,
     encode,
 )
@@ -44,34 +46,33 @@ _MEDIA_TYPES = {
     "zstd": descriptors.OCI_LAYER_ZSTD,
 }
 _NESTING = 4
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64",
-             "ppc64le": "ppc64le", "s390x": "s390x", "loongarch64": "loong64", "i686": "386"}  # fmt: skip
 
 
-def architecture() -> str:
-    """This machine, in Go's word for it, which the platform of an image is written in."""
-    machine = os.uname().machine
-    return _MACHINES.get(machine, machine)
-
-
-def load(store: ImageStore, given: str | int, progress: Progress | None = None) -> list[str]:
-    """Load all images of ``given``; a line for each name, as Docker prints it.
+def load(
+    store: ImageStore, given: str | int, progress: Progress | None = None, platform: str = ""
+) -> list[str]:
+    """Load all images of ``given``, or those for ``platform``; a line for each name, as Docker prints it.
 
     ``Loaded image: alpine:3.20``, or ``Loaded image ID: sha256:…`` for one without a name.
     """
+    wanted = platforms.parse(platform) if platform else platforms.host()
     with store.ingest():
         source = open_source(given, os.path.join(store.content.root, "ingest"), store.layers.limits)
         try:
             lines: list[str] = []
-            for image in _images(source):
+            found = _images(source, wanted)
+            chosen = [image for image in found if not platform or image.fits(wanted)]
+            if not chosen:
+                raise errors.NotFound(f"{source.name}: no image in it is for {platforms.show(wanted)}")
+            for image in chosen:
                 lines += image.load(store, progress)
         finally:
             source.close()
     return lines
 
 
-def _images(source: Source) -> list[_Found]:
-    """What is in the archive, before any of it is taken in."""
+def _images(source: Source, wanted: Platform) -> list[_Found]:
+    """What is in the archive, before any of it is taken in; of an index what is for ``wanted``."""
     tags: dict[str, list[str]] = {}
     listed: list[ArchiveImage] = []
     if source.has("manifest.json"):
@@ -86,10 +87,10 @@ def _images(source: Source) -> list[_Found]:
         )
         merged: dict[str, _Found] = {}
         for entry in index.manifests:
-            one = _in_layout(source, entry, 0)
+            one = _in_layout(source, entry, 0, wanted)
             if one is None:
                 raise errors.NotFound(
-                    f"{source.name}: {entry.digest} has no manifest for linux/{architecture()}"
+                    f"{source.name}: {entry.digest} has no manifest for {platforms.show(wanted)}"
                 )
             known = merged.setdefault(one.manifest_digest, one)
             known.names += [*_annotated(entry), *tags.get(one.image_id, [])]
@@ -131,6 +132,10 @@ class _Found:
         self.manifest: bytes | None = None
         self.manifest_type = descriptors.OCI_MANIFEST
         self.manifest_digest = ""
+
+    def fits(self, wanted: Platform) -> bool:
+        config = decode(ImageConfig, self.config, f"{self.source.name}: configuration {self.image_id}")
+        return platforms.matches(wanted, platforms.of(config))
 
     def load(self, store: ImageStore, progress: Progress | None) -> list[str]:
         names = list(dict.fromkeys(str(references.parse_tagged(name)) for name in self.names))
@@ -260,16 +265,16 @@ def _member(source: Source, descriptor: Descriptor) -> str:
     return f"blobs/sha256/{digests.encoded(descriptor.digest)}"
 
 
-def _in_layout(source: Source, entry: Descriptor, depth: int) -> _Found | None:
-    """The image that ``entry`` leads to on this platform, or None if it has none for it."""
+def _in_layout(source: Source, entry: Descriptor, depth: int, wanted: Platform) -> _Found | None:
+    """The image for ``wanted`` that ``entry`` leads to, or None if it has none for it."""
     if depth > _NESTING:
         raise errors.CorruptData(f"{source.name}: indexes are nested more than {_NESTING} deep")
     data = _blob(source, entry)
     name = f"{source.name}: {entry.digest}"
     if entry.media_type in descriptors.INDEXES:
-        for inner in decode(Index, data, name).manifests:
-            if _is_ours(inner) and source.has(_member(source, inner)):
-                found = _in_layout(source, inner, depth + 1)
+        for inner in platforms.choose(decode(Index, data, name).manifests, wanted):
+            if source.has(_member(source, inner)):
+                found = _in_layout(source, inner, depth + 1, wanted)
                 if found is not None:
                     return found
         return None
@@ -287,13 +292,6 @@ def _in_layout(source: Source, entry: Descriptor, depth: int) -> _Found | None:
     found = _Found(source, config, layers, [])
     found.manifest, found.manifest_type, found.manifest_digest = data, entry.media_type, entry.digest
     return found
-
-
-def _is_ours(descriptor: Descriptor) -> bool:
-    platform = descriptor.platform
-    return platform is None or (
-        platform.os in ("", "linux") and platform.architecture in ("", architecture())
-    )
 
 
 def _annotated(entry: Descriptor) -> list[str]:

@@ -1,6 +1,9 @@
 """Images: names and ids, what they stand for, and when what they are made of may go.
 
-    <root>/image/   an OCI layout; index.json has a descriptor for each name, and for each image without one
+    <root>/image/   an OCI layout; index.json has a descriptor for each name, and for each image without one.
+                    Names are full: ``docker.io/library/alpine:3.20``, or, for what it was pulled or pushed
+                    as, ``docker.io/library/alpine@sha256:…``; that digest may be of an index, while the
+                    descriptor is always of a manifest, that of this image
     <root>/layer/   the unpacked layers, see ``layers``
     <root>/image/lock       guards index.json between reading and replacing it
     <root>/image/use.lock   shared by whoever takes blobs in or relies on an image that nothing names yet,
@@ -28,10 +31,13 @@ from ..content.store import ContentStore
 from ..oci import descriptor as descriptors
 from ..oci import digest as digests
 from ..oci import reference as references
-from .documents import Descriptor, ImageConfig, Index, Manifest, decode, encode
+from . import platforms
+from .documents import Descriptor, ImageConfig, Index, Manifest, Platform, decode, encode
 from .layers import LayerStore
 
 if TYPE_CHECKING:
+    from . import commit as committing
+    from . import importing
     from . import load as loading
 
 MAX_LAYERS = 500
@@ -45,6 +51,8 @@ class Use:
     image: str
     container: str
     running: bool
+    chain: Sequence[str] = ()
+    """the chain ids of the layers that it stands on, which stay whatever becomes of the image"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,9 @@ class Removal:
 class Image:
     """What a reference stands for at the moment it was resolved."""
 
-    __slots__ = ("_store", "config", "digest", "id", "raw", "repo_tags")
+    __slots__ = ("_store", "config", "digest", "id", "names", "raw")
 
-    def __init__(self, store: ImageStore, id: str, digest: str, raw: bytes, tags: list[str]) -> None:
+    def __init__(self, store: ImageStore, id: str, digest: str, raw: bytes, names: Sequence[str]) -> None:
         self._store = store
         self.id = id
         """``sha256:…`` of the configuration"""
@@ -69,8 +77,18 @@ class Image:
         self.raw = raw
         """the configuration as it is stored"""
         self.config = decode(ImageConfig, raw, f"configuration of image {id}")
-        self.repo_tags = tags
-        """familiar names, ``alpine:3.20``"""
+        self.names = names
+        """full names of both kinds"""
+
+    @property
+    def repo_tags(self) -> list[str]:
+        """Familiar names with a tag, ``alpine:3.20``."""
+        return sorted(_familiar(name) for name in self.names if "@" not in name)
+
+    @property
+    def repo_digests(self) -> list[str]:
+        """Familiar names with a digest, ``alpine@sha256:…``."""
+        return sorted(_familiar(name) for name in self.names if "@" in name)
 
     @property
     def chain(self) -> list[str]:
@@ -91,7 +109,19 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes in the files of all its layers."""
-        return sum(map(self._store.layers.size, self.chain))
+        return sum(self.layer_sizes)
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Bytes in the files of each layer, bottom first."""
+        return [self._store.layers.size(chain_id) for chain_id in self.chain]
+
+    @property
+    def platform(self) -> Platform:
+        config = self.config
+        return platforms.normalise(
+            Platform(os=config.os or "linux", architecture=config.architecture, variant=config.variant)
+        )
 
     @property
     def created(self) -> str:
@@ -99,7 +129,7 @@ class Image:
         return self.config.created or "0001-01-01T00:00:00Z"
 
     def __repr__(self) -> str:
-        return f"Image({self.id}, {self.repo_tags})"
+        return f"Image({self.id}, {list(self.names)})"
 
 
 class ImageStore:
@@ -126,8 +156,16 @@ class ImageStore:
         return decode(Index, data, self.content.index)
 
     def _image_id(self, manifest: str) -> str:
-        document = decode(Manifest, self.content.read(manifest), f"manifest {manifest}")
-        return document.config.digest
+        return decode(Manifest, self._document(manifest), f"manifest {manifest}").config.digest
+
+    def _document(self, digest: str) -> bytes:
+        """A manifest or configuration that an image must have."""
+        try:
+            return self.content.read(digest)
+        except errors.NotFound as error:
+            raise errors.CorruptData(
+                f"an image is damaged: {error} (`mydocker system check` tells which, and what can be done)"
+            ) from error
 
     def _config(self, image_id: str) -> ImageConfig:
         return decode(ImageConfig, self.content.read(image_id), f"configuration of image {image_id}")
@@ -141,8 +179,8 @@ class ImageStore:
         return found
 
     def _image(self, id: str, entries: Sequence[Descriptor]) -> Image:
-        tags = sorted(_familiar(name) for entry in entries if (name := _name(entry)))
-        return Image(self, id, entries[0].digest, self.content.read(id), tags)
+        names = sorted(name for entry in entries if (name := _name(entry)))
+        return Image(self, id, entries[0].digest, self._document(id), names)
 
     def list(self) -> Sequence[Image]:
         """Every image, the newest first; those without a name have no ``repo_tags``."""
@@ -167,14 +205,16 @@ class ImageStore:
         """The image, and the full name if it was found by name (empty if by id)."""
         encoded = digests.encoded(reference) if reference.startswith("sha256:") else reference
         if encoded == reference and not (len(encoded) == 64 and digests.is_hex(encoded)):
-            wanted = references.parse(reference).tagged()
+            parsed = references.parse(reference)
+            wanted = parsed.canonical() if parsed.digest else str(parsed.tagged())
             for entry in index.manifests:
-                if _name(entry) == str(wanted) or (
-                    wanted.digest and entry.digest == wanted.digest and _repository(entry) == wanted.name
+                if _name(entry) == wanted or (
+                    entry.digest == parsed.digest and _repository(entry) == parsed.name
                 ):
                     # all names of an image lead to one manifest, so no other one need be read
                     entries = [other for other in index.manifests if other.digest == entry.digest]
-                    return self._image(self._image_id(entry.digest), entries), str(wanted)
+                    image = self._image(self._image_id(entry.digest), entries)
+                    return image, wanted if wanted in image.names else ""
         if digests.is_hex(encoded):
             by_id = self._by_id(index)
             found = [id for id in by_id if digests.encoded(id).startswith(encoded)]
@@ -188,12 +228,11 @@ class ImageStore:
 
     def initialise(self) -> None:
         """Make the directories and files that an empty store has."""
-        if not os.path.exists(self.use_lock):
-            self.content.initialise()
-            self.layers.initialise()
-            for path in (self._lock, self.use_lock):
-                with Lock(path):
-                    pass
+        if not self.content.initialised:
+            os.makedirs(self.content.root, exist_ok=True)
+            with Lock(self.use_lock, shared=True):  # else somebody might sweep what is being written
+                self.layers.initialise()
+                self.content.initialise()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -220,17 +259,50 @@ class ImageStore:
         finally:
             garbage.collect_if_noted(self)
 
-    def locked(self) -> Lock:
-        """For ``with``: index.json does not change but through the holder."""
-        return Lock(self._lock)
+    def locked(self, *, shared: bool = False) -> Lock:
+        """For ``with``: index.json does not change but through the holder; ``shared``: not at all.
+
+        Removals decide under this lock. So who resolves an image and writes down that it is in use, both
+        inside of one shared hold, cannot have it removed in between.
+        """
+        return Lock(self._lock, shared=shared)
 
     def find(self, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was named by one."""
         return self._find(self._index(), reference)
 
+    def entries(self) -> Sequence[Descriptor]:
+        """The descriptors in index.json, each with one name or none. CorruptData if it cannot be read."""
+        return self._index().manifests
+
+    def named_entries(self) -> Sequence[tuple[Descriptor, str]]:
+        """The descriptors in index.json that have names, with these."""
+        return [(entry, name) for entry in self._index().manifests if (name := _name(entry))]
+
+    def manifest(self, image: Image) -> Manifest:
+        return self.manifest_of(image.digest)
+
+    def manifest_of(self, digest: str) -> Manifest:
+        return decode(Manifest, self.content.read(digest), f"manifest {digest}")
+
+    def media_type(self, image: Image) -> str:
+        """That of its manifest."""
+        return next(entry.media_type for entry in self._index().manifests if entry.digest == image.digest)
+
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
         return [entry.digest for entry in self._index().manifests]
+
+    def drop(self, manifest: str) -> None:
+        """Take everything out of index.json that leads to a manifest, which need not be readable.
+
+        The caller holds ``locked()``.
+        """
+        self._write_index([entry for entry in self._index().manifests if entry.digest != manifest], [])
+
+    def names(self) -> Sequence[str]:
+        """All names in index.json, in full."""
+        return [name for entry in self._index().manifests if (name := _name(entry))]
 
     def unname(self, image: Image, names: set[str], *, drop: bool) -> None:
         """Take ``names`` off; with ``drop`` the image leaves the index, else it stays, if need be nameless.
@@ -247,16 +319,17 @@ class ImageStore:
     def commit(self, manifest: Manifest, names: Sequence[str]) -> str:
         """Name an image whose blobs and layers are all here; return its id.
 
-        ``names`` are full (``docker.io/library/alpine:3.20``). With none, the image stays without a name. An
-        image that had one of the names keeps its other names, or becomes one without.
+        With none of ``names``, the image stays without a name. An image that had one of the names keeps its
+        other names, or becomes one without.
         """
         data = encode(manifest)
         return self.commit_raw(data, manifest.media_type, manifest.config.digest, names)
 
     def commit_raw(self, data: bytes, media_type: str, image_id: str, names: Sequence[str]) -> str:
+        """The same for a manifest as it stands. An image that is here already keeps the manifest it has."""
         digest = self.content.add(data)
         chain = digests.chain_ids(self._config(image_id).rootfs.diff_ids)
-        if chain:
+        if chain and all(map(self.layers.has, chain)):
             self.layers.make_init(chain[-1])
         with Lock(self._lock):
             entries = self._index().manifests
@@ -268,6 +341,30 @@ class ImageStore:
             if fresh:
                 self._write_index(_without_names(entries, set(names)), fresh)
         return image_id
+
+    def name(self, image_id: str, names: Sequence[str]) -> None:
+        """Give more names to an image that is here; NotFound if it is not, as a whole."""
+        with Lock(self._lock):
+            entries = self._index().manifests
+            same = [entry for entry in entries if self._image_id(entry.digest) == image_id]
+            if not same:
+                raise _no_such_image(image_id)
+            self._write_index(_without_names(entries, set(names)), [_named(same[0], name) for name in names])
+
+    def replace_manifest(self, image_id: str, data: bytes, media_type: str) -> None:
+        """Have all names of an image lead to another manifest, whose blobs are all here.
+
+        What only the old one had is garbage: the caller holds ``ingest()``.
+        """
+        digest = self.content.add(data)
+        with Lock(self._lock):
+            new = Descriptor(media_type=media_type, digest=digest, size=len(data))
+            entries = [
+                _named(new, _name(entry)) if self._image_id(entry.digest) == image_id else entry
+                for entry in self._index().manifests
+            ]
+            self.content.note()
+            self._write_index(entries, [])
 
     def _write_index(self, entries: Sequence[Descriptor], fresh: Sequence[Descriptor]) -> None:
         """Replace index.json; a descriptor without a name goes when the image has one with a name."""
@@ -288,18 +385,42 @@ class ImageStore:
             template = next(entry for entry in index.manifests if entry.digest == image.digest)
             self._write_index(_without_names(index.manifests, {wanted}), [_named(template, wanted)])
 
-    def load(self, given: str | int, progress: loading.Progress | None = None) -> Sequence[str]:
+    def load(
+        self, given: str | int, progress: loading.Progress | None = None, platform: str = ""
+    ) -> Sequence[str]:
         """Load every image of an archive, see ``load``; the lines that ``docker load`` prints."""
         from . import load
 
-        return load.load(self, given, progress)
+        return load.load(self, given, progress, platform)
 
-    def import_(self, stream: str | int, reference: str = "", *, changes: Collection[str] = (),
-                message: str = "", platform: str = "") -> str:  # fmt: skip
+    def import_(self, stream: str | int | importing.Download, reference: str = "", *,
+                changes: Collection[str] = (), message: str = "", platform: str = "") -> str:  # fmt: skip
         """Make an image of one layer from the tar of a root file system; return its id."""
-        from . import importing
+        from .importing import import_
 
-        return importing.import_(self, stream, reference, changes=changes, message=message, platform=platform)
+        return import_(self, stream, reference, changes=changes, message=message, platform=platform)
+
+    def commit_layer(self, parent: str, write: committing.Write, about: committing.About,
+                     names: Sequence[str] = ()) -> str:  # fmt: skip
+        """Make an image of the image ``parent`` and one more layer, see ``commit``; return its id."""
+        from . import commit
+
+        return commit.commit(self, parent, write, about, names)
+
+    def ensure_layers(self, image: Image) -> None:
+        """Unpack those of its layers that are in their blobs only, so that a container can stand on it.
+
+        The caller holds the store (``hold``).
+        """
+        from . import ensure
+
+        ensure.ensure_layers(self, image)
+
+    def save(self, references: Sequence[str], descriptor: int, platform: str = "") -> None:
+        """Write images as one archive to a descriptor, see ``save``."""
+        from . import save
+
+        save.save(self, references, descriptor, platform)
 
     def remove(self, reference: str, *, force: bool = False) -> Sequence[Removal]:
         """What ``docker rmi`` does: take a name away, and with the last one the image.

@@ -12,6 +12,7 @@ import select
 
 from .syscall import syscall
 
+PF_EXITING = 0x4
 _P_PIDFD = 3
 
 
@@ -28,6 +29,21 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
 def has_exited(pidfd: int) -> bool:
     """Whether the process has ended (it may still be a zombie)."""
     return wait_exit(pidfd, 0)
+
+
+def is_exiting(pid: int, pidfd: int) -> bool:
+    """Whether the process has ended, or is about to: the init of a PID namespace ends after all others in it.
+
+    That is the flag PF_EXITING of the kernel (linux/sched.h) in /proc/<pid>/stat (man 5 proc).
+    """
+    if has_exited(pidfd):
+        return True
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(int(fields[6]) & PF_EXITING)
 
 
 def wait_exit(pidfd: int, timeout: float | None) -> bool:

@@ -35,3 +35,8 @@ def set_dumpable(value: bool) -> None:
 def set_no_new_privs() -> None:
     """Promise that execve(2) never grants anything, set-user-ID bits and file capabilities included."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_pdeathsig(number: int) -> None:
+    """Have the kernel send signal ``number`` to this process when the thread that forked it ends."""
+    prctl(PR_SET_PDEATHSIG, number)

@@ -1,16 +1,24 @@
-"""Making processes: clone3(2), and leaving nothing open for what they execute.
+"""Making processes: fork(2), clone3(2), and leaving nothing open for what they execute.
 
-``clone3`` here is fork with more to say: which new namespaces, which cgroup, a pidfd back. The caller has to
-be single-threaded, as for any fork that goes on running Python: libc's own locks are not seen to.
+``clone3`` here is fork with more to say: which new namespaces, which cgroup, a pidfd back. The caller had
+better be single-threaded, as for any fork that goes on running Python: of ``clone3``, libc's own locks are
+not seen to. Where it is, the child is whole as it stands, and what ``os.fork`` has the interpreter and the
+library do there is left out: the handlers that the modules threading and random register write to 150 pages,
+each of which the kernel then has to copy, and a monitor keeps for its life.
 """
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 
 from . import native as ctypes
-from .syscall import libc, syscall
+from .syscall import check, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CLONE_VM = 0x100
 CLONE_PIDFD = 0x1000
@@ -18,7 +26,8 @@ CLONE_PARENT = 0x8000
 CLONE_INTO_CGROUP = 0x200000000
 
 CLOSE_RANGE_CLOEXEC = 4
-SIGKILL, SIGCHLD, SIGSTOP = 9, 17, 19  # signal.h; the module signal makes enumerations of them
+# signal.h; the module signal makes enumerations of them
+SIGKILL, SIGCHLD, SIGSTOP, SIGTTIN, SIGTTOU = 9, 17, 19, 21, 22
 
 
 class _CloneArguments(ctypes.Structure):
@@ -65,17 +74,32 @@ def clone3(flags: int = 0, *, cgroup: int | None = None) -> tuple[int, int]:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = cgroup
     reference, size = ctypes.byref(arguments), ctypes.sizeof(arguments)
-    _before()
+    alone = _is_alone()
+    if not alone:
+        _before()
     try:
         pid = syscall("clone3", reference, size)
     except OSError:
-        _after_parent()
+        if not alone:
+            _after_parent()
         raise
     if pid == 0:
-        _after_child()
+        if not alone:
+            _after_child()
         return 0, -1
-    _after_parent()
+    if not alone:
+        _after_parent()
     return pid, pidfd.value
+
+
+def fork() -> int:
+    """``os.fork`` for a child that uses neither threads nor ``random``; see above. Raises ``OSError``."""
+    return check(libc.fork()) if _is_alone() else os.fork()
+
+
+def _is_alone() -> bool:
+    """Whether this process has one thread that runs Python."""
+    return _thread._count() == 0
 
 
 def cloexec_from(first: int) -> None:
@@ -90,13 +114,26 @@ def cloexec_from(first: int) -> None:
                 libc.fcntl(int(name), 2, 1)  # F_SETFD, FD_CLOEXEC; EBADF: listdir's own
 
 
-def reset_signals() -> None:
-    """Set every signal to its default and block none: Python ignores SIGPIPE, the caller maybe more.
+def default_signals(numbers: Iterable[int]) -> None:
+    """Set these signals to their default, and block none.
 
     By the system call: libc refuses 32 and 33, which it has its own use for, but a caller may have ignored.
     """
     default = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no restorer, the empty mask
-    for number in range(1, 65):
-        if number not in (SIGKILL, SIGSTOP):
-            syscall("rt_sigaction", number, default, None, 8)
+    for number in numbers:
+        syscall("rt_sigaction", number, default, None, 8)
     libc.sigprocmask(2, bytes(128), None)  # SIG_SETMASK, the empty set
+
+
+def ignored_signals() -> list[int]:
+    """What execve(2) would leave as it is: Python ignores SIGPIPE, the caller maybe more.
+
+    As the caller's /proc says (proc_pid_status(5)), so not for a process that is in a container; every signal
+    where there is no /proc.
+    """
+    try:
+        with open("/proc/self/status", "rb", buffering=0) as file:
+            mask = int(file.read().partition(b"\nSigIgn:")[2].split(None, 1)[0], 16)
+    except OSError:
+        mask = ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1))
+    return [number for number in range(1, 65) if mask >> (number - 1) & 1]

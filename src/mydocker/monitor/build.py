@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from .. import errors
+from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
 from ..runtime.create import create
@@ -44,6 +46,8 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     input: bool = False
     output: bool = False
     # what an exec asked for
+    id: str = ""
+    about: msgspec.Raw = msgspec.Raw(b"null")
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
@@ -84,6 +88,7 @@ def read_plan(fd: int) -> Plan:
 def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
     """Make and start the container and hand it over; or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
+    _renumber(plan.spec, brief)
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
@@ -143,7 +148,9 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             for_parent=True,
         )
     except Exception as error:  # noqa: BLE001 - whatever it was goes to the client
-        tell(monitor, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
+        ended = is_exiting(pid, pidfd)  # that is why, however it showed
+        failure = Failure.of(errors.Unavailable("the container has ended") if ended else error)
+        tell(monitor, packet(Kind.ERROR, protocol.encode(failure)))
         return
     streams = [added.console] if pipes is None and added.console is not None else []
     if pipes is not None:
@@ -153,12 +160,23 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         terminal=terminal,
         input=request.stdin,
         output=not request.detach,
+        id=request.id,
+        about=request.about,
         stdin=request.stdin,
         stdout=request.stdout,
         stderr=request.stderr,
         detach=request.detach,
     )
     _hand_over(monitor, answer, [added.pidfd, *streams])
+
+
+def _renumber(spec: dict[str, Any], brief: Brief) -> None:
+    """Have the document call the namespaces of other containers by the numbers that they have here."""
+    place = "/proc/self/fd/{}".format
+    places = {place(there): place(here) for there, here in zip(brief.named, brief.namespaces, strict=True)}
+    for namespace in spec["linux"]["namespaces"]:
+        if namespace.get("path") in places:
+            namespace["path"] = places[namespace["path"]]
 
 
 def _observer(starter: socket.socket) -> Any:

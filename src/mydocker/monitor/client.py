@@ -14,7 +14,7 @@ import msgspec
 
 from .. import errors
 from . import protocol
-from .protocol import AttachRequest, ControlRequest, ExecRequest, Kind, packet
+from .protocol import Added, AttachRequest, ControlRequest, ExecRequest, Kind, packet
 
 SOCKET_NAME = "monitor.sock"
 _SUN_PATH = 107  # man 7 unix: 108 bytes with the terminating zero
@@ -89,6 +89,7 @@ class Session:
         "_process",
         "_socket",
         "detached",
+        "exec_id",
         "exit_code",
     )
 
@@ -101,6 +102,7 @@ class Session:
         self._keys = detach_keys
         self._matched = 0
         self._control: socket.socket | None = None
+        self.exec_id = ""
         self.exit_code: int | None = None
         self.detached = False
 
@@ -210,7 +212,9 @@ def execute(directory: str, request: ExecRequest, detach_keys: bytes) -> Session
         connection.close()
         raise
     keys = detach_keys if request.stdin and request.process.get("terminal") else b""
-    return Session(connection, directory, process, keys)
+    session = Session(connection, directory, process, keys)
+    session.exec_id = request.id
+    return session
 
 
 def control(connection: socket.socket, request: ControlRequest) -> None:
@@ -222,6 +226,17 @@ def control(connection: socket.socket, request: ControlRequest) -> None:
     kind, body = receive(connection)
     if kind is Kind.ERROR:
         raise protocol.failure.decode(body).exception()
+
+
+def added(directory: str) -> list[Added]:
+    """The processes that were added to the container; ``Unavailable`` if no monitor listens."""
+    with connect(directory) as connection:
+        try:
+            connection.send(packet(Kind.LIST))
+        except (BrokenPipeError, ConnectionResetError):
+            raise errors.Unavailable("the container's monitor is gone") from None
+        _, body = receive(connection)
+    return protocol.added.decode(body)
 
 
 def _begin(connection: socket.socket, message: bytes) -> int:

@@ -24,9 +24,12 @@ from .build import Built, tell
 from .log import Writer
 from .loop import POLLIN, Loop
 from .plan import Brief
-from .protocol import AttachRequest, ControlRequest, Failure, Kind, Started, packet
+from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
 from .spawn import forked
 from .streams import Client, Streams
+
+_REMEMBERED = 16
+"""added processes whose exit codes can still be asked for"""
 
 
 class Owner(build.Starting, Protocol):
@@ -38,13 +41,32 @@ class Owner(build.Starting, Protocol):
     def ended(self, code: int, *, oom_killed: bool) -> None:
         """It is gone from the kernel: write this down or remove it, and give up the lock."""
 
+    def pause(self, *, paused: bool) -> None:
+        """Write down that it is frozen, or not any more; ``Conflict`` if it is already."""
+
+    def keep(self) -> None:
+        """It is not to remove itself when it ends."""
+
+    def exec_ended(self, identifier: str, code: int) -> None:
+        """An added process has ended, the container has not."""
+
 
 class _Process:
     """An exec'd process, or (number 0) the container's init."""
 
-    __slots__ = ("number", "pid", "pidfd", "streams")
+    __slots__ = ("about", "id", "number", "pid", "pidfd", "streams")
 
-    def __init__(self, number: int, pid: int, descriptor: int, streams: Streams) -> None:
+    def __init__(
+        self,
+        number: int,
+        pid: int,
+        descriptor: int,
+        streams: Streams,
+        id: str = "",
+        about: msgspec.Raw = msgspec.Raw(b"null"),  # noqa: B008 - immutable
+    ) -> None:
+        self.id = id
+        self.about = about
         self.number = number
         self.pid = pid
         self.pidfd = descriptor
@@ -59,6 +81,8 @@ class Monitor:
         self._processes: dict[int, _Process] = {}
         self._builders: set[int] = set()
         self._last = 0
+        self._past: list[Added] = []
+        self._paused = False
         self._leaving: list[Streams] = []
         self._listener: socket.socket | None = None
         self._ended = False
@@ -78,7 +102,11 @@ class Monitor:
             os.close(fd)
         if not message:
             return  # it could not be started, and owner and starter know; or the builder was killed
-        self._begin(build.built.decode(message[1:]), descriptors, starter)
+        self.serve(build.built.decode(message[1:]), descriptors, starter)
+
+    def serve(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
+        """What follows when the container has been made: all that a monitor does for most of its life."""
+        self._begin(made, descriptors, starter)
         try:
             while not self._ended:
                 self._loop.turn(self._impatience())
@@ -152,6 +180,9 @@ class Monitor:
         code = pidfd.reap(process.pidfd)
         os.close(process.pidfd)
         process.streams.drain()
+        ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
+        self._past = [*self._past[1 - _REMEMBERED :], ended]
+        self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
         self._reap_strangers()
 
@@ -202,6 +233,8 @@ class Monitor:
             self._attach(connection, message[1:])
         elif kind == Kind.EXEC:
             self._exec(connection, message[1:])
+        elif kind == Kind.LIST:
+            self._list(connection)
         else:
             connection.close()
 
@@ -218,9 +251,16 @@ class Monitor:
             connection.close()
 
     def _control(self, request: ControlRequest) -> None:
+        if self._ended:
+            raise errors.Unavailable("the container has ended")
+        if request.keep:
+            self._owner.keep()
+        if request.paused is not None:
+            self._owner.pause(paused=request.paused)
+            self._paused = request.paused
         process = self._processes.get(request.process)
         if process is None:
-            raise errors.NotFound(f"no such process in this container: {request.process}")
+            return  # it has ended, and whoever is attached to it is about to hear
         if request.signal:
             try:
                 pidfd.pidfd_send_signal(process.pidfd, request.signal)
@@ -237,6 +277,9 @@ class Monitor:
         )
 
     def _attach(self, connection: socket.socket, body: bytes) -> None:
+        if 0 not in self._processes:  # it has ended since they connected
+            connection.close()
+            return
         try:
             request = protocol.attach_request.decode(body)
             connection.send(packet(Kind.STARTED, protocol.encode(Started())), socket.MSG_DONTWAIT)
@@ -245,10 +288,24 @@ class Monitor:
             return
         self._join(connection, self._processes[0].streams, request, owner=False)
 
+    def _list(self, connection: socket.socket) -> None:
+        added = [each for each in self._processes.values() if each.number]
+        running = [Added(id=each.id, pid=each.pid, about=each.about) for each in added]
+        tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *running])))
+        connection.close()
+
     # -- exec
 
     def _exec(self, connection: socket.socket, body: bytes) -> None:
+        if 0 not in self._processes:
+            connection.close()
+            return
         init = self._processes[0]
+        if self._paused:  # the process would stand still before it could say that it was made
+            why = f"container {self._brief.id} is paused, unpause the container before exec"
+            tell(connection, packet(Kind.ERROR, protocol.encode(Failure("Conflict", why))))
+            connection.close()
+            return
         try:
             builder, made = forked(
                 lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs),
@@ -278,7 +335,7 @@ class Monitor:
         descriptor, *rest = descriptors
         self._last += 1
         streams = self._streams(added, rest, None, close_on_leave=True)
-        process = _Process(self._last, added.pid, descriptor, streams)
+        process = _Process(self._last, added.pid, descriptor, streams, added.id, added.about.copy())
         self._processes[process.number] = process
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
         tell(

@@ -5,6 +5,7 @@ container and to add processes to it: only builders (``build.py``) read it, from
 takes to hold it as objects are never the monitor's.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -29,11 +30,18 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     plan: int
     """descriptor of the memfd with the ``Plan``"""
     namespaces: list[int]
-    """descriptors of namespaces to join, which the plan calls /proc/self/fd/N"""
+    """descriptors of namespaces to join"""
+    named: list[int]
+    """the numbers by which the plan calls them, as /proc/self/fd/N"""
 
     @property
     def descriptors(self) -> list[int]:
         return [self.starter, self.lock, self.plan, *self.namespaces]
+
+    def renumbered(self, descriptors: Sequence[int]) -> "Brief":
+        """The same for a process that has ``self.descriptors`` under other numbers."""
+        starter, lock, plan, *namespaces = descriptors
+        return msgspec.structs.replace(self, starter=starter, lock=lock, plan=plan, namespaces=namespaces)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ byte, its ``Kind``, and a body. The first packet of a client says what the conne
     client                                  monitor
     ATTACH  AttachRequest                   STARTED, then output …, EXIT
     EXEC    ExecRequest                     STARTED or ERROR, then output …, EXIT
-    CONTROL SignalRequest | ResizeRequest   DONE or ERROR, and so on for each further CONTROL
+    CONTROL ControlRequest                  DONE or ERROR, and so on for each further CONTROL
+    LIST                                    LISTED: an ``Added`` for each process that EXEC has added
 
 An attached client may send STDIN and STDIN_EOF. Signals and sizes go over a connection of their own, because
 input that the container does not read holds up everything behind it. The starter has no first packet: its
@@ -38,6 +39,7 @@ class Kind(IntEnum):
     CONTROL = 3
     STDIN = 4
     STDIN_EOF = 5
+    LIST = 6
     # from the monitor
     STARTED = 16
     EVENT = 17
@@ -46,6 +48,7 @@ class Kind(IntEnum):
     STDOUT = 20
     STDERR = 21
     EXIT = 22
+    LISTED = 23
     # made by the client's side of a session, never sent
     DETACHED = 32
 
@@ -57,6 +60,10 @@ class AttachRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tru
 
 
 class ExecRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    id: str = ""
+    """64 hexadecimal digits, chosen by the caller"""
+    about: msgspec.Raw = msgspec.Raw(b"null")
+    """a document about it, which LISTED gives back as it is"""
     process: dict[str, object]
     """the OCI runtime document's ``process``"""
     stdin: bool = False
@@ -68,12 +75,27 @@ class ExecRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
 
 
 class ControlRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A signal or a size, for the process that STARTED gave this number; 0 is the container's init."""
+    """A signal or a size, for the process that STARTED gave this number; 0 is the container's init.
+
+    ``paused`` and ``keep`` are about the container: what its state is to say, now that the caller has frozen
+    it or is about to thaw it; and that it is not to remove itself this time, as it will be started again.
+    """
 
     process: int = 0
     signal: int = 0
     rows: int = 0
     columns: int = 0
+    paused: bool | None = None
+    keep: bool = False
+
+
+class Added(msgspec.Struct, kw_only=True, frozen=True):
+    """A process that EXEC has added, running or (with an exit code) ended a while ago."""
+
+    id: str
+    pid: int
+    about: msgspec.Raw
+    exit_code: int | None = None
 
 
 class Started(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -114,6 +136,7 @@ attach_request = msgspec.json.Decoder(AttachRequest)
 exec_request = msgspec.json.Decoder(ExecRequest)
 control_request = msgspec.json.Decoder(ControlRequest)
 started = msgspec.json.Decoder(Started)
+added = msgspec.json.Decoder(list[Added])
 event = msgspec.json.Decoder(Event)
 failure = msgspec.json.Decoder(Failure)
 

@@ -13,13 +13,16 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ..linux.process import fork
+
 if TYPE_CHECKING:
     import signal
 else:
     import _signal as signal  # without enumerations, each of which would be touched and so copied
 
-NAME = "mydocker-mon"
+_NAME = b"mydocker-mon"
 """what ps and /proc/<pid>/comm show; the kernel keeps 15 characters"""
+_ALL = os.sysconf("SC_OPEN_MAX")
 
 
 def spawn(run: Callable[[], None]) -> None:
@@ -46,7 +49,7 @@ def forked(work: Callable[[socket.socket], None], crash_log: str) -> tuple[int, 
     """Fork a child that does ``work`` and ends; its number, and a connection to it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError:
         ours.close()
         theirs.close()
@@ -72,24 +75,36 @@ def guarded(work: Callable[[], None], crash_log: str) -> None:
 
 
 def detach(keep: Iterable[int]) -> None:
-    """Let go of everything but the descriptors ``keep``."""
-    # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
-    gc.disable()
+    """Let go of everything that a caller has, but for the descriptors ``keep``."""
     os.chdir("/")
-    os.umask(0o022)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    first = 3
-    for fd in (*sorted({*keep} - {0, 1, 2}), os.sysconf("SC_OPEN_MAX")):
-        if first < fd:
-            os.closerange(first, fd)
-        first = fd + 1
     signal.set_wakeup_fd(-1)
     for number in range(1, signal.NSIG):
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _settle(keep)
+
+
+def leave_server(keep: Iterable[int]) -> None:
+    """The same for a child of the forkserver, which has let go of most things already (``launcher.py``)."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _settle(keep)
+
+
+def _settle(keep: Iterable[int]) -> None:
+    # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
+    gc.disable()
+    os.umask(0o022)
+    first = 3
+    for fd in sorted(keep):
+        if first < fd:
+            os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, _ALL)
     fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, NAME.encode())
+    os.write(fd, _NAME)
     os.close(fd)

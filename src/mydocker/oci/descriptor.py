@@ -15,6 +15,20 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
+DOCKER_LAYER_ZSTD = DOCKER_LAYER + ".zstd"
+
+PLAIN_LAYERS = frozenset((OCI_LAYER, DOCKER_LAYER))
+LAYERS = PLAIN_LAYERS | {OCI_LAYER_GZIP, OCI_LAYER_ZSTD, DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD}
+_NON_DISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+FOREIGN_LAYERS = frozenset((
+    _NON_DISTRIBUTABLE, _NON_DISTRIBUTABLE + "+gzip", _NON_DISTRIBUTABLE + "+zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+))  # fmt: skip
+"""layers that are not to be pushed: their publishers have them (layer.md#non-distributable-layers)"""
+
 INDEXES = frozenset((OCI_INDEX, DOCKER_INDEX))
 MANIFESTS = frozenset((OCI_MANIFEST, DOCKER_MANIFEST))
 

@@ -52,6 +52,11 @@ def encoded(digest: str) -> str:
     return digest.partition(":")[2]
 
 
+def is_encoded(text: str) -> bool:
+    """Whether ``text`` can be the part of a sha256 digest after its colon."""
+    return len(text) == _LENGTHS["sha256"] and is_hex(text)
+
+
 def of(data: bytes) -> str:
     """The sha256 digest of ``data``."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
@@ -61,5 +66,10 @@ def chain_ids(diff_ids: "Sequence[str]") -> list[str]:
     """The chain id of every layer, bottom first: ChainID(n) = Digest(ChainID(n-1) + " " + DiffID(n))."""
     chain: list[str] = []
     for diff_id in diff_ids:
-        chain.append(of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+        chain.append(chained(chain[-1] if chain else "", diff_id))
     return chain
+
+
+def chained(parent: str, diff_id: str) -> str:
+    """The chain id of a layer on top of the chain ``parent``, which is empty for the lowest layer."""
+    return of(f"{parent} {diff_id}".encode()) if parent else diff_id

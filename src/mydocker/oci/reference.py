@@ -64,6 +64,10 @@ class Reference:
         """The same, with ``latest`` if it has neither tag nor digest."""
         return self if self.tag or self.digest else Reference(self.domain, self.path, DEFAULT_TAG)
 
+    def canonical(self) -> str:
+        """``docker.io/library/alpine@sha256:…``: with a digest, a tag says nothing."""
+        return f"{self.name}@{self.digest}"
+
     def _suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 

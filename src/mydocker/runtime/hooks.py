@@ -11,7 +11,7 @@ import os
 
 from mydocker.errors import InvalidArgument, StartFailed
 from mydocker.linux.pidfd import pidfd_send_signal, reap, wait_exit
-from mydocker.linux.process import cloexec_from, clone3, reset_signals
+from mydocker.linux.process import cloexec_from, clone3, default_signals, ignored_signals
 from mydocker.runtime.program import environment
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def _execute(
         cloexec_from(3)
         if before is not None:
             before()
-        reset_signals()
+        default_signals(ignored_signals())
         env = environment(hook["env"]) if "env" in hook else inherited
         os.execve(path, hook.get("args") or [path], env)
     except BaseException as error:  # noqa: BLE001 - a forked process must not run its parent's code

@@ -13,7 +13,7 @@ import sys
 
 from mydocker import errors
 from mydocker.linux import namespace, prctl
-from mydocker.linux.process import cloexec_from, reset_signals
+from mydocker.linux.process import cloexec_from, default_signals, ignored_signals
 from mydocker.runtime import program
 from mydocker.runtime.channel import Channel
 from mydocker.runtime.step import Context, Step, StepFailed, run
@@ -65,7 +65,7 @@ def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> No
     reporting = [channel]
     try:
         prctl.set_dumpable(False)
-        reset_signals()
+        default_signals(ignored_signals())
         forbid_imports()
         os.umask(0)
         context = Context(channel)

@@ -11,7 +11,7 @@ import os
 import stat
 
 from mydocker.errors import CommandNotExecutable, CommandNotFound, StartFailed
-from mydocker.linux.process import reset_signals
+from mydocker.linux.process import SIGTTIN, SIGTTOU, default_signals
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NOT_EXECUTABLE = (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELIBBAD, errno.EISDIR, errno.ETXTBSY)
@@ -39,8 +39,11 @@ def find(name: str, env: dict[str, str]) -> str:
 
 
 def execute(path: str, arguments: list[str], env: dict[str, str]) -> None:
-    """execve(2) with default signal dispositions; returns only by raising."""
-    reset_signals()
+    """execve(2) with default signal dispositions; returns only by raising.
+
+    Those of the caller are gone since ``init.main``; here it is about ``reaper.become_init``.
+    """
+    default_signals((SIGTTIN, SIGTTOU))
     try:
         os.execve(path, arguments, env)
     except OSError as error:

@@ -56,6 +56,7 @@ def become_init(arguments: list[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, children would vanish without a status
     # Orphans come here also where this is not process 1, as with --pid host.
     prctl.prctl(prctl.PR_SET_CHILD_SUBREAPER, 1)
+    title.set_name(NAME)  # before there is a child that could look; execve gives that its own
     child = os.fork()
     if child == 0:
         _lead_a_group()
@@ -82,7 +83,6 @@ def _lead_a_group() -> None:
 
 def _disguise(arguments: list[str]) -> None:
     prctl.set_dumpable(False)
-    title.set_name(NAME)
     try:
         title.set_arguments([os.fsencode(word) for word in (NAME, "--", *arguments)])
     except OSError:

@@ -25,6 +25,9 @@ PROPAGATION = {
     "rshared": MS_SHARED | MS_REC,
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
+# A layer of its own is whole only if the kernel never leaves a name or contents in another one, which its
+# build-time or module defaults may ask for (Documentation/filesystems/overlayfs.rst).
+WHOLE_LAYERS = ("redirect_dir=off", "metacopy=off", "index=off")
 _OPTIONS_LIMIT = 4096 - 1  # mount(2) copies one page
 _VALUE_LIMIT = 255  # fsconfig(2) copies 256 bytes
 
@@ -77,7 +80,7 @@ class BoundRootfs(RootfsStep):
 
 
 class Overlay(RootfsStep):
-    """Layers stacked by overlayfs: ``lowers`` from the top, then the read-write layer ``upper``.
+    """Layers stacked by overlayfs: ``lowers`` from the top, then the read-write layer ``upper``, if any.
 
     Each layer is named to the kernel by a call of its own (``lowerdir+``, Linux 6.8), which no length limits.
     Before that, all go into one page of mount(2) options, so there they are named by descriptor
@@ -94,7 +97,7 @@ class Overlay(RootfsStep):
         work: str,
         target: str,
         readonly: bool = False,
-        options: tuple[str, ...] = (),
+        options: tuple[str, ...] = WHOLE_LAYERS,
     ) -> None:
         if not lowers:
             raise InvalidArgument(f"an overlay on {target} needs at least one lower layer")
@@ -111,12 +114,12 @@ class Overlay(RootfsStep):
 
     def apply(self, context: Context) -> None:
         try:
-            tree = self._stack()
+            tree = self.detached()
         except OSError as error:
             # A kernel before 6.8 says so when it sees the key, or for some when the file system is created.
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-            self._mount()
+            self.mount_on_target()
             tree = mount.open_tree(self.target)
             context.root = tree
         else:
@@ -127,8 +130,8 @@ class Overlay(RootfsStep):
     def observe(self, context: Context) -> str:
         return mount_line(context.root)
 
-    def _stack(self) -> int:
-        """Return the detached mount, made by fsopen(2)."""
+    def detached(self) -> int:
+        """Return the mount, made by fsopen(2); on a kernel before 6.8 EINVAL or ENOSYS."""
         held: list[int] = []
         try:
             handle = mount.fsopen("overlay")
@@ -136,8 +139,9 @@ class Overlay(RootfsStep):
             mount.fsconfig(handle, "source", "overlay")
             for lower in self.lowers:
                 mount.fsconfig(handle, "lowerdir+", _short(lower, held))
-            mount.fsconfig(handle, "upperdir", _short(self.upper, held))
-            mount.fsconfig(handle, "workdir", _short(self.work, held))
+            if self.upper:
+                mount.fsconfig(handle, "upperdir", _short(self.upper, held))
+                mount.fsconfig(handle, "workdir", _short(self.work, held))
             for option in self.options:
                 key, equals, value = option.partition("=")
                 mount.fsconfig(handle, key, value if equals else None)
@@ -146,12 +150,31 @@ class Overlay(RootfsStep):
             for descriptor in held:
                 os.close(descriptor)
 
-    def _mount(self) -> None:
+    def mount_privately(self) -> None:
+        """Mount it on ``target`` in whatever way this kernel has, in the caller's mount namespace."""
+        try:
+            tree = self.detached()
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            self.mount_on_target()
+            return
+        point = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mount.move_mount(tree, point)
+        finally:
+            os.close(point)
+            os.close(tree)
+
+    def mount_on_target(self) -> None:
+        """Mount it on ``target`` by mount(2)."""
         held: list[int] = []
         try:
-            names = [_by_descriptor(path, held) for path in (*self.lowers, self.upper, self.work)]
-            *lowers, upper, work = names
-            options = [f"lowerdir={':'.join(lowers)}", f"upperdir={upper}", f"workdir={work}", *self.options]
+            lowers = [_by_descriptor(path, held) for path in self.lowers]
+            options = [f"lowerdir={':'.join(lowers)}", *self.options]
+            if self.upper:
+                options.append(f"upperdir={_by_descriptor(self.upper, held)}")
+                options.append(f"workdir={_by_descriptor(self.work, held)}")
             data = ",".join(options)
             if len(data) > _OPTIONS_LIMIT:
                 raise OSError(errno.E2BIG, f"{len(lowers)} layers do not fit into mount options", self.target)

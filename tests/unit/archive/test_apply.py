@@ -10,7 +10,7 @@ import stat
 import struct
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mydocker import errors
-from mydocker.archive.apply import apply
+from mydocker.archive.apply import apply, prune
 from mydocker.archive.compression import Limits
 from mydocker.archive.stream import Stream
 from support import archives, probe, tree
@@ -245,18 +245,40 @@ def test_a_whiteout_hides_nothing_of_its_own_layer(target: Path, first: str) -> 
         assert opaque(target / name), "what lies below it is hidden"
 
 
-def test_whiteouts_of_nothing_are_left_out(target: Path) -> None:
-    asked = []
-
-    def hides(path: str) -> bool:
-        asked.append(path)
-        return path == "/real/below"
-
+def test_whiteouts_of_nothing_are_pruned(target: Path) -> None:
+    found: list[bytes] = []
     members = [directory("real"), symlink("way", "real"), Member("way/.wh.below"), Member("real/.wh.nothing")]
-    put([*members, Member(".wh.top")], target, hides=hides)
-    assert asked == ["/real/below", "/real/nothing", "/top"]
+    put([*members, Member(".wh.top")], target, whiteouts=found)
+    assert found == [b"real/below", b"real/nothing", b"top"]
+    assert is_whiteout(target / "top")
+    before = (target / "real").stat().st_mtime_ns
+    pruned(target, found, lambda path: path == "real/below")
     assert os.listdir(target / "real") == ["below"]
     assert is_whiteout(target / "real/below")
+    assert (target / "real").stat().st_mtime_ns == before
+    assert not os.path.lexists(target / "top")
+
+
+def test_pruning_leaves_alone_what_has_come_in_the_place_of_a_whiteout(target: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    os.mknod(outside / "gone", stat.S_IFCHR, os.makedev(0, 0))
+    found: list[bytes] = []
+    members = [Member(".wh.file"), Member("file", b"x"), Member("d/.wh.gone"), symlink("d", str(outside))]
+    put([*members, Member("e/.wh.gone"), Member("e", b"x"), Member("f/.wh.gone")], target, whiteouts=found)
+    shutil.rmtree(target / "f")
+    pruned(target, found, lambda _: False)
+    assert (target / "file").read_bytes() == b"x"
+    assert (target / "e").read_bytes() == b"x"
+    assert is_whiteout(outside / "gone")
+
+
+def pruned(target: Path, whiteouts: list[bytes], hides: Callable[[str], bool]) -> None:
+    directory = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        prune(directory, whiteouts, hides)
+    finally:
+        os.close(directory)
 
 
 # Sparse files

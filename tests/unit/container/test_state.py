@@ -15,7 +15,7 @@ running -> paused restarting exited
 paused -> running exited
 restarting -> running exited
 exited -> exited running removing
-removing -> dead
+removing -> removing dead
 dead -> removing
 """
 

@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> ContentStore:
 
 
 def test_layout(store: ContentStore) -> None:
-    assert sorted(os.listdir(store.root)) == ["blobs", "ingest", "oci-layout"]
+    assert sorted(os.listdir(store.root)) == ["blobs", "download", "ingest", "oci-layout"]
     assert Path(store.root, "oci-layout").read_text() == '{"imageLayoutVersion":"1.0.0"}'
 
 

@@ -158,7 +158,7 @@ def test_both_forms_in_one(store: ImageStore, layout: Layout) -> None:
 
 def test_platforms(store: ImageStore, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {"architecture": "amd64", "os": "linux"}
-    monkeypatch.setattr("mydocker.image.load.architecture", lambda: "amd64")
+    monkeypatch.setattr("mydocker.image.platforms.architecture", lambda: "amd64")
     inner = layout.index(
         [
             {**layout.image([TWO]), "platform": {"architecture": "arm64", "os": "linux"}},
@@ -170,7 +170,7 @@ def test_platforms(store: ImageStore, layout: Layout, monkeypatch: pytest.Monkey
     outer = {**layout.index([inner]), "annotations": {"org.opencontainers.image.ref.name": "a:b"}}
     assert store.load(layout.write(outer)) == ["Loaded image: a:b"]
     assert names_in(store, "a:b") == ["one"]
-    monkeypatch.setattr("mydocker.image.load.architecture", lambda: "riscv64")
+    monkeypatch.setattr("mydocker.image.platforms.architecture", lambda: "riscv64")
     with pytest.raises(errors.NotFound, match="no manifest for linux/riscv64"):
         store.load(str(layout.path))
 

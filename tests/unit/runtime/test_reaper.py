@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mydocker.linux.process import clone3, reset_signals
+from mydocker.linux.process import clone3, default_signals, ignored_signals
 from mydocker.runtime.reaper import become_init
 
 pytestmark = pytest.mark.root
@@ -47,7 +47,7 @@ class Init:
                 if powerless:
                     drop_capabilities()
                 become_init(arguments)
-                reset_signals()
+                default_signals(ignored_signals())
                 os.execv("/bin/sh", arguments)
             finally:
                 os._exit(99)

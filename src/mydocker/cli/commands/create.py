@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 
 from mydocker import errors
-from mydocker.cli import output
+from mydocker.cli import output, transfer
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.flags import config
 from mydocker.cli.flags.container import CONTAINER, REFUSED
+from mydocker.cli.flags.image import check_content_trust
 from mydocker.engine import Config, Container, HostConfig
+from mydocker.oci import digest as digests
+from mydocker.oci import reference as references
 
 
 def make(invocation: Invocation, *, starting: bool = False) -> Container:
@@ -17,6 +20,9 @@ def make(invocation: Invocation, *, starting: bool = False) -> Container:
 
     ``starting``: this process starts it next.
     """
+    check_content_trust(
+        disabled=invocation["disable-content-trust"], given="disable-content-trust" in invocation.given
+    )
     config.check_rootfs(invocation.flags, invocation.arguments)
     documents = config.build(invocation.flags, invocation.arguments)
     path = invocation["cidfile"]
@@ -43,7 +49,51 @@ def make(invocation: Invocation, *, starting: bool = False) -> Container:
 
 
 def _create(invocation: Invocation, documents: tuple[Config, HostConfig], starting: bool) -> Container:
-    return invocation.engine.containers.create(*documents, name=invocation["name"] or None, starting=starting)
+    """Make it, from an image that is pulled as ``--pull`` says."""
+    config, host = documents
+    policy = invocation["pull"]
+
+    def make() -> Container:
+        return invocation.engine.containers.create(
+            config,
+            host,
+            name=invocation["name"] or None,
+            starting=starting,
+            platform=invocation["platform"],
+        )
+
+    def pull_and_make() -> Container:
+        with invocation.engine.images.reserved(config.image):
+            _pull(invocation, config.image)
+            return make()
+
+    try:
+        container = pull_and_make() if policy == "always" and not host.rootfs else make()
+    except errors.NotFound:
+        if policy != "missing" or host.rootfs or _is_here(invocation, config.image):
+            raise
+        if not invocation["quiet"]:
+            name = references.parse(config.image).tagged().familiar()
+            output.err(f"Unable to find image '{name}' locally")
+        container = pull_and_make()
+    for warning in container.warnings:
+        output.err(f"WARNING: {warning}")
+    return container
+
+
+def _is_here(invocation: Invocation, image: str) -> bool:
+    """Whether it was something else that was not found; an image id cannot be pulled either."""
+    try:
+        invocation.engine.images.get(image, platform=invocation["platform"])
+        return True
+    except errors.NotFound:
+        return digests.is_hex(image.removeprefix("sha256:")) and len(image.removeprefix("sha256:")) == 64
+
+
+def _pull(invocation: Invocation, image: str) -> None:
+    """Standard output is the container's, or its identifier's."""
+    with transfer.shown(output.STDERR, quiet=invocation["quiet"]) as report:
+        invocation.engine.images.pull(image, platform=invocation["platform"], progress=report)
 
 
 def run(invocation: Invocation) -> int:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.ps import FORMAT_HELP
-from mydocker.cli.flags import go
-from mydocker.cli.flags.filter import parse_filter, to_filters
+from mydocker.cli.flags.filter import parse_filter, timed_filters
 from mydocker.cli.flags.pflag import switch, text, values
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago, human_size, local_time, parse_rfc3339
+from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339
+from mydocker.image.filters import fits
 
 if TYPE_CHECKING:
     from mydocker.image.store import Image
 
 _COLUMNS = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 _DIGEST_COLUMNS = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-_HEADINGS = {
+HEADINGS = {
     "ID": "IMAGE ID",
     "Repository": "REPOSITORY",
     "Tag": "TAG",
@@ -40,15 +38,22 @@ _NONE, _UNKNOWN = "<none>", "N/A"
 _ID_WIDTH = 12
 
 
-def row(image: Image, tag: str, *, truncate: bool, now: float) -> rows.Row:
-    repository, _, version = tag.rpartition(":")
+class Name(NamedTuple):
+    """What one line is about; each part may be empty."""
+
+    repository: str = ""
+    tag: str = ""
+    digest: str = ""
+
+
+def row(image: Image, name: Name, *, truncate: bool, now: float) -> rows.Row:
     created = parse_rfc3339(image.created)
     return {
         "ID": short(image.id) if truncate else image.id,
-        "Repository": repository or _NONE,
-        "Tag": version or _NONE,
-        "Digest": _NONE,
-        "CreatedSince": ago(created, now),
+        "Repository": name.repository or _NONE,
+        "Tag": name.tag or _NONE,
+        "Digest": name.digest or _NONE,
+        "CreatedSince": ago_or_unknown(created, now),
         "CreatedAt": local_time(created),
         "Size": human_size(image.size, 3),
         "VirtualSize": human_size(image.size, 3),
@@ -62,80 +67,58 @@ def short(identifier: str) -> str:
     return identifier.removeprefix("sha256:")[:_ID_WIDTH]
 
 
-def _matches(pattern: str, tag: str) -> bool:
-    """``busybox``, ``busybox:1.*``, ``*/busybox`` (path.Match of Go: a star stops at a slash)."""
-    repository = tag.rpartition(":")[0]
-    return any(
-        name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
-        for name in (tag, repository)
-    )
+def names(image: Image, patterns: Sequence[str] = (), *, digests: bool, column: bool) -> list[Name]:
+    """The lines that an image takes: one for each tag, or for a repository of which it has a digest only.
 
-
-def _label(image: Image, wanted: str) -> bool:
-    labels = (image.config.config.labels if image.config.config else None) or {}
-    name, equals, value = wanted.partition("=")
-    return name in labels and (not equals or labels[name] == value)
-
-
-def select(
-    images: list[Image], filters: Mapping[str, list[str]], names: list[str]
-) -> list[tuple[Image, str]]:
-    """Each image with each of its names that is wanted; an empty name for one without."""
-    unknown = set(filters) - {"dangling", "label", "reference", "before", "since"}
-    if unknown:
-        raise errors.InvalidArgument(f"invalid filter '{min(unknown)}'")
-    images = _by_age(images, filters)
-    for value in filters.get("dangling", []):
-        wanted = _bool("dangling", value)
-        images = [image for image in images if bool(image.repo_tags) is not wanted]
-    images = [image for image in images if all(_label(image, label) for label in filters.get("label", []))]
-    patterns = [*filters.get("reference", []), *names]
-    found = []
-    for image in images:
-        tags = [tag for tag in image.repo_tags if not patterns or any(_matches(p, tag) for p in patterns)]
-        found += [(image, tag) for tag in tags]
-        if not image.repo_tags and not patterns:
-            found.append((image, ""))
-    return found
-
-
-def _by_age(images: list[Image], filters: Mapping[str, list[str]]) -> list[Image]:
-    for name in ("before", "since"):
-        for reference in filters.get(name, []):
-            other = next((i for i in images if reference in i.repo_tags or _is_id(i, reference)), None)
-            if other is None:
-                raise errors.NotFound(f"no such image: {reference}")
-            edge = parse_rfc3339(other.created)
-            before = name == "before"
-            images = [i for i in images if i is not other and (parse_rfc3339(i.created) < edge) is before]
-    return images
-
-
-def _is_id(image: Image, reference: str) -> bool:
-    return image.id.startswith((reference, f"sha256:{reference}")) or f"{reference}:latest" in image.repo_tags
-
-
-def _bool(name: str, text: str) -> bool:
-    try:
-        return go.parse_bool(text)
-    except ValueError as error:
-        raise errors.InvalidArgument(f"invalid filter '{name}={text}'") from error
+    ``digests``: with a line for each of its digests as well. ``column``: they are to be seen.
+    """
+    tags: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
+    for name in image.repo_tags:
+        if not patterns or fits(name, patterns):
+            repository, _, tag = name.rpartition(":")
+            tags.setdefault(repository, []).append(tag)
+    for name in image.repo_digests:
+        if not patterns or fits(name, patterns):
+            repository, _, digest = name.partition("@")
+            found.setdefault(repository, []).append(digest)
+    lines = [
+        Name(repository, tag, digest)
+        for repository, own in tags.items()
+        for tag in own
+        for digest in (column and found.get(repository)) or [""]
+    ]
+    for repository, own in found.items():
+        if repository not in tags:
+            lines += [Name(repository, "", digest) for digest in (own if digests else [""])]
+    return lines or [Name()]
 
 
 def run(invocation: Invocation) -> int:
-    names = invocation.arguments
-    chosen = select(list(invocation.engine.images.list()), to_filters(invocation["filter"]), names)
+    filters = timed_filters(invocation["filter"])
+    if invocation.arguments:
+        filters.setdefault("reference", []).append(invocation.arguments[0])
+    images = invocation.engine.images.list(filters)
+    format, digests = invocation["format"], invocation["digests"]
+    column = digests or ".Digest" in format
+    chosen = [
+        (image, name)
+        for image in images
+        for name in names(image, filters.get("reference", ()), digests=digests, column=column)
+    ]
     truncate = not invocation["no-trunc"]
-    if invocation["quiet"]:
+    if invocation["quiet"] and format in ("", "table"):
         if chosen:
             output.out("\n".join(short(image.id) if truncate else image.id for image, _ in chosen))
         return 0
+    if digests and format.startswith("table ") and "{{.Digest}}" not in format:
+        format += "\t{{.Digest}}"
     now = time.time()
     shown = rows.render(
-        invocation["format"],
-        [row(image, tag, truncate=truncate, now=now) for image, tag in chosen],
-        columns=_DIGEST_COLUMNS if invocation["digests"] else _COLUMNS,
-        headings=_HEADINGS,
+        format,
+        [row(image, name, truncate=truncate, now=now) for image, name in chosen],
+        columns=_DIGEST_COLUMNS if digests else _COLUMNS,
+        headings=HEADINGS,
         type_=_TYPE,
     )
     if shown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.flags.pflag import text, values
@@ -10,10 +9,6 @@ from mydocker.cli.flags.pflag import text, values
 
 def run(invocation: Invocation) -> int:
     source, *rest = invocation.arguments
-    if source.startswith(("http://", "https://")):
-        raise errors.NotSupported(
-            f"import from a URL is not built yet: {source} (download it, or pipe it into `import -`)"
-        )
     identifier = invocation.engine.images.import_(
         0 if source == "-" else source,
         rest[0] if rest else "",
@@ -26,7 +21,7 @@ def run(invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    "import [OPTIONS] file|- [REPOSITORY[:TAG]]",
+    "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     "Import the contents from a tarball to create a filesystem image",
     run,
     flags=(

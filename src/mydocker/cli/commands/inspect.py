@@ -9,7 +9,7 @@ from typing import Any
 from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import PROGRAM, Command, Invocation
-from mydocker.cli.flags.pflag import Flag, text, unbuilt
+from mydocker.cli.flags.pflag import Flag, switch, text
 from mydocker.cli.format.rows import Document
 from mydocker.cli.template.printing import to_json
 from mydocker.image.inspect import document as image_document
@@ -19,21 +19,27 @@ _Find = Callable[[Invocation, str], dict[str, Any]]
 
 
 def _container(invocation: Invocation, reference: str) -> dict[str, Any]:
-    return invocation.engine.containers.get(reference).inspect()
+    return invocation.engine.containers.get(reference).inspect(size=invocation["size"])
 
 
 def _image(invocation: Invocation, reference: str) -> dict[str, Any]:
-    return image_document(invocation.engine.images.get(reference))
+    platform = invocation.flags.get("platform", "")
+    return image_document(invocation.engine.images.get(reference, platform=platform))
 
 
 def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
     """A container, or else an image; a name of both is the container's, as in Docker."""
+    reason: errors.Error = errors.NotFound(f"no such object: {reference}")
     for find in (_container, _image):
         try:
             return find(invocation, reference)
-        except (errors.NotFound, errors.InvalidArgument):
-            continue  # what cannot be a name of one may be a name of the other
-    raise errors.NotFound(f"no such object: {reference}")
+        except errors.NotFound:
+            continue
+        except errors.InvalidArgument as error:
+            # what cannot be a name of one may be a name of the other; a beginning of several is of none
+            if "multiple IDs" in str(error):
+                reason = error
+    raise reason
 
 
 _FINDERS: dict[str, _Find] = {"": _either, "container": _container, "image": _image}
@@ -51,11 +57,12 @@ def show(invocation: Invocation, find: _Find) -> int:
     """Everything that is found is printed, then what is not is reported."""
     format = invocation["format"]
     template = Document(format)
-    found, missing = [], []
+    found: list[dict[str, Any]] = []
+    missing: list[errors.Error] = []
     for reference in invocation.arguments:
         try:
             found.append(find(invocation, reference))
-        except errors.NotFound as error:
+        except (errors.NotFound, errors.InvalidArgument) as error:
             missing.append(error)
     if not format:
         output.out(json.dumps(found, indent=4, ensure_ascii=False))
@@ -69,7 +76,7 @@ def show(invocation: Invocation, find: _Find) -> int:
 
 
 _FORMAT = text("format", "f", "Format output using a custom template: 'json' or a Go TEMPLATE")
-_SIZE = unbuilt("size", "sizes of containers are not measured", short="s", switch=True)
+_SIZE = switch("size", "s", "Display total file sizes if the type is container")
 
 
 def _command(usage: str, summary: str, action: Callable[[Invocation], int], *flags: Flag) -> Command:
@@ -93,4 +100,5 @@ IMAGE = _command(
     "inspect [OPTIONS] IMAGE [IMAGE...]",
     "Display detailed information on one or more images",
     lambda invocation: show(invocation, _image),
+    text("platform", "", "Inspect a specific platform of the image (os[/arch[/variant]])"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mydocker import errors
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.each import each
 from mydocker.cli.flags.pflag import text
@@ -9,7 +10,11 @@ from mydocker.cli.flags.pflag import text
 
 def run(invocation: Invocation) -> int:
     def kill(reference: str) -> str:
-        invocation.engine.containers.get(reference).kill(invocation["signal"] or "KILL")
+        try:
+            container = invocation.engine.containers.get(reference)
+        except errors.NotFound as error:
+            raise errors.NotFound(f"cannot kill container: {reference}: {error}") from None
+        container.kill(invocation["signal"] or "KILL")
         return reference
 
     return each(invocation.arguments, kill)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mydocker import errors
 from mydocker.cli import output, terminal
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.flags.pflag import switch, text, unbuilt
+from mydocker.cli.flags.pflag import switch, text
 from mydocker.cli.progress import layers
 
 
@@ -14,7 +14,7 @@ def run(invocation: Invocation) -> int:
     if not path and terminal.is_terminal(0):
         raise errors.InvalidArgument("requested load from stdin, but stdin is empty")
     with layers(quiet=invocation["quiet"]) as progress:
-        lines = invocation.engine.images.load(path or 0, progress)
+        lines = invocation.engine.images.load(path or 0, progress, platform=invocation["platform"])
     output.out("\n".join(lines))
     return 0
 
@@ -25,7 +25,7 @@ COMMAND = Command(
     run,
     flags=(
         text("input", "i", "Read from tar archive file, instead of STDIN"),
-        unbuilt("platform", "the image for this machine is taken"),
+        text("platform", "", 'Load only the given platform (e.g., "linux/amd64")'),
         switch("quiet", "q", "Suppress the load output"),
     ),
 )

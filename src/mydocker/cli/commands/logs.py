@@ -6,7 +6,7 @@ import time
 
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.flags.pflag import switch, text, unbuilt, value
+from mydocker.cli.flags.pflag import switch, text, value
 from mydocker.cli.flags.timestamp import parse_timestamp
 
 
@@ -20,9 +20,13 @@ def run(invocation: Invocation) -> int:
     since, until = (parse_timestamp(name, invocation[name], now) for name in ("since", "until"))
     container = invocation.engine.containers.get(invocation.arguments[0])
     stamped = invocation["timestamps"]
+    # before each line come the attributes that the log driver was told to add, and a space: here none
+    details = b" " if invocation["details"] else b""
     entries = container.logs(follow=invocation["follow"], tail=invocation["tail"], since=since, until=until)
     for entry in entries:
-        data = entry.time.encode() + b" " + entry.data if stamped else entry.data
+        data = details + entry.data
+        if stamped:
+            data = entry.time.encode() + b" " + data
         output.write(output.STDERR if entry.stream == "stderr" else output.STDOUT, data)
     return 0
 
@@ -32,7 +36,7 @@ COMMAND = Command(
     "Fetch the logs of a container",
     run,
     flags=(
-        unbuilt("details", "log entries have no attributes", switch=True),
+        switch("details", "", "Show extra details provided to logs"),
         switch("follow", "f", "Follow log output"),
         text("since", "", "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m)"),
         value(

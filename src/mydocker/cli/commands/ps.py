@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mydocker.cli import output
@@ -12,10 +12,10 @@ from mydocker.cli.flags.filter import parse_filter, to_filters
 from mydocker.cli.flags.go import quote
 from mydocker.cli.flags.pflag import number, switch, text, values
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago, ellipsis, local_time
+from mydocker.cli.format.units import ago, ellipsis, human_size, local_time
 
 _COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-_HEADINGS = {
+HEADINGS = {
     "ID": "CONTAINER ID",
     "Image": "IMAGE",
     "Command": "COMMAND",
@@ -29,6 +29,7 @@ _HEADINGS = {
     "Mounts": "MOUNTS",
     "LocalVolumes": "LOCAL VOLUMES",
     "Networks": "NETWORKS",
+    "Size": "SIZE",
 }
 _TYPE = "*formatter.ContainerContext"
 _COMMAND_WIDTH, _MOUNT_WIDTH, _ID_WIDTH = 20, 15, 12
@@ -52,7 +53,7 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
         "Command": quote(command),
         "CreatedAt": local_time(summary["Created"]),
         "RunningFor": ago(summary["Created"], now),
-        "Ports": "",
+        "Ports": ports(summary["Ports"]),
         "State": summary["State"],
         "Status": summary["Status"],
         "Names": ",".join(name.removeprefix("/") for name in summary["Names"]),
@@ -61,7 +62,23 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
         "Mounts": ",".join(mounts),
         "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in summary["Mounts"])),
         "Networks": summary["HostConfig"]["NetworkMode"],
+        "Size": _size(summary),
     }
+
+
+def ports(found: Sequence[Mapping[str, Any]]) -> str:
+    """``80/tcp`` for what is exposed, ``0.0.0.0:8080->80/tcp`` for what is published."""
+    shown = []
+    for port in found:
+        inside = f"{port['PrivatePort']}/{port['Type']}"
+        outside = f"{port['IP']}:{port['PublicPort']}->" if port.get("PublicPort") else ""
+        shown.append(outside + inside)
+    return ", ".join(shown)
+
+
+def _size(summary: Mapping[str, Any]) -> str:
+    own, whole = summary.get("SizeRw", 0), summary.get("SizeRootFs", 0)
+    return f"{human_size(own, 3)} (virtual {human_size(whole, 3)})" if whole else human_size(own, 3)
 
 
 def run(invocation: Invocation) -> int:
@@ -77,11 +94,12 @@ def run(invocation: Invocation) -> int:
             output.out("\n".join(c.id[:_ID_WIDTH] if truncate else c.id for c in containers))
         return 0
     now = time.time()
+    size = invocation["size"] or ".Size" in invocation["format"]
     shown = rows.render(
         invocation["format"],
-        [row(container.summary(), truncate=truncate, now=now) for container in containers],
-        columns=_COLUMNS,
-        headings=_HEADINGS,
+        [row(container.summary(size=size), truncate=truncate, now=now) for container in containers],
+        columns=_COLUMNS + "\t{{.Size}}" if invocation["size"] else _COLUMNS,
+        headings=HEADINGS,
         type_=_TYPE,
     )
     if shown or invocation["format"] == "":
@@ -103,5 +121,6 @@ COMMAND = Command(
         switch("latest", "l", "Show the latest created container (includes all states)"),
         switch("no-trunc", "", "Don't truncate output"),
         switch("quiet", "q", "Only display container IDs"),
+        switch("size", "s", "Display total file sizes"),
     ),
 )

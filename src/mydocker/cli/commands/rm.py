@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from mydocker import errors
-from mydocker.cli.command import Command, Invocation
-from mydocker.cli.commands.each import each
+from mydocker.cli import output
+from mydocker.cli.command import PROGRAM, Command, Invocation
+from mydocker.cli.commands.each import all_at_once
 from mydocker.cli.flags.pflag import switch, unbuilt
 
 
 def run(invocation: Invocation) -> int:
     force = invocation["force"]
+    containers = invocation.engine.containers
 
     def remove(reference: str) -> str | None:
         try:
-            container = invocation.engine.containers.get(reference)
-        except errors.NotFound:
+            container = containers.get(reference)
+        except errors.NotFound as error:
             if force:  # the wish is fulfilled already
+                output.err(f"{PROGRAM}: {error}")
                 return None
             raise
         container.remove(force=force, volumes=invocation["volumes"])
         return reference
 
-    return each(invocation.arguments, remove)
+    return all_at_once(invocation.arguments, remove)
 
 
 COMMAND = Command(

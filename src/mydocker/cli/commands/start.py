@@ -9,7 +9,7 @@ from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.each import each
 from mydocker.cli.flags.container import DETACH_KEYS
 from mydocker.cli.flags.keys import parse_keys
-from mydocker.cli.flags.pflag import switch
+from mydocker.cli.flags.pflag import switch, unbuilt
 from mydocker.engine import AttachOptions
 
 
@@ -29,8 +29,6 @@ def run(invocation: Invocation) -> int:
 def _attached(invocation: Invocation, reference: str) -> int:
     keys = parse_keys(invocation["detach-keys"])
     container = invocation.engine.containers.get(reference)
-    if container.state.running:
-        raise errors.Conflict(f"container {reference} is already running (use attach)")
     config = container.record.config
     stdin = invocation["interactive"] and config.open_stdin
     if stdin and config.tty:
@@ -53,6 +51,7 @@ COMMAND = Command(
     run,
     flags=(
         switch("attach", "a", "Attach STDOUT/STDERR and forward signals"),
+        *(unbuilt(name, "there are no checkpoints") for name in ("checkpoint", "checkpoint-dir")),
         DETACH_KEYS,
         switch("interactive", "i", "Attach container's STDIN"),
         switch("sig-proxy", "", "Proxy received signals to the process", default=True),

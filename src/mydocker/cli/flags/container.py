@@ -9,6 +9,7 @@ from __future__ import annotations
 from mydocker.cli.flags import host, limit, mount
 from mydocker.cli.flags.environment import parse_env, parse_label
 from mydocker.cli.flags.go import parse_int, parse_uint
+from mydocker.cli.flags.image import content_trust, parse_policy
 from mydocker.cli.flags.pflag import Flag, number, switch, text, unbuilt, value, values
 from mydocker.cli.flags.size import parse_cpus, parse_size, parse_swap
 
@@ -20,9 +21,9 @@ def _parse_weight(given: str) -> int:
 
 
 _NETWORK = "there is no bridge network (use --network host, none, or container:NAME)"
+_WINDOWS = "it is about containers of Windows"
 _HEALTH = "containers have no health checks"
 _RESTART = "containers are not restarted"
-_PULL = "there are no registries (load an archive)"
 _LOG = "there is one log driver, json-file, without options"
 
 CONTAINER: tuple[Flag, ...] = (
@@ -49,6 +50,7 @@ CONTAINER: tuple[Flag, ...] = (
     values("device-read-iops", "", "Limit read rate (IO/s) from a device", limit.parse_throttle_iops),
     values("device-write-bps", "", "Limit write rate (B/s) to a device", limit.parse_throttle_bps),
     values("device-write-iops", "", "Limit write rate (IO/s) to a device", limit.parse_throttle_iops),
+    content_trust(),
     text("domainname", "", "Container NIS domain name"),
     value("entrypoint", "", "Overwrite the default ENTRYPOINT of the image", str, "string"),
     values("env", "e", "Set environment variables", parse_env),
@@ -77,7 +79,11 @@ CONTAINER: tuple[Flag, ...] = (
     number("oom-score-adj", "", "Tune host's OOM preferences (-1000 to 1000)"),
     text("pid", "", "PID namespace to use"),
     number("pids-limit", "", "Tune container pids limit (set -1 for unlimited)"),
+    text("platform", "", "Set platform if server is multi-platform capable"),
     switch("privileged", "", "Give extended privileges to this container"),
+    value("pull", "", 'Pull image before creating ("always", "missing", "never")', parse_policy, "string",
+          default="missing"),
+    switch("quiet", "q", "Suppress the pull output"),
     switch("read-only", "", "Mount the container's root filesystem as read only"),
     switch("rm", "", "Automatically remove the container and its associated anonymous volumes when it exits"),
     text("rootfs", "", "Run from this directory, beneath an overlay, without image", kind="directory"),
@@ -114,9 +120,6 @@ REFUSED: tuple[Flag, ...] = (
         "health-timeout")),
     unbuilt("no-healthcheck", _HEALTH, switch=True),
     unbuilt("restart", _RESTART),
-    unbuilt("pull", _PULL),
-    unbuilt("quiet", _PULL, short="q", switch=True),
-    unbuilt("platform", "images of other platforms are not chosen between"),
     unbuilt("log-driver", _LOG),
     unbuilt("log-opt", _LOG),
     unbuilt("volume-driver", "there are no volume drivers"),
@@ -126,5 +129,8 @@ REFUSED: tuple[Flag, ...] = (
     unbuilt("runtime", "there is one runtime, mydocker's own"),
     unbuilt("cpu-rt-period", "real-time scheduling is not limited (use --ulimit rtprio)"),
     unbuilt("cpu-rt-runtime", "real-time scheduling is not limited (use --ulimit rtprio)"),
+    *(unbuilt(name, _WINDOWS) for name in (
+        "cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation")),
+    unbuilt("use-api-socket", "there is no API socket to mount", switch=True),
     unbuilt("kernel-memory", "kernels since 5.4 count it as part of --memory"),
 )  # fmt: skip

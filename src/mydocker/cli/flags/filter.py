@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+
+from mydocker import errors
+from mydocker.cli.flags.timestamp import parse_timestamp
 
 
 def parse_filter(text: str) -> tuple[str, str]:
@@ -18,3 +22,18 @@ def to_filters(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for name, value in pairs:
         filters.setdefault(name, []).append(value)
     return filters
+
+
+def timed_filters(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The same, with ``until`` (a date, or a duration before now) in Unix time. Raises InvalidArgument."""
+    return to_filters((name, _instant(value) if name == "until" else value) for name, value in pairs)
+
+
+def _instant(text: str) -> str:
+    try:
+        found = parse_timestamp("until", text, time.time())
+    except errors.InvalidArgument:
+        found = None
+    if found is None:
+        raise errors.InvalidArgument(f'failed to parse value as time or duration: "{text}"')
+    return repr(found)

@@ -31,7 +31,7 @@ def parse_timestamp(flag: str, text: str, now: float) -> float | None:
     matched = _DATE.fullmatch(text)
     if not matched:
         raise errors.InvalidArgument(
-            f'invalid value for "{flag}": failed to parse {text} as a time or a duration'
+            f'invalid value for "{flag}": failed to parse value as time or duration: {go.quote(text)}'
         )
     year, month, day, hour, minute, second, fraction, zone = matched.groups()
     iso = f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}:{second or '00'}{zone or ''}"

@@ -15,7 +15,8 @@ from typing import Any
 
 from mydocker import errors
 from mydocker.cli.format.tabs import align
-from mydocker.cli.template import ExecutionError, ParseError, Template
+from mydocker.cli.template import ExecutionError, ParseError, Template, printing
+from mydocker.cli.template.printing import Fields
 
 Row = Mapping[str, Any]
 """fields by name; a callable is a method with arguments and is left out of JSON"""
@@ -34,7 +35,7 @@ def render(format: str, rows: Sequence[Row], *, columns: str, headings: Mapping[
     source = format.removeprefix("table").strip(" ") if is_table else format
     source = (source or columns).replace("\\t", "\t").replace("\\n", "\n")
     template = _parse(source)
-    lines = [_execute(template, row, type_) for row in rows]
+    lines = [_execute(template, Fields(row), type_) for row in rows]
     if not is_table:
         return "\n".join(lines)
     heading = {**dict.fromkeys(_methods(rows, headings), _label_heading), **headings}
@@ -44,8 +45,7 @@ def render(format: str, rows: Sequence[Row], *, columns: str, headings: Mapping[
 
 def to_json(row: Row) -> str:
     """Fields in alphabetical order; ``<``, ``>`` and ``&`` escaped, as Go's encoder does by default."""
-    fields = {name: row[name] for name in sorted(row) if not callable(row[name])}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).translate(_HTML)
+    return printing.to_json(Fields(row))
 
 
 def _methods(rows: Sequence[Row], headings: Mapping[str, str]) -> set[str]:

@@ -36,6 +36,11 @@ def ago(seconds: float, now: float | None = None) -> str:
     return human_duration((time.time() if now is None else now) - seconds) + " ago"
 
 
+def ago_or_unknown(seconds: float, now: float | None = None) -> str:
+    """The same for what an image says, of which some say nothing, or the epoch: ``N/A``."""
+    return ago(seconds, now) if seconds > 0 else "N/A"
+
+
 def parse_rfc3339(text: str) -> float:
     """Unix time of ``2024-05-30T12:07:14.123456789Z``. Raises ``ValueError``."""
     if text == ZERO_TIME:

@@ -51,8 +51,18 @@ def show_float(value: float) -> str:
     return text.removesuffix(".0") if "." in text and not text.strip("-").split(".")[1].strip("0") else text
 
 
+_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+class Fields(dict[str, Any]):
+    """One line of a list. Its JSON is what docker makes of one: ordered by name, escaped, without methods."""
+
+
 def to_json(value: Any) -> str:
-    """Keys in the order that the data have; no escapes but those JSON needs."""
+    """Keys in the order that the data have; no escapes but those JSON needs, and HTML's in ``Fields``."""
+    if isinstance(value, Fields):
+        fields = {name: value[name] for name in sorted(value) if not callable(value[name])}
+        return to_json(fields).translate(_HTML)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,0 +1,56 @@
+"""How much room a directory takes, and how many bytes are in its files.
+
+    usage      blocks of the file system, directories and holes as they really are: du(1)
+    contents   bytes that reading every file and every symbolic link would give: the size of a layer, as
+               Docker counts it (moby, pkg/directory)
+
+A file with several names counts once. Nothing is followed, and what goes away while it is counted does not
+count: containers and other commands may be at work.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+BLOCK = 512
+"""the unit of st_blocks, whatever the file system's own is (man 3 stat)"""
+
+
+def usage(path: str) -> int:
+    """Bytes on disk of ``path``, a file or a directory with everything in it; 0 if there is nothing."""
+    return sum(status.st_blocks for status in _everything(path)) * BLOCK
+
+
+def contents(path: str) -> int:
+    """Bytes in what is below the directory ``path``, directories themselves left aside."""
+    return sum(status.st_size for status in _everything(path) if not stat.S_ISDIR(status.st_mode))
+
+
+def _everything(path: str) -> Iterator[os.stat_result]:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    yield status
+    seen: set[tuple[int, int]] = set()
+    directories = [path] if stat.S_ISDIR(status.st_mode) else []
+    while directories:
+        try:
+            with os.scandir(directories.pop()) as entries:
+                for entry in entries:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        directories.append(entry.path)
+                    elif status.st_nlink > 1:
+                        key = status.st_dev, status.st_ino
+                        if key in seen:
+                            continue
+                        seen.add(key)
+                    yield status
+        except (FileNotFoundError, NotADirectoryError):
+            continue

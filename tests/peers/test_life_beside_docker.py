@@ -1,0 +1,461 @@
+"""The life of a container, by docker and by us: what is printed, what is refused and how, exit statuses,
+documents and events.
+
+Docker's messages lost their capitals and some of their words between 20.10 and 28; what is compared is what
+they have in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import compatibility, probe
+from support.command import Result, Runner
+from support.peers import Tool
+
+IMAGE = "busybox:test"
+
+
+@dataclass(frozen=True)
+class Both:
+    """The same words to docker and to us; ``texts`` are what both said, made comparable."""
+
+    docker: Tool
+    ours: Runner
+
+    def __call__(
+        self, *words: str, cwd: str | None = None, stdin: bytes | None = None
+    ) -> tuple[Result, Result]:
+        options: dict[str, Any] = {"check": False, "cwd": cwd}
+        theirs = self.docker(*words, **options, **({"input": stdin} if stdin is not None else {}))
+        return theirs, self.ours(*words, **options, stdin=stdin)
+
+    def run(self, *words: str) -> None:
+        for result in self(*words):
+            assert result.code == 0, result
+
+
+@pytest.fixture(scope="module")
+def docker_busybox(docker: Tool, busybox_tar: str) -> Tool:
+    docker("import", busybox_tar, IMAGE)
+    return docker
+
+
+@pytest.fixture
+def both(docker_busybox: Tool, mydocker: Runner, image: str) -> Iterator[Both]:
+    assert image == IMAGE
+    yield Both(docker_busybox, mydocker)
+    left = docker_busybox("ps", "-aq").out.split()
+    if left:
+        docker_busybox("rm", "-fv", *left)
+
+
+def create(both: Both, name: str, *flags: str, command: str = "sleep 1000") -> None:
+    both.run("create", "--network", "none", "--name", name, *flags, IMAGE, *shlex.split(command))
+
+
+def comparable(text: str) -> str:
+    text = re.sub(r"[0-9a-f]{64}", "<id>", text)
+    text = re.sub(r"\b[0-9a-f]{12}\b", "<id>", text)
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("IPv4 forwarding", "Error: failed to", "time=")):
+            continue  # a warning of the host, a repetition, a log of the client's
+        line = line.removeprefix("Error response from daemon: ").removeprefix("mydocker: ")
+        line = line.removeprefix("Error: ")
+        line = re.sub(
+            r"No such container:path: (\w+):(\S+)", r"Could not find the file \2 in container \1", line
+        )
+        lines.append(line.lower().rstrip())
+    return "\n".join(sorted(lines))
+
+
+def assert_same(both: Both, line: str, cwd: str | None = None) -> None:
+    theirs, ours = both(*shlex.split(line), cwd=cwd)
+    assert comparable(ours.out) == comparable(theirs.out), line
+    assert comparable(ours.err) == comparable(theirs.err), line
+    assert ours.code == theirs.code, line
+
+
+SAME = """
+pause created
+pause nope
+unpause created
+unpause running
+kill created
+kill nope running
+kill -s BOGUS running
+stop nope created
+restart nope
+start nope
+rename running created
+rename running running
+rename running +
+rename nope x
+top created
+top nope
+top running -eo comm
+top running --bogus
+port running
+port running 80/udp
+port nope
+diff running
+diff nope
+wait nope
+wait exited
+wait exited nope exited
+update -m 4k running
+update running
+update --cpus 1 --cpu-quota 5000 created
+update --cpu-period 5 created
+exec created true
+exec nope true
+exec running sh -c 'exit 7'
+exec running sh -c 'echo out; echo err >&2'
+logs nope
+logs exited
+logs --tail 1 exited
+logs --details exited
+logs --since bogus exited
+ps -f bogus=x
+ps -f status=bogus
+ps -a -f name=exited --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Ports}} {{.Networks}}'
+ps -a --format '{{.Names}}' -f status=created
+ps -a --format '{{.Names}}' -f exited=3
+ps -a --format '{{.Names}}' -f label=a=b
+ps -a --format '{{.Names}}' -f volume=/data
+ps -a --format '{{.Names}}' -f ancestor=busybox:test -f status=exited
+ps -a --format '{{.Names}}' -f health=none -f name=exited
+ps -a --format '{{.Names}}' -f before=exited
+ps -a --format '{{.Names}}' -f since=created
+ps -aq -n 0
+ps --format 'table {{.Names}}\\t{{.Status}}' -f name=nothing
+ps -s -f name=nothing
+stats nope
+stats --no-stream -a --format '{{.Name}} {{.MemPerc}} {{.NetIO}}' created
+container prune -f --filter bogus=x
+container prune -f --filter until=bogus
+rm nope
+inspect nope
+cp running:/nope .
+cp running:/etc created:/etc
+cp a b
+"""
+
+
+@pytest.fixture
+def four(both: Both) -> Both:
+    create(both, "created", "--expose", "80", "-v", "/data")
+    create(both, "exited", "--label", "a=b", command="sh -c 'echo one; echo two; exit 3'")
+    create(both, "running", "--cpus", "0.5")
+    both.run("start", "exited")
+    for result in both("wait", "exited"):
+        assert result.out == "3\n"
+    both.run("start", "running")
+    return both
+
+
+def test_messages_and_exit_statuses(four: Both, tmp_path: Path) -> None:
+    different = []
+    for line in SAME.strip().splitlines():
+        try:
+            assert_same(four, line, cwd=str(tmp_path))
+        except AssertionError as error:
+            different.append(str(error))
+    assert not different, "\n\n".join(different)
+
+
+def test_a_paused_container(both: Both) -> None:
+    create(both, "still")
+    both.run("start", "still")
+    for line in ("pause still", "pause still", "ps --format {{.Status}}", "start still", "unpause still"):
+        if line.startswith("ps"):
+            for result in both("ps", "--format", "{{.State}}"):
+                assert result.out == "paused\n"
+            continue
+        assert_same(both, line)
+
+
+def test_top_prints_the_same_table(both: Both) -> None:
+    create(both, "busy")
+    both.run("start", "busy")
+    theirs, ours = both("top", "busy", "-eo", "pid,ppid,comm,args")
+    tables = [re.sub(r"\d+", "0", result.out) for result in (theirs, ours)]
+    columns = [[re.split(r" {2,}", line) for line in table.splitlines()] for table in tables]
+    assert columns[0] == columns[1]
+
+
+# -- diff and cp
+
+
+def test_diff(both: Both) -> None:
+    script = (
+        "echo x > /new; echo x >> /etc/passwd; rm /etc/group; mkdir -p /a/b; touch /a/b/c; chmod 700 /usr"
+    )
+    create(both, "changed", command=f"sh -c '{script}'")
+    both.run("start", "changed")
+    both("wait", "changed")
+    theirs, ours = both("diff", "changed")
+    assert sorted(ours.out.splitlines()) == sorted(theirs.out.splitlines())
+
+
+COPIES = """
+cp tree cc:/tmp
+cp tree cc:/tmp/new
+cp tree/. cc:/tmp/new2
+cp tree/. cc:/tmp/new
+cp tree/ cc:/tmp/slash
+cp tree/f cc:/tmp/ff
+cp tree/f cc:/tmp/nodir/
+cp tree/f cc:/tmp/no/ff
+cp tree cc:/tmp/ff
+cp tree/f cc:/tmp/tree
+cp -a tree cc:/tmp/arch
+cp ltree cc:/tmp/l1
+cp -L ltree cc:/tmp/l2
+cp ltree/ cc:/tmp/l3
+cp dangling cc:/tmp/
+cp fifo cc:/tmp/fifo
+cp cc:/tmp/tree/link .
+cp -L cc:/tmp/tree/link l2
+cp cc:/tmp/tree out
+cp cc:/tmp/tree/ out2
+cp cc:/tmp/tree/. out
+cp cc:/tmp/tree/f out/
+cp cc:/tmp/tree/f nodir/
+cp cc:/tmp/tree out/f
+cp tree/f cc:tmp/relative
+cp tree/sub/.. cc:/tmp/up
+"""
+
+
+def local_tree(place: Path) -> str:
+    place.mkdir()
+    (place / "tree/sub").mkdir(parents=True)
+    (place / "tree/f").write_text("text")
+    (place / "tree/sub/g").write_text("deep")
+    (place / "tree/link").symlink_to("f")
+    (place / "ltree").symlink_to("tree")
+    (place / "dangling").symlink_to("nowhere")
+    os.mkfifo(place / "fifo")
+    for path in (place / "tree", *(place / "tree").rglob("*")):
+        os.chown(path, 1234, 5678, follow_symlinks=False)
+    for name in ("tree/f", "tree/sub/g", "tree/sub", "tree"):
+        os.utime(place / name, ns=(10**18, 10**18))
+    return str(place)
+
+
+def listing(archive: bytes) -> list[str]:
+    done = subprocess.run(
+        ["tar", "tvf", "-", "--numeric-owner"], input=archive, capture_output=True, check=True
+    )
+    lines = done.stdout.decode().splitlines()
+    return sorted(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d (?=\S*/$)", "", line) for line in lines)
+
+
+@pytest.mark.parametrize("state", ["running", "created"])
+def test_copies(both: Both, tmp_path: Path, state: str) -> None:
+    create(both, "cc")
+    if state == "running":
+        both.run("start", "cc")
+    places = [local_tree(tmp_path / name) for name in ("theirs", "ours")]
+    different = []
+    for line in COPIES.strip().splitlines():
+        words = line.split()
+        theirs = both.docker(*words, check=False, cwd=places[0])
+        ours = both.ours(*words, check=False, cwd=places[1])
+        texts = [comparable(result.err).replace(str(place).lower(), "")
+                 for result, place in zip((theirs, ours), places, strict=True)]  # fmt: skip
+        if texts[0] != texts[1] or theirs.code != ours.code:
+            different.append(f"{line}: {texts} {theirs.code} {ours.code}")
+    assert not different, "\n".join(different)
+    for path in ("/tmp", "/tmp/", "/tmp/.", "/tmp/tree/f", "/tmp/tree/link", "/etc/passwd"):
+        found = [listing(result.stdout) for result in both("cp", f"cc:{path}", "-")]
+        assert found[1] == found[0], path
+    local = [sorted(p.relative_to(place).as_posix() for p in Path(place).rglob("*")) for place in places]
+    assert local[1] == local[0]
+    both_diffs = [sorted(result.out.splitlines()) for result in both("diff", "cc")]
+    assert both_diffs[1] == both_diffs[0]
+
+
+# -- inspect
+
+# What names this container, this engine, or a moment.
+_OWN = re.compile(
+    r"/(Id|Created|Image|LogPath|HostnamePath|HostsPath|ResolvConfPath|Driver)$|/GraphDriver/|/State/(Pid|\w+At)$"
+    r"|/Config/Hostname$|/Mounts/\d+/(Name|Source)$|/NetworkSettings/Sandbox\w+$|/Networks/none/\w+ID$"
+    r"|/HostConfig/(Runtime|MaskedPaths)$"
+)
+# Gone from docker since 20.10, or new since then.
+_OF_ANOTHER_VERSION = re.compile(r"/HostConfig/KernelMemory(TCP)?$")
+
+
+def shape(document: Any, path: str = "") -> dict[str, Any]:
+    """Every member by its path; a list by its places."""
+    if isinstance(document, dict) and document:
+        return {k: v for name, value in document.items() for k, v in shape(value, f"{path}/{name}").items()}
+    if document in ([], {}):
+        document = None  # which of the three it is changed from one docker client to the next
+    if path.endswith("/CapAdd") and document:
+        document = [name.removeprefix("CAP_") for name in document]  # likewise
+    if isinstance(document, list) and document and isinstance(document[0], dict):
+        ordered = sorted(document, key=lambda one: str(one.get("Destination")))
+        return {k: v for number, one in enumerate(ordered) for k, v in shape(one, f"{path}/{number}").items()}
+    return {path: document}
+
+
+@pytest.mark.parametrize("state", ["created", "running", "paused", "exited"])
+def test_inspect_key_by_key(both: Both, tmp_path: Path, state: str) -> None:
+    flags = (
+        f"-e A=b -l x=y -v /volume -v {tmp_path}:/bind:ro --tmpfs /t -m 64m --memory-swap -1 --cpus 0.5 "
+        "--expose 80 -w /tmp -u alice -i --cap-add SYS_PTRACE --ulimit nofile=100 --pids-limit 5 --init "
+        "--device /dev/null:/dev/none --add-host h:1.2.3.4"
+    )
+    ends = state == "exited"
+    create(both, "shown", *flags.split(), command="sh -c 'exit 3'" if ends else "sleep 1000")
+    if state != "created":
+        both.run("start", "shown")
+    if state == "paused":
+        both.run("pause", "shown")
+    if state == "exited":
+        both("wait", "shown")
+    theirs, ours = (shape(json.loads(result.out)[0]) for result in both("inspect", "shown"))
+    missing = {path for path in theirs.keys() - ours.keys() if not _OF_ANOTHER_VERSION.search(path)}
+    assert {path for path in missing if not _OWN.search(path)} == set()
+    added = ours.keys() - theirs.keys()
+    assert {path for path in added if not _OWN.search(path)} == set()
+    different = {
+        path: (theirs[path], ours[path])
+        for path in theirs.keys() & ours.keys()
+        if theirs[path] != ours[path] and not _OWN.search(path)
+    }
+    assert different == {}
+
+
+def test_types_of_what_may_differ(both: Both) -> None:
+    create(both, "typed")
+    both.run("start", "typed")
+    theirs, ours = (shape(json.loads(result.out)[0]) for result in both("inspect", "typed"))
+    assert {path: type(value) for path, value in ours.items() if path in theirs} == {
+        path: type(value) for path, value in theirs.items() if path in ours
+    }
+
+
+# -- events
+
+LIFE = """
+run -d --name e1 --network none --label a=b -v /vol busybox:test sleep 1000
+exec e1 sh -c 'exit 3'
+pause e1
+unpause e1
+rename e1 e2
+update --cpus 0.5 e2
+top e2
+cp e2:/etc/passwd -
+kill -s WINCH e2
+stop -t 0 e2
+start e2
+restart -t 0 e2
+export e2
+rm -fv e2
+run --rm --network none --name e3 busybox:test true
+"""
+
+
+@contextlib.contextmanager
+def listening(start: Any) -> Iterator[list[dict[str, Any]]]:
+    process = start("events", "--format", "{{json .}}")
+    time.sleep(0.7)
+    heard: list[dict[str, Any]] = []
+    try:
+        yield heard
+        time.sleep(0.5)
+    finally:
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        heard += [json.loads(line) for line in out.splitlines()]
+
+
+def told(heard: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, str]]]:
+    """Type, action and attributes, without what is of a network, of cp's own mounts, or of this run."""
+    found = []
+    copying = [n for n, one in enumerate(heard) if one["Action"] == "archive-path"]
+    for number, one in enumerate(heard):
+        if one["Type"] == "network":
+            continue
+        if one["Type"] == "volume" and any(abs(number - place) == 1 for place in copying):
+            continue
+        attributes = {
+            name: re.sub(r"[0-9a-f]{64}", "<id>", value)
+            for name, value in one["Actor"]["Attributes"].items()
+            if name != "execDuration"
+        }
+        found.append((one["Type"], one["Action"], attributes))
+    return found
+
+
+def test_events(both: Both) -> None:
+    def docker_start(*words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*both.docker.prefix, *words],
+            env={**os.environ, **both.docker.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    with listening(docker_start) as theirs, listening(both.ours.popen) as ours:
+        for line in LIFE.strip().splitlines():
+            for result in both(*shlex.split(line)):
+                assert result.code in (0, 3), result
+    assert told(ours) == told(theirs)
+    assert {tuple(one) for one in ours} == {tuple(one) for one in theirs if one["Type"] != "network"}
+
+
+# -- docs/compatibility.md
+
+
+def test_every_flag_of_docker_is_taken_or_refused_by_name() -> None:
+    program = probe.program("docker")
+    if program is None:
+        pytest.skip("needs docker (see tests/apt-packages.txt)")
+    rows = list(compatibility.rows(compatibility.ask(program)))
+    assert len([row for row in rows if row.flag]) > 200
+    unknown = {row.flag for row in rows if row.remark.startswith("unknown") or "no such" in row.remark}
+    assert unknown <= {
+        "-t, --time",
+        "--kubeconfig",
+    }  # --timeout by now, taken under both names; of old docker
+
+
+def test_the_page_says_what_is_true() -> None:
+    """Rows of the page, made with some docker client, against the commands as they are now."""
+    page = Path(__file__).parents[2].joinpath("docs/compatibility.md").read_text()
+    command = ""
+    checked = 0
+    for line in page.splitlines():
+        cells = re.fullmatch(r"\| (`(?P<command>[^`]+)`)? ?\| (`(?P<flag>[^`]+)`)? ?\| (?P<here>.*) \|", line)
+        if cells is None:
+            continue
+        command = cells["command"] or command
+        ours = compatibility.our_command(tuple(command.split()))
+        assert ours is not None, command
+        if not cells["flag"]:
+            continue
+        name = cells["flag"].rpartition("--")[2]
+        (flag,) = [flag for flag in ours.flags if flag.name == name]
+        reason = compatibility.refusal(flag)
+        assert cells["here"] == (f"refused: {reason}" if reason else "yes"), (command, name)
+        checked += 1
+    assert checked > 200

@@ -1,0 +1,146 @@
+"""Our container commands beside docker's, flag by flag: what the docker client's own --help lists, and
+whether we take it. As a program it writes docs/compatibility.md (``make compatibility``).
+
+A flag that is understood and refused says why when it is given; that text goes into the table.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mydocker import errors
+from mydocker.cli import table
+from mydocker.cli.command import Command
+from mydocker.cli.flags.pflag import Flag
+
+Help = Callable[[tuple[str, ...]], str]
+"""docker's help for the words of a command"""
+
+OTHER_COMMANDS = (
+    ("events",), ("info",), ("inspect",), ("version",), ("system", "df"), ("system", "events"),
+    ("system", "info"), ("system", "prune"),
+)  # fmt: skip
+"""those about containers that are not in docker's group ``container``"""
+
+DIFFERENT = """
+- Messages begin with `mydocker:` where docker says `Error response from daemon:`; the rest is Docker's.
+- `cp -a` out of a container gives the local files their owners in the container, as docker's documentation
+  says; docker itself leaves them to the caller.
+- `cp` sees a container's tmpfs mounts while it runs, docker does not.
+- `stats` without a terminal prints tables one after the other, without escape sequences.
+- `update -m` of a container without a limit sets the limit; docker wants `--memory-swap` beside it.
+- `wait --condition not-running|next-exit|removed` is docker's API, and ours alone on the command line.
+- `run --explain`, and `--rootfs` of `run` and `create`, are ours.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    command: str
+    flag: str
+    """as docker lists it: ``-a, --all``; empty for the command itself"""
+    supported: bool
+    remark: str = ""
+
+
+def rows(help: Help) -> Iterator[Row]:
+    for words in commands(help):
+        command = " ".join(words)
+        ours = our_command(words)
+        if ours is None:
+            yield Row(command, "", False, "there is no such command yet")
+            continue
+        yield Row(command, "", True)
+        known = {flag.name: flag for flag in ours.flags}
+        for short, name in flags(help(words)):
+            shown = f"-{short}, --{name}" if short else f"--{name}"
+            yield _row(command, shown, short, known.get(name))
+
+
+def _row(command: str, shown: str, short: str, flag: Flag | None) -> Row:
+    if flag is None:
+        return Row(command, shown, False, "unknown")
+    if short and flag.short != short:
+        return Row(command, shown, False, f"unknown as -{short}")
+    reason = refusal(flag)
+    return Row(command, shown, not reason, reason)
+
+
+def refusal(flag: Flag) -> str:
+    """Why a flag is refused; empty if it is not."""
+    if flag.help:
+        return ""
+    try:
+        flag.parse(flag.implied or "x")
+    except errors.NotSupported as error:
+        return str(error).partition(": ")[2]
+    except (ValueError, errors.Error):
+        return ""
+    return ""
+
+
+def commands(help: Help) -> list[tuple[str, ...]]:
+    """The words of docker's commands about containers."""
+    inside = re.search(r"^Commands:\n((?:  .*\n)+)", help(("container",)) + "\n", re.MULTILINE)
+    assert inside is not None
+    names = [line.split()[0] for line in inside[1].splitlines() if re.match(r"  \w", line)]
+    return [*(("container", name) for name in names), *OTHER_COMMANDS]
+
+
+def flags(text: str) -> Iterator[tuple[str, str]]:
+    """Short and long names in a help text."""
+    for short, name in re.findall(r"^  (?:-(\w), |    )--([\w-]+)", text, re.MULTILINE):
+        if name != "help":
+            yield short, name
+
+
+def our_command(words: tuple[str, ...]) -> Command | None:
+    try:
+        _, entry, _ = table.find([*words])
+    except (table.UnknownCommand, table.GroupCalled):
+        return None
+    return entry.load()
+
+
+def page(found: list[Row], version: str) -> str:
+    supported = sum(row.supported for row in found if row.flag)
+    total = sum(1 for row in found if row.flag)
+    lines = [
+        "# Container commands beside docker's",
+        "",
+        "Made by `make compatibility`, which asks the docker client for its `--help` and compares.",
+        f"Client: {version}. Flags that we take: {supported} of {total}; the others are refused with the",
+        "reason below, and none is ignored.",
+        "",
+        "| command | flag | here |",
+        "|---|---|---|",
+    ]
+    for row in found:
+        state = "yes" if row.supported else f"refused: {row.remark}"
+        name = f"`{row.command}`" if not row.flag else ""
+        lines.append(f"| {name} | {f'`{row.flag}`' if row.flag else ''} | {state} |")
+    return "\n".join([*lines, "", "## Where we differ on purpose", DIFFERENT.strip(), ""])
+
+
+def ask(program: str) -> Help:
+    def help(words: tuple[str, ...]) -> str:
+        done = subprocess.run([program, *words, "--help"], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    return help
+
+
+def main() -> None:
+    program, path = sys.argv[1:]
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    found = list(rows(ask(program)))
+    with open(path, "w") as file:
+        file.write(page(found, version.partition(",")[0].strip()))
+
+
+if __name__ == "__main__":
+    main()
