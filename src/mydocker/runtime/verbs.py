@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from mydocker.errors import Conflict, InvalidArgument, NotFound, StartFailed
+from mydocker.errors import Conflict, InvalidArgument, NotFound, NotSupported, StartFailed
 from mydocker.linux.pidfd import pidfd_send_signal
 from mydocker.oci.json import load
 from mydocker.runtime import console, dialogue, store
@@ -204,6 +204,10 @@ def signal_number(name: str) -> int:
 def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tuple[Entry, Task]:
     from mydocker.runtime.create import create as create_task
 
+    if os.geteuid() != 0:
+        raise NotSupported(
+            "only root can create a container (a user is root in a namespace by unshare --map-root-user)"
+        )
     options = call.options
     preserve, environment = console.preserved(options)
     bundle = os.path.abspath(options.value("bundle", "."))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mydocker.errors import InvalidArgument
-from mydocker.runtime import events, update, usage, verbs
+from mydocker.errors import InvalidArgument, NotSupported
+from mydocker.runtime import events, main, update, usage, verbs
 from mydocker.runtime.arguments import FLAG, LIST, VALUE, parse
-from mydocker.runtime.commands import COMMANDS
+from mydocker.runtime.commands import COMMANDS, GLOBAL
 
 RUNC = (
     *("checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps"),
@@ -107,3 +107,32 @@ def test_intervals(text: str, milliseconds: int) -> None:
 def test_no_interval(text: str) -> None:
     with pytest.raises(InvalidArgument, match="--interval is a duration"):
         events._milliseconds(text)
+
+
+def test_who_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    options, words = parse(["x"], COMMANDS["create"][1], {})
+    with pytest.raises(NotSupported, match="only root can create a container"):
+        verbs.create(main.Call("/nowhere", options, words))
+
+
+@pytest.mark.parametrize(
+    ("words", "uid", "rootless"),
+    [
+        ([], 0, False),
+        ([], 1000, True),
+        (["--rootless=true"], 0, True),
+        (["--rootless", "false"], 1000, False),
+        (["--rootless", "auto"], 0, False),
+    ],
+)
+def test_rootless(monkeypatch: pytest.MonkeyPatch, words: list[str], uid: int, rootless: bool) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    options, _ = parse(words, GLOBAL, {})
+    assert main._rootless(options) is rootless
+
+
+def test_rootless_is_one_of_three() -> None:
+    options, _ = parse(["--rootless", "maybe"], GLOBAL, {})
+    with pytest.raises(InvalidArgument, match="--rootless is true, false or auto, not maybe"):
+        main._rootless(options)
