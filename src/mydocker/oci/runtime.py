@@ -218,7 +218,7 @@ class Network(TypedDict, total=False):
     priorities: list[NetworkPriority]
 
 
-class Pids(TypedDict):
+class Pids(TypedDict, total=False):
     limit: int
 
 

@@ -9,7 +9,7 @@ The shape of the document is a table, so that reading it costs a cold start next
 
     str, bool       that type                      "int", "uint", "uint32", "uint16"    a number in that range
     [x]             a list of x                    {"name": x}                          an object
-    {"*": x}        an object of any names
+    {"*": x}        an object of any names          "!"     the names that an object has to have
 """
 
 from __future__ import annotations
@@ -28,9 +28,16 @@ _RANGES = {
 }
 _TEXTS = [str]
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-_MAPPING = {"containerID": "uint32", "hostID": "uint32", "size": "uint32"}
+_REQUIRED = "!"
+_MAPPING = {
+    _REQUIRED: ("containerID", "hostID", "size"),
+    "containerID": "uint32",
+    "hostID": "uint32",
+    "size": "uint32",
+}
 _HOOK = {"path": str, "args": _TEXTS, "env": _TEXTS, "timeout": "int"}
-_RATE = {"major": "int", "minor": "int", "rate": "uint"}
+_RATE = {_REQUIRED: ("major", "minor", "rate"), "major": "int", "minor": "int", "rate": "uint"}
+_RLIMIT = {_REQUIRED: ("type", "soft", "hard"), "type": str, "soft": "uint", "hard": "uint"}
 _PROCESS: dict[str, Any] = {
     "terminal": bool,
     "consoleSize": {"height": "uint16", "width": "uint16"},
@@ -46,7 +53,7 @@ _PROCESS: dict[str, Any] = {
     "env": _TEXTS,
     "cwd": str,
     "capabilities": dict.fromkeys(("bounding", "effective", "inheritable", "permitted", "ambient"), _TEXTS),
-    "rlimits": [{"type": str, "soft": "uint", "hard": "uint"}],
+    "rlimits": [_RLIMIT],
     "noNewPrivileges": bool,
     "apparmorProfile": str,
     "selinuxLabel": str,
@@ -91,14 +98,25 @@ RESOURCES: dict[str, Any] = {
     "blockIO": {
         "weight": "uint16",
         "leafWeight": "uint16",
-        "weightDevice": [{"major": "int", "minor": "int", "weight": "uint16", "leafWeight": "uint16"}],
+        "weightDevice": [
+            {
+                _REQUIRED: ("major", "minor"),
+                "major": "int",
+                "minor": "int",
+                "weight": "uint16",
+                "leafWeight": "uint16",
+            }
+        ],
         "throttleReadBpsDevice": [_RATE],
         "throttleWriteBpsDevice": [_RATE],
         "throttleReadIOPSDevice": [_RATE],
         "throttleWriteIOPSDevice": [_RATE],
     },
-    "hugepageLimits": [{"pageSize": str, "limit": "uint"}],
-    "network": {"classID": "uint32", "priorities": [{"name": str, "priority": "uint32"}]},
+    "hugepageLimits": [{_REQUIRED: ("pageSize", "limit"), "pageSize": str, "limit": "uint"}],
+    "network": {
+        "classID": "uint32",
+        "priorities": [{_REQUIRED: ("name", "priority"), "name": str, "priority": "uint32"}],
+    },
     "rdma": {"*": {"hcaHandles": "uint32", "hcaObjects": "uint32"}},
     "unified": {"*": str},
 }
@@ -199,6 +217,9 @@ class _Check:
             dot = f"{field}." if field else ""
             for name in [name for name, member in value.items() if member is None]:
                 del value[name]
+            for name in kind.get(_REQUIRED, ()):
+                if name not in value:
+                    raise self.wrong(dot + name, "missing")
             for name, member in value.items():
                 wanted = kind.get(name, others)
                 if wanted is not None and type(member) is not wanted:
@@ -249,10 +270,6 @@ class _Check:
             for index, text in enumerate(process.get(field, ())):
                 if "\0" in text:
                     raise self.wrong(f"{at}{field}[{index}]", "has a NUL byte")
-        for index, limit in enumerate(process.get("rlimits", ())):
-            for name in ("type", "soft", "hard"):
-                if name not in limit:
-                    raise self.wrong(f"{at}rlimits[{index}].{name}", "missing")
         score = process.get("oomScoreAdj", 0)
         if not -1000 <= score <= 1000:
             raise self.wrong(f"{at}oomScoreAdj", f"a number from -1000 to 1000 is wanted, not {score}")
@@ -278,11 +295,6 @@ class _Check:
             if entry.get("path") and not entry["path"].startswith("/"):
                 raise self.wrong(f"{at}.path", f"an absolute path is wanted, not {entry['path']!r}")
             seen.add(kind)
-        for field in ("uidMappings", "gidMappings"):
-            for index, mapping in enumerate(linux.get(field, ())):
-                for name in _MAPPING:
-                    if name not in mapping:
-                        raise self.wrong(f"linux.{field}[{index}].{name}", "missing")
         for clock in linux.get("timeOffsets", {}):
             if clock not in _CLOCKS:
                 raise self.wrong(f"linux.timeOffsets.{clock}", f"no such clock (one of {', '.join(_CLOCKS)})")

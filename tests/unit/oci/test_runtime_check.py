@@ -81,6 +81,16 @@ def test_the_example_is_right() -> None:
             "linux.resources.memory.limit: a whole number from",
         ),
         (["linux", "resources", "unified"], {"memory.max": 5}, "linux.resources.unified.memory.max: a text"),
+        (
+            ["linux", "resources", "blockIO"],
+            {"throttleReadBpsDevice": [{"major": 1, "minor": 2}]},
+            "linux.resources.blockIO.throttleReadBpsDevice[0].rate: missing",
+        ),
+        (
+            ["mounts"],
+            [{"destination": "/a", "uidMappings": [{"containerID": 0, "hostID": 0}]}],
+            "mounts[0].uidMappings[0].size: missing",
+        ),
         (["annotations"], {"a": 1}, "annotations.a: a text is wanted, not 1"),
     ],
 )
