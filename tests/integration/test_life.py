@@ -280,22 +280,24 @@ def test_an_untouched_container_has_no_diff(mydocker: Runner, image: str) -> Non
 
 
 @contextmanager
-def following(runner: Runner, *flags: str) -> Iterator[list[dict[str, Any]]]:
-    """What ``events`` prints inside of the ``with`` block, to be looked at after it."""
-    process = runner.popen("events", "--format", "json", *flags)
-    time.sleep(0.3)
+def following(runner: Runner, last: str, *flags: str) -> Iterator[list[dict[str, Any]]]:
+    """What ``events`` prints up to the action ``last``, to be looked at after the ``with`` block."""
+    process = runner.popen("events", "--since", repr(time.time()), "--format", "json", *flags)
+    assert process.stdout is not None
     found: list[dict[str, Any]] = []
     try:
         yield found
-        time.sleep(0.3)
+        for line in process.stdout:
+            found.append(json.loads(line))
+            if found[-1]["Action"] == last:
+                break
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=20)
-        found += [json.loads(line) for line in out.splitlines()]
+        process.communicate(timeout=20)
 
 
 def test_events_are_heard_as_they_happen(mydocker: Runner, image: str) -> None:
-    with following(mydocker, "--filter", "label=mark") as heard:
+    with following(mydocker, "destroy", "--filter", "label=mark") as heard:
         mydocker("run", "--rm", "--label", "mark=1", "--name", "heard", image, "sh", "-c", "exit 3", check=3)
     assert [one["Action"] for one in heard] == ["create", "attach", "start", "die", "destroy"]
     die = heard[3]["Actor"]["Attributes"]

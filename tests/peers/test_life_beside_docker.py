@@ -14,7 +14,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,10 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def docker_busybox(docker: Tool, busybox_tar: str) -> Tool:
+def docker_busybox(docker: Tool, busybox_tar: str) -> Iterator[Tool]:
     docker("import", busybox_tar, IMAGE)
-    return docker
+    yield docker
+    docker("rmi", IMAGE)
 
 
 @pytest.fixture
@@ -375,17 +376,20 @@ run --rm --network none --name e3 busybox:test true
 
 
 @contextlib.contextmanager
-def listening(start: Any) -> Iterator[list[dict[str, Any]]]:
-    process = start("events", "--format", "{{json .}}")
-    time.sleep(0.7)
+def listening(start: Callable[..., subprocess.Popen[bytes]]) -> Iterator[list[dict[str, Any]]]:
+    """What ``events`` prints up to the end of the container e3, to be looked at after the ``with`` block."""
+    process = start("events", "--since", f"{time.time():.6f}", "--format", "{{json .}}")
+    assert process.stdout is not None
     heard: list[dict[str, Any]] = []
     try:
         yield heard
-        time.sleep(0.5)
+        for line in process.stdout:
+            heard.append(json.loads(line))
+            if (heard[-1]["Action"], heard[-1]["Actor"]["Attributes"].get("name")) == ("destroy", "e3"):
+                break
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=20)
-        heard += [json.loads(line) for line in out.splitlines()]
+        process.communicate(timeout=20)
 
 
 def told(heard: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, str]]]:

@@ -40,6 +40,10 @@ TESTS = [
     "tests/integration/test_limits_hold.py",
     "tests/integration/test_run_namespaces.py",
     "tests/integration/test_commit_pause.py",
+    "tests/integration/test_pause.py",
+    "tests/integration/test_life.py",
+    "tests/integration/test_cp.py",
+    "tests/integration/test_security_cp.py",
     # an old kernel's overlayfs: without lowerdir+ (6.5), so that 128 layers need short names
     "tests/integration/test_export.py",
     "tests/integration/test_layer_contents.py",

@@ -151,7 +151,7 @@ def _end_of_links(root: int, place: str) -> str:
     for _ in range(_LINKS):
         try:
             found = _look(root, place, False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return place
         if not found.is_link:
             return place

@@ -66,7 +66,7 @@ def leaves(root: int) -> Callable[[int], bool]:
     device = None
     try:
         descriptor = path.open_in_root(root, "dev", _ROOT)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         pass  # it has none
     else:
         with _closing(descriptor):

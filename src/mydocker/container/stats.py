@@ -166,8 +166,8 @@ def _networks(pid: int) -> dict[str, tuple[int, int, int, int, int, int, int, in
     try:
         with open(f"/proc/{pid}/net/dev") as file:
             lines = file.readlines()[2:]
-    except (FileNotFoundError, ProcessLookupError, OSError):
-        return {}
+    except (FileNotFoundError, ProcessLookupError):
+        return {}  # it has just ended
     found = {}
     for line in lines:
         interface, _, rest = line.partition(":")

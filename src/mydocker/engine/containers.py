@@ -249,6 +249,10 @@ class Container:
         """What it uses at this moment; of one that does not run, nothing."""
         return stats.read(self.record, self.state)
 
+    def stats_document(self, before: Reading, now: Reading) -> dict[str, Any]:
+        """Docker's ``GET /containers/{id}/stats`` of two readings."""
+        return stats.document(self.record, before, now)
+
     def diff(self) -> list[Change]:
         """What it has changed in its own files: kind (A, C, D) and path."""
         return diff.diff(self._store, self.record)

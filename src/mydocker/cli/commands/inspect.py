@@ -29,17 +29,16 @@ def _image(invocation: Invocation, reference: str) -> dict[str, Any]:
 
 def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
     """A container, or else an image; a name of both is the container's, as in Docker."""
-    reason: errors.Error = errors.NotFound(f"no such object: {reference}")
     for find in (_container, _image):
         try:
             return find(invocation, reference)
         except errors.NotFound:
             continue
         except errors.InvalidArgument as error:
-            # what cannot be a name of one may be a name of the other; a beginning of several is of none
+            # what cannot be a name of one may be a name of the other, but not a beginning of several
             if "multiple IDs" in str(error):
-                reason = error
-    raise reason
+                raise
+    raise errors.NotFound(f"no such object: {reference}")
 
 
 _FINDERS: dict[str, _Find] = {"": _either, "container": _container, "image": _image}
