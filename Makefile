@@ -4,9 +4,13 @@
 #   make test      all tests that can run here (those that cannot say why)
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times, and of pulls, 50 times
 #   make test-faults  a process killed before and after every step of a container's life: takes an hour
+#   make test-guards  every guard against a known hole taken out in turn: its tests have to fail then
 #   make lint      ruff and mypy --strict
 #   make compatibility  compare our container commands with the docker client's; writes docs/compatibility.md
 #   make bench     measure against docker, podman, runc, crun and conmon; writes docs/benchmarks.md
+#   make peers     crun's test suite against crun, runc and ours; writes docs/conformance.md. CRUN_TESTS=DIR is a
+#                  copy of the directory tests/ of https://github.com/containers/crun (expected: at least as many
+#                  passes as runc, and a reason for every failure; 10 minutes)
 #   make test-vm   the tests of the unified cgroup hierarchy, in a QEMU guest
 #   make clean     remove what the others made here
 
@@ -21,7 +25,7 @@ SOURCES = pyproject.toml README.md $(shell find src scripts -name __pycache__ -p
 missing = $(shell for p in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 
-.PHONY: demo test test-kill test-faults lint bench compatibility test-vm clean apt-demo apt-test
+.PHONY: demo test test-kill lint bench compatibility peers test-faults test-guards test-vm clean apt-demo apt-test
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
@@ -39,6 +43,9 @@ test-kill: $(VENV)/installed-for-tests
 test-faults: $(VENV)/installed-for-tests
 	MYDOCKER_FAULTS=all $(BIN)/python -m pytest tests/integration/test_faults.py $(PYTEST_OPTIONS)
 
+test-guards: $(VENV)/installed-for-tests
+	$(BIN)/python tests/guards/main.py
+
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +53,10 @@ lint: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed
 	$(BIN)/python bench/main.py --output docs/benchmarks.md
+
+peers: $(VENV)/installed-for-tests
+	@test -n "$(CRUN_TESTS)" || { echo "make peers CRUN_TESTS=DIR: the directory tests/ of crun"; exit 2; }
+	$(BIN)/python tests/peers/crun_suite/main.py $(CRUN_TESTS) --output docs/conformance.md
 
 # Needs a docker client; asks it for nothing but its help.
 compatibility: $(VENV)/installed-for-tests

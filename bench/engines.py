@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 # Debian's, whatever else is installed under these names.
@@ -51,17 +51,35 @@ def build_image(rootfs: str, archive: str) -> str:
     return archive
 
 
-def build_bundle(rootfs: str, directory: str) -> str:
-    """An OCI bundle that runs ``true``, with what `runc spec` writes; returns its directory."""
+def build_bundle(rootfs: str, directory: str, group: str, args: Sequence[str] = ("true",)) -> str:
+    """An OCI bundle in the cgroup ``group``, with what `runc spec` writes; returns its directory."""
     os.makedirs(directory)
     subprocess.run([program("runc"), "spec", "--bundle", directory], check=True)
     path = os.path.join(directory, "config.json")
     with open(path) as file:
         config = json.load(file)
     config["process"]["terminal"] = False
-    config["process"]["args"] = ["true"]
+    config["process"]["args"] = list(args)
     config["root"]["path"] = rootfs
-    config["linux"]["cgroupsPath"] = f"{CGROUP_PARENT}/bundle"
+    config["linux"]["cgroupsPath"] = group
+    with open(path, "w") as file:
+        json.dump(config, file)
+    return directory
+
+
+def build_docker_bundle(rootfs: str, directory: str, group: str) -> str:
+    """The same with what Docker adds to a container by default: its capabilities and its seccomp policy."""
+    from mydocker.oci.seccomp_default import default_seccomp
+
+    build_bundle(rootfs, directory, group)
+    path = os.path.join(directory, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    names = "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE"
+    capabilities = [f"CAP_{name}" for name in f"{names} SYS_CHROOT KILL AUDIT_WRITE".split()]
+    config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
+    version = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    config["linux"]["seccomp"] = default_seccomp(capabilities, version, os.uname().machine)
     with open(path, "w") as file:
         json.dump(config, file)
     return directory

@@ -22,6 +22,7 @@ import engines
 import measure
 import memory
 import report
+import runtimes
 import transfer
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -108,8 +109,8 @@ class Bench:
                 self.memory,
             ):
                 self._try(part, clients)
-            self._try(self.runtimes, {"rootfs": [rootfs]})
             self._try(self.phases, {"rootfs": [rootfs]})
+            self._try(self.runtimes, {"rootfs": [rootfs]})
         self._stop_forkserver()
         return report.page(self.rows, self.skipped, self.rounds)
 
@@ -202,24 +203,26 @@ class Bench:
             engines.run([*client, "rm", "-f", "target"], self.environment)
 
     def runtimes(self, places: dict[str, list[str]]) -> None:
-        bundle = engines.build_bundle(places["rootfs"][0], f"{self.directory}/bundle")
-        commands = {}
-        for title, name, options in (
-            ("mydocker-runtime", f"{self.bin}/mydocker-runtime", []),
-            ("runc", "runc", []),
-            ("crun", "crun", []),
-            ("crun, without cgroups", "crun", ["--cgroup-manager", "disabled"]),
+        rootfs, directory = places["rootfs"][0], f"{self.directory}/runtimes"
+        found = runtimes.prepare(
+            directory, f"{self.bin}/mydocker-runtime", rootfs, self.skipped, self.environment
+        )
+        goals = {"runc": 1.0}
+        for title, commands in (
+            ("run of a bundle as `runc spec` writes it", {r.name: r.run(r.plain) for r in found}),
+            ("run of a bundle as Docker writes it", {r.name: r.run(r.docker) for r in found}),
+            ("create, start and delete", {r.name: r.life() for r in found}),
         ):
-            try:
-                program = engines.program(name)
-                state = ["--root", f"{self.directory}/state-of-{os.path.basename(name)}"]
-                command = [program, *options, *state, "run", "--bundle", bundle, "bench-{n}"]
-                measure.once([word.replace("{n}", "first") for word in command], self.environment, self.log)
-            except (engines.Missing, measure.CommandFailed) as reason:
-                self.skipped.append(f"{title}: {reason}")
-            else:
-                commands[title] = command
-        self._compare("run of a bundle", commands, {"runc": 1})
+            self._compare(title, commands, goals)
+        for runtime in found:
+            command = [*runtime.command, "run", "--detach", "--bundle", runtime.sleeping, "target"]
+            measure.once(command, self.environment, self.log)
+        self._compare(
+            "exec by a runtime", {r.name: [*r.command, "exec", "target", "true"] for r in found}, goals
+        )
+        for runtime in found:
+            measure.once([*runtime.command, "delete", "--force", "target"], self.environment, self.log)
+        self.rows.append(runtimes.waiting_init(found, self.environment, self.log))
 
     def phases(self, places: dict[str, list[str]]) -> None:
         """Where the time of `mydocker run` goes: each line does a little more than the one before."""

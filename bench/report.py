@@ -46,6 +46,16 @@ def memory_row(measured: Mapping[str, Sequence[int]]) -> Row:
     return Row("Private memory of the process beside a container", ("", "median, kB", "range"), lines)
 
 
+def waiting_row(measured: Mapping[str, Sequence[int]]) -> Row:
+    lines = [
+        [name, f"{statistics.median(values):.0f}", f"{min(values)} to {max(values)}"]
+        for name, values in measured.items()
+    ]
+    return Row(
+        "Private memory of a container's process between create and start", ("", "median, kB", "range"), lines
+    )
+
+
 def phase_row(series: Series) -> Row:
     lines = [[name, *_milliseconds(series, name)] for name in series.times]
     return Row("Where the time goes", ("", "median, ms", "first to last decile"), lines)

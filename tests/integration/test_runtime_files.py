@@ -219,7 +219,8 @@ def test_nothing_is_bound_over_the_files_of_procfs(busybox_rootfs: str, tmp_path
         ({"type": "bind", "options": ["bind"]}, InvalidArgument, "no source"),
         ({"type": "moonfs", "source": "x"}, StartFailed, "moonfs"),
         ({"type": "tmpfs", "source": "x", "options": ["size=moon"]}, StartFailed, "size=moon"),
-        ({"type": "tmpfs", "source": "x", "options": ["idmap"]}, NotSupported, "idmap"),
+        ({"type": "bind", "source": "/", "options": ["idmap"]}, InvalidArgument, "needs uidMappings"),
+        ({"type": "tmpfs", "source": "x", "options": ["idmap=uids=0-1-2"]}, NotSupported, "idmap="),
         ({}, InvalidArgument, "no type"),
     ],
 )
@@ -247,7 +248,7 @@ def test_devices_and_links(busybox_rootfs: str) -> None:
         {"path": "/dev/sub/loop", "type": "b", "major": 7, "minor": 3, "fileMode": 0o600, "uid": 1, "gid": 2}
     ]
     script = "cd /dev; stat -c '%n %F %t:%T %a %u:%g' null zero full random urandom tty sub/loop; "
-    script += "for n in fd stdin stdout stderr core ptmx; do readlink $n; done; echo x > full"
+    script += "for n in fd stdin stdout stderr ptmx; do readlink $n; done; echo x > full"
     result = run(busybox_rootfs, script, linux={"devices": devices})
     lines = result.lines
     numbers = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:7]}
@@ -260,7 +261,6 @@ def test_devices_and_links(busybox_rootfs: str) -> None:
         "/proc/self/fd/0",
         "/proc/self/fd/1",
         "/proc/self/fd/2",
-        "/proc/kcore",
         "pts/ptmx",
     ]
     assert "No space left" in result.err
@@ -320,6 +320,42 @@ def test_devices_are_bound_in_a_user_namespace(busybox_rootfs: str) -> None:
         busybox_rootfs, "stat -c %t:%T /dev/null /dev/urandom; head -c 4 /dev/urandom | wc -c", linux=linux
     )
     assert result.lines == ["1:3", "1:9", "4"], result.err
+
+
+def test_devices_in_a_user_namespace_are_as_the_document_says(busybox_rootfs: str) -> None:
+    os.chmod(os.path.dirname(busybox_rootfs), 0o755)
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    linux = {
+        "namespaces": namespaces("user", "mount", "pid", "network", "ipc", "uts", "cgroup"),
+        "uidMappings": maps,
+        "gidMappings": maps,
+        "devices": [
+            {"path": "/dev/own", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8},
+            {"path": "/dev/deep/fifo", "type": "p", "fileMode": 0o600},
+        ],
+    }
+    script = (
+        "stat -c '%t:%T %a %u:%g' /dev/own; stat -c '%F %a %u' /dev/deep/fifo /dev/null; "
+        "head -c 3 /dev/own | wc -c; head -c 1 /dev/zero | wc -c; grep -c devices /proc/self/mountinfo; "
+        "grep -c ' /dev devices ' /proc/mounts"
+    )
+    result = run(busybox_rootfs, script, linux=linux)
+    assert result.lines[0] == "1:5 640 7:8"
+    assert result.lines[1:3] == ["fifo 600 0", "character special file 666 0"]
+    assert result.lines[3:5] == ["3", "1"]
+    assert result.lines[6] == "0"  # of the tmpfs itself nothing is left
+
+
+def test_a_device_of_an_id_that_the_user_namespace_has_not(busybox_rootfs: str) -> None:
+    maps = [{"containerID": 0, "hostID": 100000, "size": 10}]
+    linux = {
+        "namespaces": namespaces("user", "mount", "pid"),
+        "uidMappings": maps,
+        "gidMappings": maps,
+        "devices": [{"path": "/dev/own", "type": "c", "major": 1, "minor": 5, "uid": 10}],
+    }
+    with pytest.raises(InvalidArgument, match="the device /dev/own belongs to the id 10"):
+        run(busybox_rootfs, "true", linux=linux)
 
 
 def test_a_tree_of_another_containers_mounts_is_borrowed(busybox_rootfs: str) -> None:

@@ -282,7 +282,6 @@ def test_signals_are_as_a_new_process_has_them(busybox_rootfs: str) -> None:
         ({"linux": {"intelRdt": {"closID": "x"}}}, "intelRdt"),
         ({"linux": {"mountLabel": "system_u:object_r:x"}}, "mountLabel"),
         ({"process": {"selinuxLabel": "x"}}, "SELinux"),
-        ({"process": {"execCPUAffinity": {"initial": "0"}}}, "execCPUAffinity"),
     ],
 )
 def test_what_is_not_there_is_refused(busybox_rootfs: str, changes: dict[str, Any], text: str) -> None:

@@ -224,9 +224,17 @@ def test_bad_namespaces(
         bundle.run(busybox_rootfs, "true", linux={"namespaces": entries})
 
 
-def test_a_user_namespace_without_maps_is_refused(busybox_rootfs: str) -> None:
-    with pytest.raises(InvalidArgument, match="uidMappings"):
-        bundle.run(busybox_rootfs, "true", linux={"namespaces": namespaces("mount", "user")})
+def test_a_user_namespace_without_maps_has_the_ids_of_the_caller(busybox_rootfs: str) -> None:
+    linux = {"namespaces": namespaces("mount", "pid", "ipc", "network", "user")}
+    script = "cat /proc/self/uid_map /proc/self/gid_map"
+    assert bundle.run(busybox_rootfs, script, linux=linux).out.split() == ["0", "0", str(2**32 - 1)] * 2
+
+
+def test_a_user_namespace_with_one_map_wants_the_other(busybox_rootfs: str) -> None:
+    mapping = [{"containerID": 0, "hostID": 0, "size": 1}]
+    linux = {"namespaces": namespaces("mount", "user"), "uidMappings": mapping}
+    with pytest.raises(InvalidArgument, match=r"linux\.gidMappings"):
+        bundle.run(busybox_rootfs, "true", linux=linux)
 
 
 def test_a_map_that_the_kernel_refuses_names_itself(busybox_rootfs: str) -> None:

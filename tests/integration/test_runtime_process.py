@@ -14,6 +14,7 @@ import pytest
 from mydocker.errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidArgument, StartFailed
 from mydocker.linux.pidfd import has_exited
 from mydocker.runtime import task as tasks
+from mydocker.runtime.create import create
 from support import bundle
 from support.bundle import document, run, run_document, running
 
@@ -110,7 +111,7 @@ def test_the_path_is_searched_in_the_container(busybox_rootfs: str, tmp_path: An
 
 def test_created_waits_until_it_is_started(busybox_rootfs: str) -> None:
     read, write = os.pipe()
-    task = tasks.create(
+    task = create(
         document(busybox_rootfs, ["echo", "ran"]), id="waits", bundle="/", stdio=tasks.Stdio(0, write, write)
     )
     try:
@@ -132,7 +133,7 @@ def test_delete_may_be_called_again_and_in_every_state(busybox_rootfs: str) -> N
     for started in (False, True):
         with open("/dev/null", "r+b") as null:
             stdio = tasks.Stdio(*[null.fileno()] * 3)
-            task = tasks.create(document(busybox_rootfs, ["sleep", "100"]), id="x", bundle="/", stdio=stdio)
+            task = create(document(busybox_rootfs, ["sleep", "100"]), id="x", bundle="/", stdio=stdio)
         if started:
             task.start()
         paths = task.cgroup.paths() if task.cgroup is not None else {}
@@ -150,7 +151,7 @@ def test_init_ends_with_its_runtime(busybox_rootfs: str) -> None:
         null = os.open("/dev/null", os.O_RDWR)
         spec = document(busybox_rootfs, ["sleep", "1000"])
         stdio = tasks.Stdio(null, null, null)
-        task = tasks.create(spec, id="x", bundle="/", stdio=stdio, parent_death_signal=signal.SIGKILL)
+        task = create(spec, id="x", bundle="/", stdio=stdio, parent_death_signal=signal.SIGKILL)
         task.start()
         paths = ",".join(task.cgroup.paths().values() if task.cgroup is not None else [])
         os.write(write, f"{task.pid} {paths}".encode())
@@ -238,9 +239,7 @@ def test_an_added_process_in_a_user_namespace_cannot_be_looked_into_before_execv
     spec = document(busybox_rootfs, ["sh", "-c", spy], linux=linux)
     read, write = os.pipe()
     with open("/dev/null", "r+b") as null:
-        task = tasks.create(
-            spec, id="spy", bundle="/", stdio=tasks.Stdio(null.fileno(), write, null.fileno())
-        )
+        task = create(spec, id="spy", bundle="/", stdio=tasks.Stdio(null.fileno(), write, null.fileno()))
     os.close(write)
     try:
         task.start()
@@ -271,7 +270,7 @@ def test_the_terminal_is_the_containers_own(busybox_rootfs: str) -> None:
     script = "tty; stty size; ls -l /proc/self/fd/0 | sed 's/.*-> //'; stat -c %t:%T:%u $(tty) /dev/console; "
     script += "echo > /dev/tty"
     spec = document(busybox_rootfs, ["sh", "-c", script], process={"terminal": True})
-    task = tasks.create(spec, id="tty", bundle="/", stdio=None, console_rows_columns=(33, 99))
+    task = create(spec, id="tty", bundle="/", stdio=None, console_rows_columns=(33, 99))
     try:
         assert task.console is not None
         task.start()

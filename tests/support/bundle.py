@@ -16,6 +16,7 @@ from typing import Any
 
 from mydocker.oci import defaults
 from mydocker.runtime import task as tasks
+from mydocker.runtime.create import create
 from mydocker.runtime.step import Event
 
 CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
@@ -80,7 +81,7 @@ def run_document(spec: Any, stdin: bytes = b"", **options: Any) -> Result:
         source.seek(0)
         stdio = tasks.Stdio(source.fileno(), out.fileno(), err.fileno())
         bundle = options.pop("bundle", "/")
-        task = tasks.create(spec, id=f"test-{next(_count)}", bundle=bundle, stdio=stdio, **options)
+        task = create(spec, id=f"test-{next(_count)}", bundle=bundle, stdio=stdio, **options)
         try:
             task.start()
             code = task.wait(60)
@@ -103,7 +104,7 @@ def running(rootfs: str, **changes: Any) -> Iterator[tasks.Task]:
     spec = document(rootfs, ["sleep", "1000"], **changes)
     with open("/dev/null", "r+b") as null:
         stdio = tasks.Stdio(*[null.fileno()] * 3)
-        task = tasks.create(spec, id=f"test-{next(_count)}", bundle="/", stdio=stdio)
+        task = create(spec, id=f"test-{next(_count)}", bundle="/", stdio=stdio)
         try:
             task.start()
             yield task

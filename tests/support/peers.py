@@ -44,10 +44,12 @@ class PeerImage:
 
 
 @contextmanager
-def docker(directory: str, runtimes: Mapping[str, str] | None = None) -> Iterator[Tool]:
+def docker(
+    directory: str, runtimes: Mapping[str, str] | None = None, default_runtime: str = "runc"
+) -> Iterator[Tool]:
     """Debian's dockerd and its containerd; yields the docker client that talks to it.
 
-    ``runtimes``: OCI runtimes besides runc, as name and path.
+    ``runtimes``: OCI runtimes besides runc, as name and path; ``default_runtime`` is one of their names.
     """
     socket = os.path.join(directory, "docker.sock")
     log_path = os.path.join(directory, "log")
@@ -70,6 +72,7 @@ def docker(directory: str, runtimes: Mapping[str, str] | None = None) -> Iterato
         "ip-masq": "false",
         "storage-driver": "overlay2",
         "cgroup-parent": CGROUP_PARENT,
+        "default-runtime": default_runtime,
     }
     with open(log_path, "wb") as log:
         daemon = subprocess.Popen(
@@ -100,7 +103,40 @@ def _wait_for(client: Tool, daemon: subprocess.Popen[bytes], log_path: str) -> N
             break
         time.sleep(0.05)
     with open(log_path, errors="replace") as log:
-        raise RuntimeError(f"dockerd did not come up:\n{log.read()[-4000:]}")
+        raise RuntimeError(f"{daemon.args!r} did not come up:\n{log.read()[-4000:]}")
+
+
+@contextmanager
+def containerd(directory: str) -> Iterator[Tool]:
+    """Debian's containerd; yields ``ctr``, in a namespace of its own."""
+    socket = os.path.join(directory, "containerd.sock")
+    config = os.path.join(directory, "config.toml")
+    with open(config, "w") as handle:
+        handle.write(
+            f"""version = 2
+root = "{directory}/root"
+state = "{directory}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+address = "{socket}"
+"""
+        )
+    log_path = os.path.join(directory, "log")
+    client = Tool((_program("ctr"), "--address", socket, "--namespace", "mydocker"), {})
+    with open(log_path, "wb") as log:
+        daemon = subprocess.Popen(
+            [_program("containerd"), "--config", config],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PATH": probe.SYSTEM_PATH},
+        )
+    try:
+        _wait_for(client, daemon, log_path)
+        yield client
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
 
 
 def podman(directory: str, runtime: str = "runc") -> Tool:

@@ -100,8 +100,8 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
     if state.status is Status.DEAD:
         remedy = f"remove what is in the way, and it again: `mydocker rm {record.short_id}`"
         faults.append(Fault("container", identifier, f"is dead: {state.error}", remedy))
-    elif state.status is not Status.REMOVING:
-        faults += missing
+    elif state.status is not Status.REMOVING and not (held and record.host_config.auto_remove):
+        faults += missing  # what removes itself may be at it, and what is missing of it goes with it
     return record, held
 
 

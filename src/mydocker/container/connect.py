@@ -15,7 +15,7 @@ from contextlib import suppress
 import msgspec
 
 from ..errors import Conflict, Forbidden, NotFound
-from ..linux.netlink import Netlink
+from ..linux.links import Netlink
 from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network

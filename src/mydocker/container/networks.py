@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
-from ..linux.netlink import Netlink
+from ..linux.links import Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
 from ..network import bridge, ports

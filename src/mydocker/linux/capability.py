@@ -5,11 +5,11 @@ Sets are integers with bit n standing for capability n, as /proc/<pid>/status sh
 
 from __future__ import annotations
 
-import ctypes
 import errno
 
 from mydocker.oci.capabilities import CAPABILITIES
 
+from . import native as ctypes
 from .prctl import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,

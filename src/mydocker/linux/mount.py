@@ -8,10 +8,10 @@ so that it needs no undoing. Out of scope: which mounts a container has (``runti
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
+from . import native as ctypes
 from .syscall import check, libc, syscall
 
 AT_FDCWD = -100

@@ -9,11 +9,11 @@ then on (CVE-2021-30465, CVE-2019-14271). Magic links of /proc are refused.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 
+from . import native as ctypes
 from .syscall import syscall
 
 RESOLVE_NO_XDEV = 0x01

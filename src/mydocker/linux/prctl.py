@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-
+from . import native as ctypes
 from .syscall import check, libc
 
 PR_SET_PDEATHSIG = 1

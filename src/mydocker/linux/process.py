@@ -10,10 +10,10 @@ each of which the kernel then has to copy, and a monitor keeps for its life.
 from __future__ import annotations
 
 import _thread
-import ctypes
 import errno
 import os
 
+from . import native as ctypes
 from .syscall import check, libc, syscall
 
 TYPE_CHECKING = False

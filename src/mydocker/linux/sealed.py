@@ -15,11 +15,15 @@ Out of scope: who re-executes what and when.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
+from . import native as ctypes
 from .syscall import libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ctypes import Array
 
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
@@ -125,6 +129,6 @@ def _sealed_copy(executable: str) -> int:
         os.close(source)
 
 
-def _vector(strings: list[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+def _vector(strings: list[bytes]) -> Array[ctypes.c_char_p]:
     """``strings`` as the NULL-terminated array that execve(2) takes."""
     return (ctypes.c_char_p * (len(strings) + 1))(*strings, None)

@@ -12,13 +12,14 @@ to be made in the parent, whereas the filter binds the process that loads it.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
 from mydocker.errors import NotSupported
 from mydocker.linux.syscall import syscall
+
+from . import native as ctypes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ a signal that somebody sent from one that the kernel raised, which Python's own 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
 from mydocker.linux.syscall import check, libc
+
+from . import native as ctypes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

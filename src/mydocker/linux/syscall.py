@@ -11,9 +11,10 @@ block for long (there are few) say so and use ``os`` or ``select`` instead.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+
+from . import native as ctypes
 
 libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = libc.syscall

@@ -19,6 +19,8 @@ from .. import errors
 from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
+from ..runtime.create import create
+from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
@@ -120,7 +122,7 @@ def _make(
     task = None
     try:
         pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
-        task = runtime.create(
+        task = create(
             plan.spec,  # type: ignore[arg-type]
             id=brief.id,
             bundle=plan.bundle,
@@ -173,7 +175,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
             pidfd=pidfd,
             cgroup=cgroup.open(spec["linux"]["cgroupsPath"]),
             channel=None,
-            filter=runtime.compile_filter(spec, plan.seccomp_cache),
+            filter=compile_filter(spec, plan.seccomp_cache),
         )
         terminal = bool(request.process.get("terminal"))
         pipes = None if terminal else _Pipes(stdin=request.stdin, output=not request.detach)

@@ -17,7 +17,7 @@ import socket
 
 from ..errors import Conflict, Forbidden, NotSupported
 from ..linux import namespace
-from ..linux.netlink import Link, Netlink
+from ..linux.links import Link, Netlink
 from .document import Address, Endpoint, Network
 
 _LINK_NAME = 15

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ..errors import Forbidden, InvalidArgument, Unavailable
-from ..linux.netlink import Netlink
+from ..linux.links import Netlink
 from .document import Address, Pool, Subnet
 
 _OVERLAP = "Pool overlaps with other one on this address space"

@@ -24,7 +24,7 @@ import msgspec
 from ..content import files
 from ..content.lock import Lock
 from ..errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotSupported
-from ..linux.netlink import Link, Netlink
+from ..linux.links import Link, Netlink
 from . import bridge, pools
 from .document import (
     BRIDGE_NAME,

@@ -50,7 +50,13 @@ def loads(text: str | bytes, name: str) -> Any:
     try:
         text = text if isinstance(text, str) else text.decode()
         start = len(text) - len(text.lstrip(_WHITESPACE))
-        value, end = _scanner()(text, start)
+        try:
+            value, end = _scanner()(text, start)
+        except SystemError:
+            # The scanner finds a mistake, and the class of its error not loaded: once more, with words.
+            from json import JSONDecoder
+
+            value, end = JSONDecoder().raw_decode(text, start)
     except StopIteration as error:
         raise InvalidArgument(f"{name}: not JSON: no value at character {error.value}") from None
     except (ValueError, RecursionError) as error:

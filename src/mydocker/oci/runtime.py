@@ -218,7 +218,7 @@ class Network(TypedDict, total=False):
     priorities: list[NetworkPriority]
 
 
-class Pids(TypedDict):
+class Pids(TypedDict, total=False):
     limit: int
 
 
@@ -268,6 +268,16 @@ class TimeOffset(TypedDict, total=False):
     nanosecs: int
 
 
+class MemoryPolicy(TypedDict, total=False):
+    mode: str
+    nodes: str
+    flags: list[str]
+
+
+class NetDevice(TypedDict, total=False):
+    name: str
+
+
 class Linux(TypedDict, total=False):
     namespaces: list[Namespace]
     uidMappings: list[IdMapping]
@@ -284,6 +294,8 @@ class Linux(TypedDict, total=False):
     mountLabel: str
     personality: Personality
     intelRdt: dict[str, Any]
+    memoryPolicy: MemoryPolicy
+    netDevices: dict[str, NetDevice]
 
 
 class State(TypedDict, total=False):

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import os
 
-from mydocker.errors import Conflict, StartFailed
+from mydocker.errors import Conflict, InvalidArgument, StartFailed
 from mydocker.linux import namespace
 from mydocker.linux.namespace import CLONE_NEWPID
 from mydocker.linux.pidfd import has_exited
 from mydocker.linux.process import CLONE_PARENT
 from mydocker.runtime import clone, init, plan
 from mydocker.runtime.channel import Channel
+from mydocker.runtime.dialogue import compile_filter, finish_start, follow
 from mydocker.runtime.step import Event
+from mydocker.runtime.steps import limits
 from mydocker.runtime.task import (
     AddedProcess,
     Stdio,
     Task,
-    _end,
-    _set_oom_score,
-    compile_filter,
-    finish_start,
-    follow,
+    end,
+    set_oom_score,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mydocker.oci.runtime import Process
 
@@ -46,10 +45,11 @@ def start(
     parent_death_signal: int = 0,
     seccomp_cache: str | None = None,
     for_parent: bool = False,
+    preserve: Sequence[int] = (),
 ) -> AddedProcess:
     """Start ``process`` in the container of ``task``; raises with nothing left behind.
 
-    ``for_parent``: as a child of the caller's parent.
+    ``for_parent``: as a child of the caller's parent. The program inherits the descriptors ``preserve``.
     """
     if has_exited(task.pidfd):
         raise Conflict(f"container {task.id} is not running")
@@ -58,11 +58,15 @@ def start(
     work = plan.make_added(document, stdio, rows_columns, filter is not None)
     launch = init.Start(work, document, filter, observer is not None)
     launch.parent_death_signal = parent_death_signal
+    launch.preserve = preserve
     try:
         kinds = joinable(task.pid)
     except FileNotFoundError:  # it ended between the two looks
         raise Conflict(f"container {task.id} is not running") from None
     cgroup = task.cgroup
+    initial, final = _affinity(document)
+    if final:
+        work.inside.insert(0, limits.Affinity(final))
     ours, theirs = Channel.pair()
     with ours, theirs:
         if cgroup is not None:
@@ -79,8 +83,11 @@ def start(
             )
 
         at = cgroup.fd_beside(task.pid) if cgroup is not None else None
+        before = os.sched_getaffinity(0)
         flags = CLONE_PARENT if for_parent else 0
         try:
+            if initial:
+                os.sched_setaffinity(0, initial)
             if kinds & CLONE_NEWPID:
                 pid, pidfd = clone.clone_into_pid_namespace(main, task.pidfd, flags, at)
             else:
@@ -89,20 +96,37 @@ def start(
             raise StartFailed(
                 f"cannot clone a process into {task.id}: {(error.strerror or '').lower()}"
             ) from error
+        finally:
+            if initial:
+                os.sched_setaffinity(0, before)
         theirs.close()
         added = AddedProcess(pid, pidfd, None, [])
         try:
-            _set_oom_score(document, added)
-            follow(ours, added, observer)
+            set_oom_score(document, added)
+            follow(ours, added, None, observer)
             ours.send("go")
-            finish_start(ours, task, added)
+            finish_start(ours, task, added.pid, added.pidfd)
         except BaseException:
-            _end(pidfd, None)
+            end(pidfd, None)
             os.close(pidfd)
             if added.console is not None:
                 os.close(added.console)
             raise
     return added
+
+
+def _affinity(process: Process) -> tuple[frozenset[int], frozenset[int]]:
+    """``execCPUAffinity``: the processors until the process is in its cgroup, and those from then on."""
+    section = process.get("execCPUAffinity", {})
+    found = []
+    for name in ("initial", "final"):
+        try:
+            found.append(limits.parse_list(section.get(name, "")))
+        except ValueError:
+            raise InvalidArgument(
+                f"process.execCPUAffinity.{name}: a list such as 0-1,3 is wanted, not {section[name]!r}"
+            ) from None
+    return found[0], found[1]
 
 
 def joinable(pid: int) -> int:

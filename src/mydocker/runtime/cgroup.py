@@ -27,13 +27,13 @@ from ..errors import Conflict, InvalidArgument, NotFound, NotSupported, Unavaila
 from ..linux.cgroup import hierarchy as hierarchies
 from ..linux.cgroup.directory import Directory
 from ..linux.cgroup.hierarchy import UNIFIED, Hierarchy
-from . import cgroup_device, cgroup_v1, cgroup_v2
+from . import cgroup_device
 from .cgroup_limit import Group, refusal
-from .cgroup_unified import enable_controllers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
     from typing import Any
 
     from ..oci import runtime as oci
@@ -166,25 +166,25 @@ class Cgroup:
     def _apply(self, resources: "oci.Resources", *, fresh: bool) -> None:
         memory, cpu, blkio = resources.get("memory"), resources.get("cpu"), resources.get("blockIO")
         if memory:
-            self._limit("memory", memory, cgroup_v1.memory, cgroup_v2.memory)
+            self._limit("memory", memory, "memory")
         if cpu:
             if cpu.get("cpus") or cpu.get("mems"):
-                self._limit("cpuset", cpu, cgroup_v1.cpuset, cgroup_v1.cpuset)
+                self._limit("cpuset", cpu, "cpuset", alike=True)
             if any(key not in ("cpus", "mems") for key in cpu):
-                self._limit("cpu", cpu, cgroup_v1.cpu, cgroup_v2.cpu)
+                self._limit("cpu", cpu, "cpu")
         if pids := resources.get("pids"):
-            self._limit("pids", pids, cgroup_v1.pids, cgroup_v1.pids)
+            self._limit("pids", pids, "pids", alike=True)
         if blkio:
-            self._limit("blkio", blkio, cgroup_v1.block_io, cgroup_v2.block_io)
+            self._limit("blkio", blkio, "block_io")
         if pages := resources.get("hugepageLimits"):
-            self._limit("hugetlb", pages, cgroup_v1.hugetlb, cgroup_v2.hugetlb)
+            self._limit("hugetlb", pages, "hugetlb")
         if network := resources.get("network"):
             if network.get("classID"):
-                self._limit("net_cls", network, cgroup_v1.network_class, None)
+                self._limit("net_cls", network, "network_class")
             if network.get("priorities"):
-                self._limit("net_prio", network, cgroup_v1.network_priorities, None)
+                self._limit("net_prio", network, "network_priorities")
         if devices := resources.get("rdma"):
-            self._limit("rdma", devices, cgroup_v1.rdma, cgroup_v1.rdma)
+            self._limit("rdma", devices, "rdma", alike=True)
         # For a new cgroup no list is an empty list: a container that says nothing gets the default devices.
         if fresh or resources.get("devices"):
             self._limit_devices(resources.get("devices") or (), fresh=fresh)
@@ -193,17 +193,23 @@ class Cgroup:
                 raise NotSupported(
                     "linux.resources.unified needs cgroup v2, which is not mounted on this host"
                 )
+            from . import cgroup_v2
+
             cgroup_v2.unified(self._unified, files)
 
     def _limit(
         self,
         controller: str,
         section: "Any",
-        v1: "Callable[[Group, Any], None]",
-        v2: "Callable[[Group, Any], None] | None",
+        name: str,
+        *,
+        alike: bool = False,
     ) -> None:
+        """Call the function ``name`` of the version that has the controller; ``alike``: v1's serves both."""
         group = self._find(controller)
-        function = v2 if group is not None and group.unified else v1
+        function: Callable[[Group, Any], None] | None = None
+        if group is not None:
+            function = getattr(_version(v2=group.unified and not alike), name, None)
         if group is None or function is None:
             raise NotSupported(
                 f"this host offers no cgroup controller {controller}, which a limit of the container needs "
@@ -377,6 +383,17 @@ class Cgroup:
             pause = min(pause * 2, 0.05)
 
 
+def _version(*, v2: bool) -> "ModuleType":
+    """The module with the limits of one version: a host needs one of them, as a rule."""
+    if v2:
+        from . import cgroup_v2
+
+        return cgroup_v2
+    from . import cgroup_v1
+
+    return cgroup_v1
+
+
 def prepare(path: str, resources: "oci.Resources") -> Cgroup:
     """Make the cgroup ``path`` in every hierarchy and set its limits; everything is undone if that fails.
 
@@ -394,8 +411,12 @@ def prepare(path: str, resources: "oci.Resources") -> Cgroup:
             elif group.populated():
                 raise Conflict(f"the cgroup {group.path} has processes in it (use another path, or end them)")
             if "cpuset" in group.hierarchy.controllers:
+                from . import cgroup_v1
+
                 cgroup_v1.inherit_cpuset(group)
             elif group.unified:
+                from .cgroup_unified import enable_controllers
+
                 enable_controllers(group, resources, alone=len(groups) == 1)
         cgroup._apply(resources, fresh=True)
         cgroup.open_join()

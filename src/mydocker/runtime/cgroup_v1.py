@@ -132,8 +132,9 @@ def inherit_cpuset(group: Group) -> None:
 
 
 def pids(group: Group, section: "oci.Pids") -> None:
-    limit = section["limit"]
-    group.set("pids.max", str(limit) if limit > 0 else "max")
+    limit = section.get("limit")
+    if limit is not None:
+        group.set("pids.max", str(limit) if limit > 0 else "max")
 
 
 def block_io(group: Group, section: "oci.BlockIo") -> None:

@@ -7,7 +7,6 @@ Documentation/admin-guide/cgroup-v2.rst.
 """
 
 import errno
-import math
 
 from ..errors import InvalidArgument, NotSupported
 from . import cgroup_v1
@@ -27,6 +26,8 @@ def cpu_weight(shares: int) -> int:
     A curve through those three points: ``log10(weight)`` is quadratic in ``log2(shares)``. The straight line
     that container engines used before gave a normal container 39, so that it got the least of all groups.
     """
+    import math
+
     power = math.log2(cgroup_v1.check_shares(shares))
     return max(1, min(10_000, math.ceil(round(10 ** ((power * power + 125 * power) / 612 - 7 / 34), 9))))
 

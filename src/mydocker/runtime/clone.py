@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mydocker.runtime.plan import Namespaces
+    from mydocker.runtime.plan_container import Namespaces
 
 
 def start(

@@ -25,17 +25,23 @@ def terminal_size() -> tuple[int, int] | None:
     return pty.get_size(0) if os.isatty(0) else None
 
 
-def wait(pidfd: int, console: int | None) -> int:
+def signals() -> SignalFd:
+    """What is to be passed on. To be entered before the process starts: from its first word on, somebody may
+    answer with a signal, and that is not for this process."""
+    return SignalFd(n for n in range(1, 65) if n not in _NOT_FORWARDED and n not in (32, 33))
+
+
+def wait(pidfd: int, console: int | None, signals: SignalFd) -> int:
     """Wait for the child ``pidfd`` to end; return its exit code (128+n for signal n). Closes ``console``."""
+    if console is None:
+        return _wait(pidfd, signals)
+    from mydocker.linux.rawmode import RawMode
+
     try:
-        with SignalFd(n for n in range(1, 65) if n not in _NOT_FORWARDED and n not in (32, 33)) as signals:
-            if console is None:
-                return _wait(pidfd, signals)
-            with pty.RawMode(0):
-                return _relay(pidfd, console, signals)
+        with RawMode(0):
+            return _relay(pidfd, console, signals)
     finally:
-        if console is not None:
-            os.close(console)
+        os.close(console)
 
 
 def _wait(pidfd: int, signals: SignalFd) -> int:

@@ -1,8 +1,8 @@
 """Hooks: programs that are told of a container's life (runtime specification, "POSIX-platform Hooks").
 
-Each gets the container's state as JSON on its standard input and only the environment that the document gives
-it. A hook that fails, or runs past its timeout, fails what it is part of, with what it wrote last in the
-message.
+Each gets the container's state as JSON on its standard input, and the environment that the document gives it;
+where the document does not say, that of the runtime, as with runc and crun. A hook that fails, or runs past
+its timeout, fails what it is part of, with what it wrote last in the message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mydocker.runtime.program import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mydocker.oci.runtime import Hook
 
@@ -24,10 +24,17 @@ _SIGKILL = 9
 _SHOWN = 400  # characters of output in an error message
 
 
-def run(kind: str, hooks: list[Hook], state: str, before: Callable[[], None] | None = None) -> None:
+def run(
+    kind: str,
+    hooks: list[Hook],
+    state: str,
+    before: Callable[[], None] | None = None,
+    inherited: Mapping[str, str] = os.environ,
+) -> None:
     """Run ``hooks`` of ``kind`` in order with ``state`` (JSON); ``StartFailed`` names the first that fails.
 
-    ``before`` is called in each hook's process, ahead of its execve.
+    ``before`` is called in each hook's process, ahead of its execve. ``inherited`` is the environment of a
+    hook that has none of its own.
     """
     for hook in hooks:
         path, timeout = hook.get("path", ""), hook.get("timeout")
@@ -42,7 +49,7 @@ def run(kind: str, hooks: list[Hook], state: str, before: Callable[[], None] | N
             os.lseek(source, 0, os.SEEK_SET)
             pid, pidfd = clone3()
             if pid == 0:
-                _execute(hook, source, output, before)
+                _execute(hook, source, output, before, inherited)
             try:
                 if not wait_exit(pidfd, timeout):
                     pidfd_send_signal(pidfd, _SIGKILL)
@@ -61,7 +68,13 @@ def run(kind: str, hooks: list[Hook], state: str, before: Callable[[], None] | N
             os.close(source)
 
 
-def _execute(hook: Hook, source: int, output: int, before: Callable[[], None] | None) -> None:
+def _execute(
+    hook: Hook,
+    source: int,
+    output: int,
+    before: Callable[[], None] | None,
+    inherited: Mapping[str, str],
+) -> None:
     """In the hook's process: never returns."""
     path = hook["path"]
     try:
@@ -72,7 +85,8 @@ def _execute(hook: Hook, source: int, output: int, before: Callable[[], None] | 
         if before is not None:
             before()
         default_signals(ignored_signals())
-        os.execve(path, hook.get("args") or [path], environment(hook.get("env", [])))
+        env = environment(hook["env"]) if "env" in hook else inherited
+        os.execve(path, hook.get("args") or [path], env)
     except BaseException as error:  # noqa: BLE001 - a forked process must not run its parent's code
         os.write(2, f"{path}: {error}".encode(errors="replace"))
     finally:

@@ -13,16 +13,15 @@ import sys
 
 from mydocker import errors
 from mydocker.linux import namespace, prctl
-from mydocker.linux import seccomp as linux_seccomp
 from mydocker.linux.process import cloexec_from, default_signals, ignored_signals
-from mydocker.runtime import hooks, program
+from mydocker.runtime import program
 from mydocker.runtime.channel import Channel
 from mydocker.runtime.step import Context, Step, StepFailed, run
 from mydocker.runtime.steps.namespaces import JoinNamespace, MapUsers, become_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mydocker.oci.runtime import Hook, Process
     from mydocker.runtime.cgroup import Cgroup
@@ -39,8 +38,10 @@ class Start:
         "observing",
         "parent_death_signal",
         "plan",
+        "preserve",
         "process",
         "reaper",
+        "run_hooks",
         "start_hooks",
         "state",
     )
@@ -52,7 +53,9 @@ class Start:
         self.observing = observing
         self.reaper: Callable[[list[str]], None] | None = None  # --init: runtime/reaper.py
         self.parent_death_signal = 0
+        self.preserve: Sequence[int] = ()  # descriptors that the program inherits besides 0, 1 and 2
         self.start_hooks: list[Hook] = []
+        self.run_hooks: Callable[..., None]  # hooks.run, if there are any
         self.state = ""  # for the startContainer hooks
         self.listener: _socket.socket | None = None  # where "start" connects, if not on the channel
 
@@ -131,6 +134,8 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
     arguments = start.process["args"]
     path = program.find(arguments[0], env)
     cloexec_from(3)
+    for descriptor in start.preserve:
+        os.set_inheritable(descriptor, True)
     if start.parent_death_signal:
         prctl.prctl(prctl.PR_SET_PDEATHSIG, start.parent_death_signal)
     channel.send("ready")
@@ -142,7 +147,7 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
         reporting[0] = channel = Channel.accept(start.listener)
     finish = start.plan.finder.finish
     if start.start_hooks:
-        hooks.run("startContainer", start.start_hooks, start.state, before=finish)
+        start.run_hooks("startContainer", start.start_hooks, start.state, finish, env)
     if start.filter is None:
         finish()
     elif start.process.get("noNewPrivileges"):
@@ -157,7 +162,7 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
 
 
 def _load(filter: Filter, channel: Channel) -> None:
-    listener = linux_seccomp.load(filter.program, filter.flags)
+    listener = filter.load()
     if listener is not None:
         # The runtime fetches the descriptor by pidfd_getfd(2), and must have it before execve closes it. A
         # rule for read(2) that asks the agent is answered then, one for write(2) would wait for ever.

@@ -1,103 +1,19 @@
-"""From a runtime document to the ordered list of steps that make it real.
+"""The ordered list of steps of a process, and what all processes in containers have in common.
 
-The order is what matters here; it is the whole of what a container is, from top to bottom:
-
-    before      join namespaces whose owner is outside, enter the user namespace, be root by its maps
-    kernel      cgroup namespace, time namespace, session, keyring, loopback, names, sysctl
-    files       mounts made private, root attached, mounts, devices, terminal, covers
-    hooks       createRuntime (by the runtime), createContainer
-    inside      masked and read-only paths, pivot_root, streams, limits, working directory, read-only root
-    identity    user, bounding set, ids, capabilities
-
-Fields that are not built are refused here, by name: a container must not run with less than it was promised.
+A container's first process has much more before that (``runtime/plan_container.py``); an added one is inside
+already, and has its streams, its limits and its identity.
 """
 
 from __future__ import annotations
 
-import os
-
-from mydocker.errors import InvalidArgument, NotFound, NotSupported
-from mydocker.linux import namespace
-from mydocker.runtime import rootfs as roots
+from mydocker.errors import InvalidArgument
 from mydocker.runtime.step import Step
-from mydocker.runtime.steps import (
-    devices,
-    hooks,
-    identity,
-    limits,
-    mounts,
-    namespaces,
-    paths,
-    security,
-    terminal,
-)
+from mydocker.runtime.steps import identity, limits, namespaces, security, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Namespace, Process, Spec
+    from mydocker.oci.runtime import Process
     from mydocker.runtime.task import Stdio
-
-_BY_CLONE = ("user", "mount", "pid", "network", "ipc", "uts")
-
-
-class Namespaces:
-    """The document's namespaces, sorted by who makes them. Owns descriptors of those given by path."""
-
-    __slots__ = ("joined", "new", "owned")
-
-    def __init__(self, entries: list[Namespace]) -> None:
-        self.new: list[str] = []
-        self.joined: dict[str, tuple[str, int]] = {}
-        self.owned: list[int] = []
-        seen: set[str] = set()
-        for entry in entries:
-            kind, path = entry.get("type", ""), entry.get("path", "")
-            if kind not in namespace.KINDS:
-                raise InvalidArgument(f"no such kind of namespace: {kind!r}")
-            if kind in seen:
-                raise InvalidArgument(f"the {kind} namespace is given twice")
-            seen.add(kind)
-            namespaces.require(kind)
-            if path:
-                self.joined[kind] = (path, -1)
-            else:
-                self.new.append(kind)
-
-    def open(self) -> None:
-        """Open the namespaces to be joined, and see that each is what the document says."""
-        for kind, (path, _) in self.joined.items():
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise NotFound(f"no such {kind} namespace: {path}") from None
-            self.owned.append(descriptor)
-            try:
-                actual = namespace.kind_of(descriptor)
-            except OSError:
-                raise InvalidArgument(f"{path} is not a namespace") from None
-            if actual != namespace.KINDS[kind][0]:
-                raise InvalidArgument(f"{path} is not a {kind} namespace")
-            self.joined[kind] = (path, descriptor)
-
-    def close(self) -> None:
-        while self.owned:
-            os.close(self.owned.pop())
-
-    def own(self) -> set[str]:
-        """The kinds in which the container is not with the host."""
-        return {*self.new, *self.joined}
-
-    def clone_flags(self) -> int:
-        flags = 0
-        for kind in self.new:
-            if kind in _BY_CLONE:
-                flags |= namespace.KINDS[kind][0]
-        return flags
-
-
-def default_cgroup(id: str) -> str:
-    """The cgroup of a container whose document names none."""
-    return f"/mydocker/{id}"
 
 
 class Plan:
@@ -117,62 +33,6 @@ class Plan:
         return [*self.kernel, *self.files, *self.hooks, *self.inside, *self.identity]
 
 
-def make(
-    spec: Spec,
-    own: Namespaces,
-    root: roots.RootfsStep,
-    *,
-    id: str,
-    bundle: str,
-    stdio: Stdio | None,
-    rows_columns: tuple[int, int] | None,
-    cgroups: dict[str, str],
-) -> Plan:
-    """Return the plan for ``spec``; ``InvalidArgument`` or ``NotSupported`` for what cannot be."""
-    linux = spec.get("linux", {})
-    process = spec["process"]
-    _refuse_unbuilt(spec)
-    if "mount" not in own.own():
-        raise NotSupported(
-            "a container without a mount namespace of its own is not supported (add one to linux.namespaces)"
-        )
-    userns = "user" in own.own()
-    plan = Plan()
-    _kernel(plan.kernel, spec, own, id)
-    propagation = linux.get("rootfsPropagation", "")
-    if propagation and propagation not in roots.PROPAGATION:
-        raise InvalidArgument(f"no such mount propagation: {propagation}")
-    root.propagation = propagation
-    plan.files += [roots.Detach(), root]
-    entries = spec.get("mounts", [])
-    plan.files += [mounts.step_for(m, bundle, cgroups=cgroups) for m in entries]
-    host_dev = any(
-        isinstance(s, mounts.Bind) and os.path.normpath(s.destination) == "/dev" for s in plan.files
-    )
-    if not host_dev:
-        plan.files.append(devices.DeviceNodes(devices.nodes(linux.get("devices", [])), userns))
-        plan.files.append(devices.DeviceLinks())
-    if process.get("terminal"):
-        size = process.get("consoleSize")
-        if size is not None and rows_columns is None:
-            rows_columns = size["height"], size["width"]
-        plan.files.append(terminal.Terminal(rows_columns, console=not host_dev))
-    plan.hooks += hooks.steps(spec, id, bundle)
-    if masked := linux.get("maskedPaths"):
-        plan.inside.append(paths.MaskPaths(masked))
-    if readonly := linux.get("readonlyPaths"):
-        plan.inside.append(paths.ReadonlyPaths(readonly))
-    plan.inside.append(roots.PivotRoot())
-    if personality := linux.get("personality"):
-        plan.inside.append(limits.ExecutionDomain(personality))
-    plan.inside.append(terminal.StandardStreams(stdio))
-    _process(plan, process, bool(linux.get("seccomp")))
-    # Last, since the working directory may have to be made.
-    if spec.get("root", {}).get("readonly") or getattr(root, "readonly", False):
-        plan.inside.append(roots.ReadonlyRoot())
-    return plan
-
-
 def make_added(
     process: Process, stdio: Stdio | None, rows_columns: tuple[int, int] | None, seccomp: bool
 ) -> Plan:
@@ -185,36 +45,11 @@ def make_added(
             rows_columns = size["height"], size["width"]
         plan.files.append(terminal.Terminal(rows_columns, console=False))
     plan.inside.append(terminal.StandardStreams(stdio))
-    _process(plan, process, seccomp)
+    add_process(plan, process, seccomp, make_directory=False)
     return plan
 
 
-def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str) -> None:
-    linux = spec.get("linux", {})
-    steps.append(namespaces.NewNamespaces([kind for kind in own.new if kind in _BY_CLONE]))
-    steps.append(namespaces.JoinedCgroups(linux.get("cgroupsPath") or default_cgroup(id)))
-    if "cgroup" in own.new:
-        steps.append(namespaces.NewCgroupNamespace())
-    offsets = linux.get("timeOffsets", {})
-    if "time" in own.new:
-        steps.append(namespaces.NewTimeNamespace(offsets))
-    elif offsets:
-        raise InvalidArgument("timeOffsets need a new time namespace in linux.namespaces")
-    steps += [namespaces.SessionKeyring(id), namespaces.Session()]
-    if "network" in own.new:
-        steps.append(namespaces.Loopback())
-    for key, step in (("hostname", namespaces.Hostname), ("domainname", namespaces.Domainname)):
-        if name := spec.get(key):
-            if "uts" not in own.own():
-                raise InvalidArgument(
-                    f"a {key} needs a uts namespace in linux.namespaces: it would change the host's"
-                )
-            steps.append(step(str(name)))
-    if values := linux.get("sysctl"):
-        steps.append(limits.KernelParameters(values, own.own()))
-
-
-def _process(plan: Plan, process: Process, seccomp: bool) -> None:
+def add_process(plan: Plan, process: Process, seccomp: bool, *, make_directory: bool) -> None:
     """What the container's first process and an added one have in common."""
     if not process.get("args"):
         raise InvalidArgument("process.args is empty: there is nothing to execute")
@@ -224,7 +59,7 @@ def _process(plan: Plan, process: Process, seccomp: bool) -> None:
         plan.inside.append(limits.InputOutputPriority(priority))
     if scheduler := process.get("scheduler"):
         plan.inside.append(limits.Scheduling(scheduler))
-    plan.inside.append(identity.WorkingDirectory(process.get("cwd", "/")))
+    plan.inside.append(identity.WorkingDirectory(process.get("cwd", "/"), make_directory))
     finder = identity.FindUser(process.get("user", {}))
     plan.identity.append(finder)
     no_new_privileges = process.get("noNewPrivileges", False)
@@ -235,15 +70,3 @@ def _process(plan: Plan, process: Process, seccomp: bool) -> None:
     plan.identity.append(plan.finder)
     if no_new_privileges:
         plan.identity.append(identity.NoNewPrivileges())
-
-
-def _refuse_unbuilt(spec: Spec) -> None:
-    linux = spec.get("linux", {})
-    if linux.get("intelRdt"):
-        raise NotSupported("linux.intelRdt is not supported")
-    if linux.get("mountLabel"):
-        raise NotSupported("linux.mountLabel needs SELinux, which is not supported")
-    if spec["process"].get("execCPUAffinity"):
-        raise NotSupported("process.execCPUAffinity is not supported")
-    if spec["process"].get("commandLine"):
-        raise NotSupported("process.commandLine is for Windows; use process.args")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from mydocker.errors import Conflict, InvalidArgument
+from mydocker.errors import Conflict, InvalidArgument, NotFound
 from mydocker.oci.json import dumps
 from mydocker.runtime import store
-from mydocker.runtime.state import OCI_VERSION
+from mydocker.runtime.state import LATEST_OCI_VERSION, OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def state(call: Call) -> int:
     """The state of one container, in the shape of the specification and with runc's additions."""
-    print(dumps(_summary(store.find(call.root, call.only_id())), indent=2))
+    entry = store.find(call.root, call.only_id())
+    summary = _summary(entry)
+    if summary["status"] == "creating":  # runc and crun know nothing of it yet; engines ask again
+        raise NotFound(f"container {entry.id} does not exist in {call.root}: it is being created")
+    print(dumps(summary, indent=2))
     return 0
 
 
@@ -73,7 +77,10 @@ def spec(call: Call) -> int:
     path = os.path.join(call.options.value("bundle", "."), "config.json")
     try:
         with open(path, "x") as file:
-            file.write(dumps(example(), indent=4) + "\n")
+            document = example()
+            if call.options.flag("rootless"):
+                _for_a_user(document)
+            file.write(dumps(document, indent=4) + "\n")
     except FileExistsError:
         raise Conflict(f"{path} exists already (remove it first)") from None
     return 0
@@ -112,38 +119,65 @@ def example() -> Spec:
     }
 
 
+def _for_a_user(document: Spec) -> None:
+    """Change the document so that a user without rights can run it: root in there is that user outside."""
+    linux = document["linux"]
+    namespaces = [entry for entry in linux["namespaces"] if entry["type"] != "network"]
+    linux["namespaces"] = [*namespaces, {"type": "user"}]
+    for field, id in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+        linux[field] = [{"containerID": 0, "hostID": id, "size": 1}]  # type: ignore[literal-required]
+    del linux["resources"]
+    kept = []
+    for entry in document["mounts"]:
+        # Neither a group of terminals nor another sysfs can be had without rights over the host's.
+        entry["options"] = [o for o in entry.get("options", []) if not o.startswith(("gid=", "uid="))]
+        if entry["type"] == "sysfs":
+            options = ["rbind", "nosuid", "noexec", "nodev", "ro"]
+            entry = {"destination": "/sys", "type": "none", "source": "/sys", "options": options}
+        if entry["type"] != "cgroup":
+            kept.append(entry)
+    document["mounts"] = kept
+
+
 def features(call: Call) -> int:
     """What is built, in the shape of the specification's features.md."""
-    from mydocker.linux import namespace
+    from mydocker.linux import namespace, numa
     from mydocker.linux.seccomp import library_version
+    from mydocker.oci import seccomp
     from mydocker.oci.capabilities import CAPABILITIES
+    from mydocker.oci.runtime_check import HOOKS
     from mydocker.runtime.steps import options
 
     if call.words:
         raise InvalidArgument(f"unexpected argument: {call.words[0]}")
-    hooks = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    print(
-        dumps(
-            {
-                "ociVersionMin": "1.0.0",
-                "ociVersionMax": OCI_VERSION,
-                "hooks": hooks,
-                "mountOptions": sorted(options.NAMES),
-                "linux": {
-                    "namespaces": sorted(namespace.KINDS),
-                    "capabilities": CAPABILITIES,
-                    "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
-                    "seccomp": {"enabled": True},
-                    "apparmor": {"enabled": True},
-                    "selinux": {"enabled": False},
-                    "intelRdt": {"enabled": False},
-                    "mountExtensions": {"idmap": {"enabled": False}},
-                },
-                "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
+    document = {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": LATEST_OCI_VERSION,
+        "hooks": HOOKS,
+        "mountOptions": sorted(options.NAMES),
+        "linux": {
+            "namespaces": sorted(namespace.KINDS),
+            "capabilities": CAPABILITIES,
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": seccomp.ACTIONS,
+                "operators": seccomp.OPERATORS,
+                "archs": seccomp.ARCHITECTURES,
+                "knownFlags": seccomp.FLAGS,
+                "supportedFlags": seccomp.FLAGS,
             },
-            indent=2,
-        )
-    )
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "memoryPolicy": {"modes": list(numa.MODES), "flags": list(numa.FLAGS)},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
+        },
+        "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
+        "potentiallyUnsafeConfigAnnotations": [],
+    }
+    print(dumps(document, indent=2))
     return 0
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 
 from mydocker.errors import InvalidArgument, NotFound
-from mydocker.linux import mount
+from mydocker.linux import mount, path
 from mydocker.linux.mount import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from mydocker.runtime.step import Context, Step
 
@@ -71,7 +71,7 @@ class BoundRootfs(RootfsStep):
     def apply(self, context: Context) -> None:
         flags = mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE
         tree = mount.open_tree(self.path, flags)
-        change = PROPAGATION[self.propagation or "rprivate"]
+        change = PROPAGATION[_before_pivot(self.propagation)]
         mount.mount_setattr(tree, propagation=change & ~MS_REC, recursive=bool(change & MS_REC))
         _attach(tree, self.path, context)
 
@@ -124,7 +124,7 @@ class Overlay(RootfsStep):
             context.root = tree
         else:
             _attach(tree, self.target, context)
-        change = PROPAGATION[self.propagation or "rprivate"]
+        change = PROPAGATION[_before_pivot(self.propagation)]
         mount.mount_setattr(tree, propagation=change & ~MS_REC)
 
     def observe(self, context: Context) -> str:
@@ -184,6 +184,25 @@ class Overlay(RootfsStep):
                 os.close(descriptor)
 
 
+class RootPropagation(Step):
+    """Share the mounts of the root among those that come to it later, once pivot_root(2) has taken it."""
+
+    __slots__ = ("propagation",)
+
+    def __init__(self, propagation: str) -> None:
+        self.propagation = propagation
+
+    def describe(self) -> str:
+        return f"make the root file system {self.propagation}"
+
+    def apply(self, context: Context) -> None:
+        change = PROPAGATION[self.propagation]
+        mount.mount_setattr(context.root, propagation=change & ~MS_REC, recursive=bool(change & MS_REC))
+
+    def observe(self, context: Context) -> str:
+        return mount_line(context.root)
+
+
 class PivotRoot(Step):
     """Make the new root the root of the mount namespace and let go of the old (pivot_root(2), NOTES)."""
 
@@ -211,6 +230,34 @@ class PivotRoot(Step):
         return f"/ holds {', '.join(sorted(os.listdir('/'))[:12])}"
 
 
+class MoveRoot(Step):
+    """Move the new root over the old one and chroot(2) there: what a ramdisk as the root leaves to do.
+
+    The old root stays below. Its procfs and sysfs are unmounted first: in a user namespace they are what the
+    kernel measures new ones by.
+    """
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "move the root file system to / and chroot into it"
+
+    def apply(self, context: Context) -> None:
+        root = path.path_of(context.root)
+        with open("/proc/self/mountinfo") as file:
+            rows = [line.split(" ") for line in file]
+        places = [row[4] for row in rows if row[row.index("-") + 1] in ("proc", "sysfs")]
+        os.fchdir(context.root)
+        for place in sorted(places, key=len, reverse=True):
+            if not f"{place}/".startswith(f"{root}/"):
+                mount.umount2(place, mount.MNT_DETACH)
+        mount.mount(".", "/", None, mount.MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")
+        os.close(context.root)
+        context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 class ReadonlyRoot(Step):
     __slots__ = ()
 
@@ -222,6 +269,11 @@ class ReadonlyRoot(Step):
 
     def observe(self, context: Context) -> str:
         return mount_line(context.root)
+
+
+def _before_pivot(propagation: str) -> str:
+    """``rootfsPropagation`` as long as pivot_root(2) is to come, which refuses a root that is shared."""
+    return {"": "rprivate", "shared": "slave", "rshared": "rslave"}.get(propagation, propagation)
 
 
 def mount_line(descriptor: int) -> str:

@@ -73,6 +73,10 @@ class Filter:
         self.listener_path = listener_path
         self.listener_metadata = listener_metadata
 
+    def load(self) -> int | None:
+        """Load it into this process (see ``mydocker.linux.seccomp.load``), for good."""
+        return linux.load(self.program, self.flags)
+
     @property
     def instructions(self) -> int:
         return len(self.program) // linux.SOCK_FILTER_SIZE

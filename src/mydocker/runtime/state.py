@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from mydocker.oci.runtime import Spec
 
 OCI_VERSION = "1.2.0"
+"""what documents of ours say, which runtimes in use understand"""
+LATEST_OCI_VERSION = "1.3.0"
+"""what is built of it: linux.memoryPolicy, linux.netDevices"""
 
 
 def document(spec: Spec, id: str, status: str, pid: int, bundle: str) -> str:

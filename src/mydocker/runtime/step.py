@@ -1,10 +1,10 @@
 """A step: one thing that turns a process into a container.
 
-``runtime/plan.py`` makes an ordered list of steps out of a runtime document. Each knows how to say what it
-does (``describe``), do it (``apply``, in init or in an added process), and read back from the kernel what
-became of it (``observe``, only asked when somebody watches). What a step needs from the outside (a descriptor
-of something that init cannot see from its namespaces) it opens in ``prepare``, in the runtime before the
-clone, and drops in ``release``.
+``runtime/plan_container.py`` makes an ordered list of steps out of a runtime document. Each knows how to say
+what it does (``describe``), do it (``apply``, in init or in an added process), and read back from the kernel
+what became of it (``observe``, only asked when somebody watches). What a step needs from the outside (a
+descriptor of something that init cannot see from its namespaces) it opens in ``prepare``, in the runtime
+before the clone, and drops in ``release``.
 """
 
 from __future__ import annotations

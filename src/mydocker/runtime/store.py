@@ -39,12 +39,26 @@ def default_root() -> str:
 class Entry:
     """One container: its directory and what its ``state.json`` says."""
 
-    __slots__ = ("bundle", "cgroups", "created", "directory", "id", "pid", "spec", "started", "uid")
+    __slots__ = (
+        "bundle",
+        "cgroups",
+        "created",
+        "creator",
+        "creator_started",
+        "directory",
+        "id",
+        "pid",
+        "spec",
+        "started",
+        "uid",
+    )
 
     def __init__(self, directory: str, id: str) -> None:
         self.directory = directory
         self.id = id
         self.bundle = ""
+        self.creator = os.getpid()  # who makes the container, as long as there is no init
+        self.creator_started = 0
         self.pid = 0
         self.started = 0  # init's start time, in clock ticks since boot: proc_pid_stat(5), field 22
         self.created = ""
@@ -65,6 +79,8 @@ class Entry:
 
     def status(self) -> str:
         """One of the states of the runtime specification."""
+        if self.pid == 0 and self.creator_started and start_time(self.creator) == self.creator_started:
+            return "creating"
         if not self.pid or start_time(self.pid) != self.started:
             return "stopped"
         if os.path.exists(self.socket):
@@ -193,6 +209,7 @@ def _bind(socket: _socket.socket, address: str) -> None:
 def _directory(root: str, id: str) -> str:
     if not id or id[0] == "." or len(id) > 1024 or not _ALLOWED.issuperset(id):
         raise InvalidArgument(
-            f"invalid container id {id!r}: letters, digits and _+-. are allowed, but no dot at the beginning"
+            f"invalid character in the container ID {id!r}: letters, digits and _+-. are allowed, "
+            "but no dot at the beginning"
         )
     return f"{root}/{id}"

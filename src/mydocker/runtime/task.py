@@ -1,6 +1,6 @@
 """A task: the running instance of a container.
 
-    create    cgroup, clone, all steps; init waits before execve          state "created"
+    create    (runtime/create.py) init waits before execve                state "created"
     start     execve; poststart hooks                                            "running"
     exec      one more process in the same namespaces and cgroup
     delete    kill what is left, remove the cgroup, poststop hooks
@@ -12,25 +12,21 @@ what is remembered on disk.
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from mydocker import errors
-from mydocker.errors import InvalidArgument, StartFailed
-from mydocker.linux import capability, namespace
+from mydocker.errors import InvalidArgument
+from mydocker.linux import capability
 from mydocker.linux.pidfd import has_exited, pidfd_send_signal, reap, wait_exit
-from mydocker.runtime import cgroup as cgroups
-from mydocker.runtime import clone, hooks, init, plan, state
 from mydocker.runtime.channel import Channel
-from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
-from mydocker.runtime.step import Event, Step
-from mydocker.runtime.steps.namespaces import JoinNamespace
+from mydocker.runtime.dialogue import finish_start, run_hooks, run_poststop_hooks
+from mydocker.runtime.step import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mydocker.oci.runtime import Hook, IdMapping, Process, Spec
+    from mydocker.oci.runtime import Process, Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.seccomp import Filter
 
@@ -119,10 +115,10 @@ class Task:
         channel, self._channel = self._channel, None
         with channel:
             channel.send("go")
-            finish_start(channel, self)
+            finish_start(channel, self, self.pid, self.pidfd)
         if self._observer is not None:
             self._observer(Event(f"execve {' '.join(self.spec['process']['args'])}", _confinement(self.pid)))
-        run_hooks(self.spec, "poststart", self.id, self.bundle, "running", self.pid)
+        run_hooks(self, "poststart", "running", self.pid)
 
     def exec(
         self,
@@ -147,6 +143,15 @@ class Task:
             for_parent=for_parent,
         )
 
+    def seccomp_filter(self) -> Filter | None:
+        return self._filter
+
+    def require_cgroup(self) -> Cgroup:
+        """The container's cgroup; ``NotSupported`` for one that was made without."""
+        if self.cgroup is None:
+            raise errors.NotSupported(f"container {self.id} has no cgroup of its own")
+        return self.cgroup
+
     def kill(self, signal: int, all: bool = False) -> None:
         """Send ``signal`` to init, or to ``all`` processes of the container."""
         if all and self.cgroup is not None:
@@ -166,200 +171,13 @@ class Task:
             self._channel.close()
             self._channel = None
         try:
-            _end(self.pidfd, self.cgroup)
+            end(self.pidfd, self.cgroup)
         finally:
             os.close(self.pidfd)
             self.pidfd = -1
             if self.cgroup is not None:
                 self.cgroup.close()
-        run_hooks(self.spec, "poststop", self.id, self.bundle, "stopped", 0)
-
-
-def create(
-    spec: Spec,
-    *,
-    id: str,
-    bundle: str,
-    rootfs: RootfsStep | None = None,
-    stdio: Stdio | None,
-    console_rows_columns: tuple[int, int] | None = None,
-    init_binary: bool = False,
-    observer: Observer | None = None,
-    parent_death_signal: int = 0,
-    listener: _socket.socket | None = None,
-    seccomp_cache: str | None = None,
-    for_parent: bool = False,
-) -> Task:
-    """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
-
-    Raises a class of ``errors``, with everything undone. ``observer`` is called with an ``Event`` for each
-    step. With a ``listener``, init waits for a connection there instead of ``Task.start``, and outlives the
-    caller. ``parent_death_signal`` is sent to init when its parent ends. With
-    ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready.
-    """
-    if "process" not in spec:
-        raise InvalidArgument("the runtime document has no process")
-    linux = spec.get("linux", {})
-    if rootfs is None:
-        root = spec.get("root", {}).get("path")
-        if not root:
-            raise InvalidArgument("the runtime document has no root.path")
-        rootfs = BoundRootfs(os.path.realpath(os.path.join(bundle, root)))
-    own = plan.Namespaces(linux.get("namespaces", []))
-    filter = compile_filter(spec, seccomp_cache)
-    cgroup: Cgroup | None = None
-    steps: list[Step] = []
-    ours, theirs = Channel.pair()
-    done = False
-    try:
-        own.open()
-        place = linux.get("cgroupsPath") or plan.default_cgroup(id)
-        cgroup = cgroups.prepare(place, linux.get("resources", {}))
-        if observer is not None:
-            for file, value in cgroup.describe():
-                observer(Event(f"limit by {file}", value))
-        work = plan.make(
-            spec,
-            own,
-            rootfs,
-            id=id,
-            bundle=bundle,
-            stdio=stdio,
-            rows_columns=console_rows_columns,
-            cgroups=cgroup.paths(),
-        )
-        for step in work.steps():
-            steps.append(step)
-            step.prepare()
-        start = init.Start(work, spec["process"], filter, observer is not None)
-        if init_binary:
-            from mydocker.runtime.reaper import become_init
-
-            start.reaper = become_init
-        start.listener = listener
-        start.parent_death_signal = parent_death_signal
-        start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
-        start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
-        joined_cgroup = cgroup
-
-        def main(joined: bool) -> None:
-            ours.close()
-            joins = [] if joined else [k for k in clone.join_order(own) if k != "pid"]
-            init.main(
-                start,
-                theirs,
-                lambda context: init.enter_container(
-                    context,
-                    cgroup=joined_cgroup,
-                    joins=[JoinNamespace(k, *own.joined[k]) for k in joins],
-                    new_user="user" in own.new,
-                    observing=start.observing,
-                ),
-            )
-
-        try:
-            pid, pidfd = clone.start(main, own, cgroup.fd, for_parent=for_parent)
-        except OSError as error:
-            raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
-        task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
-        theirs.close()
-        try:
-            _set_oom_score(spec["process"], task)
-            follow(ours, task, observer)
-            task._observer = observer
-            task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
-        except BaseException:
-            _end(pidfd, None)
-            os.close(pidfd)
-            if task.console is not None:
-                os.close(task.console)
-            raise
-        cgroup.close()
-        done = True
-        return task
-    finally:
-        theirs.close()
-        for step in steps:
-            step.release()
-        own.close()
-        if not done:
-            ours.close()
-            if cgroup is not None:
-                cgroup.remove()
-
-
-def compile_filter(spec: Spec, cache: str | None) -> Filter | None:
-    """The seccomp filter of ``spec``, if it has one; ``cache`` is where compiled ones are kept."""
-    section = spec.get("linux", {}).get("seccomp")
-    if not section:
-        return None
-    from mydocker.runtime import seccomp
-
-    return seccomp.compile(section, cache)
-
-
-def follow(channel: Channel, task: Task | AddedProcess, observer: Observer | None) -> None:
-    """Serve the process at the other end until it is ready to execute; raise what it reports."""
-    while True:
-        kind, fields, descriptor = channel.receive()
-        if kind == "ready":
-            return
-        if kind == "event" and observer is not None:
-            observer(Event(*fields))
-        elif kind == "warning":
-            task.warnings.append(fields[0])
-        elif kind == "console":
-            task.console = descriptor
-        elif kind == "map" and isinstance(task, Task):
-            _write_maps(task)
-            channel.send("go")
-        elif kind == "offsets" and isinstance(task, Task):
-            _write_process_file(task, "timens_offsets", fields[0])
-            channel.send("go")
-        elif kind == "hooks" and isinstance(task, Task):
-            for phase in ("prestart", "createRuntime"):
-                run_hooks(task.spec, phase, task.id, task.bundle, "creating", task.pid)
-            channel.send("go")
-        else:
-            raise reported(kind, fields)
-
-
-def finish_start(channel: Channel, task: Task, added: AddedProcess | None = None) -> None:
-    """Wait for the end of the channel, which is what a successful execve looks like.
-
-    At its other end is the init of ``task``, or a process ``added`` to it.
-    """
-    process = added or task
-    while True:
-        kind, fields, _ = channel.receive()
-        if not kind:
-            return
-        if kind != "listener" or task._filter is None:
-            raise reported(kind, fields)
-        from mydocker.linux.pidfd import pidfd_getfd
-        from mydocker.oci.json import loads
-        from mydocker.runtime import seccomp
-
-        descriptor = pidfd_getfd(process.pidfd, int(fields[0]))
-        try:
-            document = state.document(task.spec, task.id, "running", task.pid, task.bundle)
-            seccomp.send_listener(task._filter, descriptor, loads(document, "state"), process.pid)
-        except OSError as error:
-            raise StartFailed(f"{error.strerror}: {error.filename}") from error
-        finally:
-            os.close(descriptor)
-        channel.send("go")
-
-
-def reported(kind: str, fields: list[str]) -> errors.Error:
-    """The exception for what came over a channel instead of what was expected."""
-    if kind == "error" and len(fields) == 2:
-        found = getattr(errors, fields[0], None)
-        if isinstance(found, type) and issubclass(found, errors.Error):
-            return found(fields[1])
-    if not kind:
-        return StartFailed("init ended before it was ready (killed from outside, or out of memory)")
-    return StartFailed(f"unexpected message from init: {kind}")
+        self.warnings += run_poststop_hooks(self.spec, self.id, self.bundle)
 
 
 def _confinement(pid: int) -> str:
@@ -373,33 +191,7 @@ def _confinement(pid: int) -> str:
     return f"capabilities {left}; no_new_privs {no_new_privileges}; seccomp mode {seccomp}"
 
 
-def run_hooks(spec: Spec, kind: str, id: str, bundle: str, status: str, pid: int) -> None:
-    """Run the hooks of one ``kind``, if there are any."""
-    wanted: list[Hook] = spec.get("hooks", {}).get(kind, [])  # type: ignore[assignment]
-    if wanted:
-        hooks.run(kind, wanted, state.document(spec, id, status, pid, bundle))
-
-
-def _write_maps(task: Task) -> None:
-    linux = task.spec.get("linux", {})
-    for name in ("uid_map", "gid_map"):
-        mappings: list[IdMapping] = linux.get(f"{name[0:3]}Mappings", [])  # type: ignore[assignment]
-        if not mappings:
-            raise InvalidArgument(f"a new user namespace needs linux.{name[:3]}Mappings")
-        lines = "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings)
-        _write_process_file(task, name, lines)
-
-
-def _write_process_file(task: Task, name: str, text: str) -> None:
-    try:
-        with open(f"/proc/{task.pid}/{name}", "wb", buffering=0) as file:
-            file.write(text.encode())
-    except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise StartFailed(f"cannot write {text.strip()!r} to {name}: {reason}") from error
-
-
-def _set_oom_score(process: Process, task: Task | AddedProcess) -> None:
+def set_oom_score(process: Process, task: Task | AddedProcess) -> None:
     """Written by the runtime, before init is in a user namespace; lowering needs CAP_SYS_RESOURCE."""
     score = process.get("oomScoreAdj")
     if score is None:
@@ -417,7 +209,7 @@ def _set_oom_score(process: Process, task: Task | AddedProcess) -> None:
         )
 
 
-def _end(pidfd: int, cgroup: Cgroup | None) -> None:
+def end(pidfd: int, cgroup: Cgroup | None) -> None:
     """Kill init and what is left in its cgroup, reap it if it is ours and was not yet, remove the cgroup."""
     try:
         pidfd_send_signal(pidfd, _SIGKILL)

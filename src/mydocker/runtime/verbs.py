@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import _socket
 import os
-import sys
 
-from mydocker.errors import Conflict, InvalidArgument, NotFound, StartFailed
+from mydocker.errors import Conflict, InvalidArgument, NotFound, NotSupported, StartFailed
 from mydocker.linux.pidfd import pidfd_send_signal
 from mydocker.oci.json import load
-from mydocker.runtime import store
-from mydocker.runtime import task as tasks
+from mydocker.runtime import console, dialogue, store
 from mydocker.runtime.channel import Channel
-from mydocker.runtime.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Process, Spec
+    from mydocker.oci.runtime import Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.main import Call
+    from mydocker.runtime.seccomp import Filter
     from mydocker.runtime.store import Entry
+    from mydocker.runtime.task import Task
 
 _SIGKILL = 9
+
+
+class _Waiting:
+    """A container whose init waits for ``start``: as much of a task as that needs. Owns its pidfd."""
+
+    __slots__ = ("_cache", "bundle", "id", "pid", "pidfd", "spec")
+
+    def __init__(self, entry: Entry) -> None:
+        self.spec, self.id, self.bundle = entry.spec, entry.id, entry.bundle
+        self.pid, self.pidfd = entry.pid, entry.pidfd()
+        self._cache = _seccomp_cache(entry)
+
+    def seccomp_filter(self) -> Filter | None:
+        return dialogue.compile_filter(self.spec, self._cache)
 
 
 def create(call: Call) -> int:
@@ -36,14 +49,18 @@ def start(call: Call) -> int:
     status = entry.status()
     if status != "created":
         raise Conflict(f"cannot start container {entry.id}: it is {status}, not created")
-    task = _task(entry)
+    container = _Waiting(entry)
     try:
         with Channel(entry.connect()) as channel:
             os.unlink(entry.socket)
-            tasks.finish_start(channel, task)
-        tasks.run_hooks(entry.spec, "poststart", entry.id, entry.bundle, "running", entry.pid)
+            dialogue.finish_start(channel, container, container.pid, container.pidfd)
+        try:
+            dialogue.run_hooks(container, "poststart", "running", entry.pid)
+        except BaseException:
+            _delete(entry, force=True)  # as runc and crun have it: the container has failed to start
+            raise
     finally:
-        os.close(task.pidfd)
+        os.close(container.pidfd)
     return 0
 
 
@@ -53,18 +70,22 @@ def run(call: Call) -> int:
     detach = options.flag("detach")
     entry, task = _create(call, wait_for_start=False, terminal_is_ours=not detach)
     try:
-        task.start()
         if detach:
+            task.start()
             return 0
-        from mydocker.runtime.foreground import wait
+        from mydocker.runtime import foreground
 
-        return wait(task.pidfd, task.console)
+        with foreground.signals() as signals:
+            task.start()
+            return foreground.wait(task.pidfd, task.console, signals)
     except BaseException:
         detach = False
         raise
     finally:
         if not detach:
+            already = len(task.warnings)
             task.delete()
+            console.warn(task.warnings[already:])
             if not options.flag("keep"):
                 entry.remove()
 
@@ -76,7 +97,10 @@ def kill(call: Call) -> int:
         raise InvalidArgument(f"unexpected argument: {call.words[2]}")
     number = signal_number(call.words[1] if len(call.words) > 1 else "TERM")
     if call.options.flag("all"):
-        cgroup_of(entry).kill(number)
+        try:
+            cgroup_of(entry).kill(number)
+        except NotFound:
+            pass  # it has ended, and its cgroup went with it
         return 0
     descriptor = entry.pidfd()
     try:
@@ -89,15 +113,33 @@ def kill(call: Call) -> int:
 def delete(call: Call) -> int:
     """Remove the cgroup and the state of a container that has ended; with --force, end it."""
     force = call.options.flag("force")
+    if call.options.flag("regex"):
+        import re
+
+        try:
+            wanted = re.compile(call.only_id())
+        except re.error as error:
+            raise InvalidArgument(f"invalid regular expression {call.id()!r}: {error}") from None
+        for entry in store.all_entries(call.root):
+            if wanted.search(entry.id):
+                _delete(entry, force)
+        return 0
     try:
         entry = store.find(call.root, call.only_id())
     except NotFound:
         if force:
             return 0
         raise
+    _delete(entry, force)
+    return 0
+
+
+def _delete(entry: Entry, force: bool) -> None:
     status = entry.status()
     if status in ("running", "paused") and not force:
         raise Conflict(f"cannot delete container {entry.id}: it is {status} (kill it first, or use --force)")
+    if status == "creating":
+        raise Conflict(f"cannot delete container {entry.id}: it is being created by process {entry.creator}")
     if status != "stopped":
         descriptor = entry.pidfd()
         try:
@@ -106,6 +148,10 @@ def delete(call: Call) -> int:
 
             if status == "paused":
                 cgroup_of(entry).thaw()
+            if not wait_exit(descriptor, 0.2):
+                from mydocker.runtime.cgroup_process import thaw
+
+                thaw(entry.pid)  # somebody may have moved it to a frozen cgroup
             if not wait_exit(descriptor, 10):
                 raise StartFailed(f"container {entry.id} does not end after SIGKILL")
         finally:
@@ -115,44 +161,8 @@ def delete(call: Call) -> int:
     except NotFound:
         pass  # removed already: by hand, or with the last process of a manager's own cgroup
     if entry.pid:
-        tasks.run_hooks(entry.spec, "poststop", entry.id, entry.bundle, "stopped", 0)
+        console.warn(dialogue.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
     entry.remove()
-    return 0
-
-
-def exec_(call: Call) -> int:
-    """Add a process to a running container."""
-    from mydocker.runtime import added
-
-    options = call.options
-    entry = store.find(call.root, call.id())
-    status = entry.status()
-    if status == "paused" and not options.flag("ignore-paused"):
-        raise Conflict(f"cannot exec in container {entry.id}: it is paused")
-    if status not in ("running", "paused", "created"):
-        raise Conflict(f"cannot exec in container {entry.id}: it is {status}")
-    process = _added_process(call, entry)
-    terminal = process.get("terminal", False)
-    detach = options.flag("detach")
-    socket = _console_socket(call, terminal, needed=detach)
-    task = _task(entry)
-    try:
-        size = None
-        if terminal and socket is None:
-            from mydocker.runtime.foreground import terminal_size
-
-            size = terminal_size()
-        new = added.start(task, process, None, size, None)
-    finally:
-        os.close(task.pidfd)
-    _hand_over(new.console, socket, new.warnings)
-    if pid_file := options.value("pid-file"):
-        _write_pid(pid_file, new.pid)
-    if detach:
-        return 0
-    from mydocker.runtime.foreground import wait
-
-    return wait(new.pidfd, new.console if socket is None else None)
 
 
 def pause(call: Call) -> int:
@@ -174,7 +184,7 @@ def resume(call: Call) -> int:
 
 
 def signal_number(name: str) -> int:
-    """The number of a signal given by number, or by name with or without SIG."""
+    """The number of a signal given by number, or by name with or without SIG (RTMIN+3 and the like too)."""
     if name.isdigit():
         number = int(name)
         if not 0 <= number <= 64:
@@ -182,27 +192,39 @@ def signal_number(name: str) -> int:
         return number
     from signal import Signals
 
+    plain, plus, offset = name.upper().removeprefix("SIG").partition("+")
+    if plus and plain == "RTMIN" and offset.isdigit() and int(offset) <= 30:
+        return Signals.SIGRTMIN + int(offset)
     try:
-        return Signals["SIG" + name.upper().removeprefix("SIG")]
+        return Signals["SIG" + plain + plus + offset]
     except KeyError:
         raise InvalidArgument(f"no such signal: {name}") from None
 
 
 def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tuple[Entry, Task]:
+    from mydocker.runtime.create import create as create_task
+
+    if os.geteuid() != 0:
+        raise NotSupported(
+            "only root can create a container (a user is root in a namespace by unshare --map-root-user)"
+        )
     options = call.options
+    preserve, environment = console.preserved(options)
     bundle = os.path.abspath(options.value("bundle", "."))
     id = call.only_id()
-    spec = read_spec(bundle)
+    spec = read_spec(bundle, options.value("config", "config.json"))
+    if environment:
+        process = spec.setdefault("process", {})
+        process["env"] = [*process.get("env", []), *environment]
     terminal = spec.get("process", {}).get("terminal", False)
-    socket = _console_socket(call, terminal, needed=not terminal_is_ours)
+    socket = console.connect(options.value("console-socket"), terminal, needed=not terminal_is_ours)
     size = None
     if terminal and socket is None:
         from mydocker.runtime.foreground import terminal_size
 
         size = terminal_size()
     linux = spec.setdefault("linux", {})
-    path = linux.setdefault("cgroupsPath", "") or f"/mydocker-runtime/{id}"
-    linux["cgroupsPath"] = path
+    linux["cgroupsPath"] = linux.get("cgroupsPath") or f"/mydocker-runtime/{id}"
     entry = store.claim(call.root, id)
     listener: _socket.socket | None = None
     task: Task | None = None
@@ -210,10 +232,11 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
     try:
         # From here on whoever finds the directory knows which cgroup belongs to it.
         entry.bundle, entry.spec, entry.created = bundle, spec, _now()
+        entry.creator_started = store.start_time(entry.creator)
         entry.save()
         if wait_for_start:
             listener = entry.listen()
-        task = tasks.create(
+        task = create_task(
             spec,
             id=id,
             bundle=bundle,
@@ -221,14 +244,19 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
             console_rows_columns=size,
             listener=listener,
             seccomp_cache=f"{call.root}/.seccomp",
+            preserve=preserve,
+            move_root=options.flag("no-pivot"),
+            keep_keyring=options.flag("no-new-keyring"),
+            rootless=call.rootless,
+            without_cgroup=not call.cgroups,
         )
         if task.cgroup is not None:
             entry.cgroups = task.cgroup.paths()
         entry.pid, entry.started = task.pid, store.start_time(task.pid)
         entry.save()
-        _hand_over(task.console, socket, task.warnings)
+        console.hand_over(task.console, socket, task.warnings)
         if pid_file := options.value("pid-file"):
-            _write_pid(pid_file, task.pid)
+            console.write_pid(pid_file, task.pid)
         done = True
     finally:
         if listener is not None:
@@ -240,31 +268,38 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
     return entry, task
 
 
-def read_spec(bundle: str) -> Spec:
-    """The document of a bundle."""
-    path = f"{bundle}/config.json"
+def read_spec(bundle: str, name: str = "config.json") -> Spec:
+    """The document of a bundle, checked; ``InvalidArgument`` names the field that is wrong."""
+    path = os.path.join(bundle, name)
     try:
         document = load(path)
     except FileNotFoundError:
         raise NotFound(f"no such bundle: {path} does not exist") from None
-    if not isinstance(document, dict) or "ociVersion" not in document:
-        raise InvalidArgument(f"{path} is not a runtime document: it has no ociVersion")
-    spec: Spec = document  # type: ignore[assignment]
+    from mydocker.oci import runtime_check
+
+    runtime_check.check(document, path)
+    spec: Spec = document
     return spec
 
 
-def _task(entry: Entry) -> Task:
+def task_of(entry: Entry) -> Task:
     """A task for a container whose init is not our child."""
+    from mydocker.runtime.task import Task
+
     return Task(
         entry.spec,
         entry.id,
         entry.bundle,
         pid=entry.pid,
         pidfd=entry.pidfd(),
-        cgroup=cgroup_of(entry),
+        cgroup=cgroup_of(entry) if entry.cgroups else None,
         channel=None,
-        filter=tasks.compile_filter(entry.spec, f"{os.path.dirname(entry.directory)}/.seccomp"),
+        filter=dialogue.compile_filter(entry.spec, _seccomp_cache(entry)),
     )
+
+
+def _seccomp_cache(entry: Entry) -> str:
+    return f"{os.path.dirname(entry.directory)}/.seccomp"
 
 
 def cgroup_of(entry: Entry) -> Cgroup:
@@ -273,81 +308,6 @@ def cgroup_of(entry: Entry) -> Cgroup:
     if entry.cgroups:
         return cgroup.open_paths(entry.cgroups)
     return cgroup.open(entry.spec.get("linux", {}).get("cgroupsPath") or f"/mydocker-runtime/{entry.id}")
-
-
-def _added_process(call: Call, entry: Entry) -> Process:
-    options = call.options
-    if options.value("process"):
-        if len(call.words) > 1:
-            raise InvalidArgument("give either --process or a command, not both")
-        document: Process = load(options.value("process"))
-        return document
-    base = entry.spec["process"]
-    process: Process = {
-        "args": call.words[1:],
-        "terminal": options.flag("tty"),
-        "env": [*base.get("env", []), *options.list("env")],
-        "cwd": options.value("cwd") or base.get("cwd", "/"),
-        "noNewPrivileges": options.flag("no-new-privs") or base.get("noNewPrivileges", False),
-    }
-    if not process["args"]:
-        raise InvalidArgument("exec needs a command, or --process with a file")
-    user = dict(base.get("user", {}))
-    if given := options.value("user"):
-        uid, _, gid = given.partition(":")
-        if not uid.isdigit() or (gid and not gid.isdigit()):
-            raise InvalidArgument(f"--user is uid[:gid] in numbers, not {given}")
-        user = {"uid": int(uid), "gid": int(gid or 0)}
-    if groups := options.list("additional-gids"):
-        user["additionalGids"] = [int(group) for group in groups]
-    process["user"] = user  # type: ignore[typeddict-item]
-    if names := options.list("cap"):
-        sets = {kind: list(have) for kind, have in base.get("capabilities", {}).items()}  # type: ignore[call-overload]
-        for kind in ("bounding", "effective", "permitted"):
-            sets[kind] = sorted({*sets.get(kind, []), *names})
-        process["capabilities"] = sets  # type: ignore[typeddict-item]
-    return process
-
-
-def _console_socket(call: Call, terminal: bool, *, needed: bool) -> _socket.socket | None:
-    """Connect to --console-socket; ``InvalidArgument`` where it does not fit to the process's terminal."""
-    path = call.options.value("console-socket")
-    if not path:
-        if terminal and needed:
-            raise InvalidArgument("a terminal needs --console-socket, or a container in the foreground")
-        return None
-    if not terminal:
-        raise InvalidArgument("--console-socket is given, but process.terminal is false")
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    try:
-        socket.connect(path)
-    except OSError as error:
-        socket.close()
-        raise NotFound(f"cannot connect to the console socket {path}: {error.strerror}") from None
-    return socket
-
-
-def _hand_over(console: int | None, socket: _socket.socket | None, warnings: list[str]) -> None:
-    """Send the terminal's master to the console socket, and warnings to standard error."""
-    for warning in warnings:
-        print(f"mydocker-runtime: warning: {warning}", file=sys.stderr)
-    if socket is None or console is None:
-        return
-    import struct
-
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", console))
-    socket.sendmsg([b"/dev/ptmx"], [rights])
-    socket.close()
-    os.close(console)
-
-
-def _write_pid(path: str, pid: int) -> None:
-    """Write the number so that a reader sees all of it or no file."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.new")
-    with open(temporary, "w") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
 
 
 def _now() -> str:

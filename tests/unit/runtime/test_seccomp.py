@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mydocker.errors import Forbidden, InvalidArgument, NotSupported
+from mydocker.linux import native
 from mydocker.linux import seccomp as linux
 from mydocker.oci.capabilities import DEFAULT_CAPABILITIES
 from mydocker.oci.seccomp_default import default_seccomp
@@ -389,7 +390,7 @@ def test_without_libseccomp(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(linux, "_library", None)
-    monkeypatch.setattr(ctypes, "PyDLL", absent)
+    monkeypatch.setattr(native, "PyDLL", absent)
     with pytest.raises(NotSupported, match=r"libseccomp.so.2 cannot be opened.*install libseccomp2"):
         seccomp.compile(allow_all_but(rule("getpgid")))
 

@@ -1,8 +1,9 @@
 """/dev: the device nodes of the document and those that every container has, and the usual links.
 
-In the first user namespace nodes are made by mknod(2). In another one the kernel refuses that, so the host's
-nodes are bound instead (their trees are cloned by the runtime, before the clone). Which devices may be opened
-is the cgroup's business (``linux/cgroup``), not that of the nodes.
+In the first user namespace nodes are made by mknod(2). In another one the kernel refuses that: there the
+runtime makes them beforehand, on a tmpfs of their own, and init binds each of them. A runtime that may not
+make nodes either, since it is in a user namespace itself, binds those of the host. Which devices may be
+opened is the cgroup's business (``linux/cgroup``), not that of the nodes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import stat
 from mydocker.errors import InvalidArgument, NotFound
 from mydocker.linux import mount, path
 from mydocker.runtime.step import Context, Step
+from mydocker.runtime.steps.mounts import filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Device
+    from mydocker.oci.runtime import Device, IdMapping
 
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
@@ -67,11 +69,15 @@ def nodes(devices: list[Device]) -> list[Node]:
 
 
 class DeviceNodes(Step):
-    __slots__ = ("nodes", "trees", "userns")
+    __slots__ = ("mappings", "nodes", "store", "trees", "userns")
 
-    def __init__(self, nodes: list[Node], userns: bool) -> None:
+    def __init__(
+        self, nodes: list[Node], userns: bool, mappings: tuple[list[IdMapping], list[IdMapping]] | None = None
+    ) -> None:
         self.nodes = nodes
         self.userns = userns
+        self.mappings = mappings  # of a new user namespace: what owns the nodes in there
+        self.store = -1  # the tmpfs with the nodes, called by their place in the list
         self.trees: dict[str, int] = {}
 
     def describe(self) -> str:
@@ -81,6 +87,10 @@ class DeviceNodes(Step):
     def prepare(self) -> None:
         if not self.userns:
             return
+        if self.mappings is not None:
+            self._make_store(*self.mappings)
+            if self.store >= 0:
+                return
         for node in self.nodes:
             if stat.S_ISFIFO(node.mode):
                 continue
@@ -90,12 +100,37 @@ class DeviceNodes(Step):
                 raise NotFound(f"no such device on the host to bind: {node.path}") from None
             self.trees[node.path] = tree
             _require_device(tree, node)
+            mount.mount_setattr(tree, mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC)
+
+    def _make_store(self, uids: list[IdMapping], gids: list[IdMapping]) -> None:
+        """Make the nodes on a detached tmpfs; leave none where this user may not make any."""
+        store = filesystem("tmpfs", "devices", ["mode=755"])
+        try:
+            mount.mount_setattr(store, mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NOEXEC)
+            for index, node in enumerate(self.nodes):
+                name = str(index)
+                os.mknod(name, stat.S_IFMT(node.mode), os.makedev(node.major, node.minor), dir_fd=store)
+                owner = _outside(node.uid, uids, node.path), _outside(node.gid, gids, node.path)
+                os.chown(name, *owner, dir_fd=store, follow_symlinks=False)
+                os.chmod(name, stat.S_IMODE(node.mode), dir_fd=store)
+        except PermissionError:
+            os.close(store)
+        except BaseException:
+            os.close(store)
+            raise
+        else:
+            self.store = store
 
     def release(self) -> None:
+        if self.store >= 0:
+            os.close(self.store)
+            self.store = -1
         while self.trees:
             os.close(self.trees.popitem()[1])
 
     def apply(self, context: Context) -> None:
+        if self.store >= 0:
+            self._take_from_store(context)
         for node in self.nodes:
             tree = self.trees.get(node.path)
             if tree is None:
@@ -107,9 +142,18 @@ class DeviceNodes(Step):
                 finally:
                     os.close(point)
 
+    def _take_from_store(self, context: Context) -> None:
+        """A tree can be cloned of what is attached only, so the tmpfs is, for as long as that takes."""
+        point = path.make_directory_in_root(context.root, "/dev")
+        try:
+            mount.move_mount(self.store, point)
+        finally:
+            os.close(point)
+        for index, node in enumerate(self.nodes):
+            self.trees[node.path] = mount.open_tree(str(index), mount.OPEN_TREE_CLONE, self.store)
+        mount.umount2(f"/proc/self/fd/{self.store}", mount.MNT_DETACH)
+
     def observe(self, context: Context) -> str:
-        descriptor = path.open_in_root(context.root, "/dev")
-        os.close(descriptor)
         shown = []
         for node in self.nodes:
             descriptor = path.open_in_root(context.root, node.path)
@@ -151,7 +195,8 @@ class DeviceLinks(Step):
         directory = path.make_directory_in_root(context.root, "/dev")
         try:
             for name, target in _LINKS:
-                _link(name, target, directory)
+                if name != "core" or os.path.exists(target):  # a kernel may have none
+                    _link(name, target, directory)
             try:
                 os.unlink("ptmx", dir_fd=directory)
             except FileNotFoundError:
@@ -166,6 +211,16 @@ def _link(name: str, target: str, directory: int) -> None:
         os.symlink(target, name, dir_fd=directory)
     except FileExistsError:
         pass  # the image's own, which is as good
+
+
+def _outside(id: int, mappings: list[IdMapping], name: str) -> int:
+    """The host's number of ``id`` in the user namespace with these maps; without any they are the same."""
+    for mapping in mappings:
+        if 0 <= id - mapping["containerID"] < mapping["size"]:
+            return mapping["hostID"] + id - mapping["containerID"]
+    if mappings and id:  # the usual devices are root's, also where nobody in there is root
+        raise InvalidArgument(f"the device {name} belongs to the id {id}, which the user namespace has not")
+    return id
 
 
 def _require_device(descriptor: int, node: Node) -> None:

@@ -2,7 +2,7 @@
 
 prestart and createRuntime run in the runtime's namespaces, so init asks the runtime and waits.
 createContainer runs in the container's namespaces, with a path of the host's. (startContainer follows just
-before execve, poststart and poststop in ``runtime/task.py``.)
+before execve, poststart and poststop in ``runtime/dialogue.py``.)
 """
 
 from __future__ import annotations

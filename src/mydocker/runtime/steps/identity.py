@@ -56,20 +56,25 @@ class FindUser(Step):
 
 
 class WorkingDirectory(Step):
-    """Go to the working directory, made if it is missing, and be sure that it is inside (CVE-2024-21626)."""
+    """Go to the working directory, and be sure that it is inside (CVE-2024-21626).
 
-    __slots__ = ("path",)
+    A container's is made if it is missing; that of an added process is not, as runc has it.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("make", "path")
+
+    def __init__(self, path: str, make: bool) -> None:
         if not path.startswith("/"):
             raise InvalidArgument(f"the working directory has to be an absolute path: {path!r}")
         self.path = path
+        self.make = make
 
     def describe(self) -> str:
-        return f"go to the working directory {self.path}"
+        return f"chdir to the working directory {self.path}"
 
     def apply(self, context: Context) -> None:
-        directory = path.make_directory_in_root(context.root, self.path)
+        find = path.make_directory_in_root if self.make else path.open_in_root
+        directory = find(context.root, self.path)
         try:
             os.fchdir(directory)
         finally:

@@ -12,6 +12,7 @@ from mydocker.runtime.step import Context, Step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mydocker.oci.runtime import IoPriority, Personality, Rlimit, Scheduler
+    from mydocker.oci.runtime import MemoryPolicy as MemoryPolicySection
 
 # Those of an IPC namespace: man 7 ipc_namespaces
 _IPC = frozenset(
@@ -167,6 +168,68 @@ class Scheduling(Step):
         return f"policy {os.sched_getscheduler(0)}, nice {os.getpriority(os.PRIO_PROCESS, 0)}"
 
 
+class MemoryPolicy(Step):
+    """set_mempolicy(2) with what the document's ``memoryPolicy`` says (config-linux.md)."""
+
+    __slots__ = ("_set", "mode", "nodes", "section")
+
+    def __init__(self, section: MemoryPolicySection) -> None:
+        from mydocker.linux import numa
+
+        self._set = numa.set_mempolicy
+        name, flags = section.get("mode", ""), section.get("flags", [])
+        if name not in numa.MODES:
+            raise InvalidArgument(f"linux.memoryPolicy.mode: no such mode: {name!r}")
+        if unknown := [flag for flag in flags if flag not in numa.FLAGS]:
+            raise InvalidArgument(f"linux.memoryPolicy.flags: no such flag: {unknown[0]!r}")
+        self.section = section
+        self.mode = numa.MODES[name] | sum(numa.FLAGS[flag] for flag in set(flags))
+        try:
+            self.nodes = parse_list(section.get("nodes", ""))
+        except ValueError:
+            raise InvalidArgument(
+                f"linux.memoryPolicy.nodes: a list such as 0-1,3 is wanted, not {section['nodes']!r}"
+            ) from None
+        if self.nodes and max(self.nodes) >= numa.NODES:
+            raise InvalidArgument(f"linux.memoryPolicy.nodes: no such node: {max(self.nodes)}")
+
+    def describe(self) -> str:
+        nodes = self.section.get("nodes", "")
+        return f"set the memory policy {self.section['mode']}" + (f" on the nodes {nodes}" if nodes else "")
+
+    def apply(self, context: Context) -> None:
+        self._set(self.mode, self.nodes)
+
+
+class Affinity(Step):
+    """The processors of an added process, for good: ``execCPUAffinity.final``."""
+
+    __slots__ = ("processors",)
+
+    def __init__(self, processors: frozenset[int]) -> None:
+        self.processors = processors
+
+    def describe(self) -> str:
+        return f"run on the processors {', '.join(map(str, sorted(self.processors)))}"
+
+    def apply(self, context: Context) -> None:
+        os.sched_setaffinity(0, self.processors)
+
+    def observe(self, context: Context) -> str:
+        return f"processors {', '.join(map(str, sorted(os.sched_getaffinity(0))))}"
+
+
+def parse_list(text: str) -> frozenset[int]:
+    """The numbers in a list such as ``0-3,7`` (cpuset(7), "List format"); ``ValueError`` if it is none."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) < int(first):
+            raise ValueError(text)
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
 def write_proc(name: str, value: str) -> None:
     """Write to a file below /proc: of procfs itself, and of nothing that was mounted on the way to it.
 
@@ -208,7 +271,9 @@ def _require_namespaced(name: str, own: set[str]) -> None:
         needed = "network"
     elif plain in _IPC or plain.startswith("fs.mqueue."):
         needed = "ipc"
-    elif plain in ("kernel.domainname", "kernel.hostname"):
+    elif plain == "kernel.hostname":
+        raise InvalidArgument(f"sysctl {name} is in conflict with the field hostname (use that)")
+    elif plain == "kernel.domainname":
         needed = "uts"
     else:
         raise InvalidArgument(f"sysctl {name} is not the container's own: it would change the host")

@@ -24,7 +24,9 @@ from mydocker.runtime.steps.options import Options, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Mount
+    from collections.abc import Callable
+
+    from mydocker.oci.runtime import IdMapping, Linux, Mount
 
 _OVER_PROC = frozenset(
     (
@@ -43,29 +45,53 @@ _OVER_PROC = frozenset(
 )
 
 
-def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str]) -> Step:
-    """Return the step for one entry of the document's ``mounts``."""
+def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux, own: set[str]) -> Step:
+    """Return the step for one entry of the document's ``mounts``.
+
+    ``linux`` is the document's section, ``own`` the kinds of namespaces that the container has for itself.
+    """
     destination = entry.get("destination", "")
     if not destination.startswith("/"):
         # Relative destinations are deprecated; the specification reads them from "/".
         destination = "/" + destination
-    if entry.get("uidMappings") or entry.get("gidMappings"):
-        raise NotSupported(f"id-mapped mounts are not supported ({destination})")
     options = parse(entry.get("options", []), destination)
     type = entry.get("type", "")
+    mappings = _mappings(entry, options, linux)
+    if mappings is not None and not (options.bind or type in ("bind", "rbind")):
+        raise NotSupported(f"only bind mounts can be id-mapped, not the {type} on {destination}")
     if options.bind or type in ("bind", "rbind"):
         source = entry.get("source", "")
         if not source:
             raise InvalidArgument(f"the bind mount on {destination} has no source")
         options.recursive = options.recursive or type == "rbind"
-        return Bind(os.path.join(bundle, source), destination, options)
+        return Bind(os.path.join(bundle, source), destination, options, mappings)
     if type == "mydocker.tree":
         return Borrowed(entry.get("source", ""), destination, options)
     if not type or type == "none":
         raise InvalidArgument(f"the mount on {destination} has no type")
     if type == "cgroup":
         return CgroupMount(destination, options, cgroups)
+    if options.copy_up and type != "tmpfs":
+        raise InvalidArgument(f"tmpcopyup is for tmpfs, not for the {type} on {destination}")
+    if options.copy_up and os.path.normpath(destination) == "/":
+        raise InvalidArgument("tmpcopyup cannot be used for the root directory")
+    if type == "sysfs" and "user" in own and "network" not in own:
+        # sysfs shows a network namespace, and who does not own that may not mount it: it is the host's, then.
+        return Bind("/sys", destination, options)
     return Filesystem(type, entry.get("source", type), destination, options)
+
+
+def _mappings(entry: Mount, options: Options, linux: Linux) -> tuple[list[IdMapping], list[IdMapping]] | None:
+    """The ids of an id-mapped mount: its own, or with ``idmap`` alone those of the user namespace."""
+    uids, gids = entry.get("uidMappings"), entry.get("gidMappings")
+    if not uids and not gids and not options.idmap:
+        return None
+    uids, gids = uids or linux.get("uidMappings"), gids or linux.get("gidMappings")
+    if not uids or not gids:
+        raise InvalidArgument(
+            f"the id-mapped mount on {entry.get('destination')} needs uidMappings and gidMappings"
+        )
+    return uids, gids
 
 
 class _Attached(Step):
@@ -86,32 +112,56 @@ class _Attached(Step):
 class Filesystem(_Attached):
     """proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has by name."""
 
-    __slots__ = ("source", "type")
+    __slots__ = ("copy", "source", "type")
 
     def __init__(self, type: str, source: str, destination: str, options: Options) -> None:
         super().__init__(destination, options)
         self.type = type
         self.source = source
+        self.copy: Callable[[int, int], None] | None = None
+        if options.copy_up:
+            from mydocker.runtime import copyup
+
+            self.copy = copyup.copy
 
     def describe(self) -> str:
         data = ",".join(self.options.data)
         return f"mount {self.type} on {self.destination}" + (f" ({data})" if data else "")
 
     def apply(self, context: Context) -> None:
-        tree = filesystem(self.type, self.source, self.options.data)
+        point = path.make_directory_in_root(context.root, self.destination)
+        tree = -1
         try:
+            if self.type in ("proc", "sysfs"):
+                _require_real_directory(context.root, self.destination)
+            else:
+                _require_outside_proc(point, self, context)
+            tree = filesystem(self.type, self.source, self._data(point))
+            if self.copy is not None:
+                self._copy(tree, point)
             self.options.apply_attributes(tree)
-            point = path.make_directory_in_root(context.root, self.destination)
-            try:
-                if self.type in ("proc", "sysfs"):
-                    _require_real_directory(context.root, self.destination)
-                else:
-                    _require_outside_proc(point, self, context)
-                mount.move_mount(tree, point)
-            finally:
-                os.close(point)
+            _attach(tree, point, context)
         finally:
-            os.close(tree)
+            os.close(point)
+            if tree >= 0:
+                os.close(tree)
+
+    def _data(self, point: int) -> list[str]:
+        """A tmpfs takes the permissions of the directory that it hides, unless the document says others."""
+        data = self.options.data
+        if self.type != "tmpfs" or any(option.startswith("mode=") for option in data):
+            return data
+        return [*data, f"mode={stat.S_IMODE(os.fstat(point).st_mode):o}"]
+
+    def _copy(self, tree: int, point: int) -> None:
+        assert self.copy is not None
+        source = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=point)
+        target = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        try:
+            self.copy(source, target)
+        finally:
+            os.close(source)
+            os.close(target)
 
 
 class Bind(_Attached):
@@ -121,11 +171,18 @@ class Bind(_Attached):
     the host still has its peers, so that ``rshared`` and ``rslave`` mean what they say.
     """
 
-    __slots__ = ("is_directory", "source", "tree")
+    __slots__ = ("is_directory", "mappings", "source", "tree")
 
-    def __init__(self, source: str, destination: str, options: Options) -> None:
+    def __init__(
+        self,
+        source: str,
+        destination: str,
+        options: Options,
+        mappings: tuple[list[IdMapping], list[IdMapping]] | None = None,
+    ) -> None:
         super().__init__(destination, options)
         self.source = source
+        self.mappings = mappings
         self.tree = -1
         self.is_directory = False
 
@@ -134,11 +191,32 @@ class Bind(_Attached):
 
     def prepare(self) -> None:
         flags = mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if self.options.recursive else 0)
+        if self.options.source_nofollow:
+            flags |= mount.AT_SYMLINK_NOFOLLOW
         try:
             self.tree = mount.open_tree(self.source, flags)
         except FileNotFoundError:
             raise NotFound(f"bind source path does not exist: {self.source}") from None
         self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
+        if self.mappings is not None:
+            self._map_ids()
+
+    def _map_ids(self) -> None:
+        """By the runtime: it takes rights over the file system itself, which are those of the host's root."""
+        assert self.mappings is not None
+        from mydocker.runtime import idmap
+
+        userns = idmap.user_namespace(*self.mappings)
+        try:
+            recursive = self.options.idmap == "ridmap"
+            mount.mount_setattr(self.tree, mount.MOUNT_ATTR_IDMAP, userns=userns, recursive=recursive)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise NotSupported(
+                f"cannot map the ids of {self.source}: {reason} (its file system may not support that)"
+            ) from None
+        finally:
+            os.close(userns)
 
     def release(self) -> None:
         if self.tree >= 0:
@@ -146,14 +224,27 @@ class Bind(_Attached):
             self.tree = -1
 
     def apply(self, context: Context) -> None:
-        make = path.make_directory_in_root if self.is_directory else path.make_file_in_root
-        point = make(context.root, self.destination)
+        point = self._point(context)
         try:
             self._refuse_over_proc(point, context)
             self.options.apply_attributes(self.tree, default_propagation="rprivate")
-            mount.move_mount(self.tree, point)
+            _attach(self.tree, point, context)
         finally:
             os.close(point)
+
+    def _point(self, context: Context) -> int:
+        """What is to be mounted on; with ``dest-nofollow`` a symbolic link itself, if it is one."""
+        if self.options.destination_nofollow:
+            directory, name = os.path.split(os.path.normpath(self.destination))
+            parent = path.make_directory_in_root(context.root, directory)
+            try:
+                return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            except FileNotFoundError:
+                pass  # what is made then is no link
+            finally:
+                os.close(parent)
+        make = path.make_directory_in_root if self.is_directory else path.make_file_in_root
+        return make(context.root, self.destination)
 
     def _refuse_over_proc(self, point: int, context: Context) -> None:
         place = _place(point, context)
@@ -283,6 +374,15 @@ def filesystem(type: str, source: str, data: list[str]) -> int:
         return mount.fscreate(handle)
     finally:
         os.close(handle)
+
+
+def _attach(tree: int, point: int, context: Context) -> None:
+    """Attach ``tree`` on ``point``; one that hides the root becomes the root that all the rest is below."""
+    hides_root = os.path.samestat(os.fstat(point), os.fstat(context.root))
+    mount.move_mount(tree, point)
+    if hides_root:
+        os.close(context.root)
+        context.root = os.dup(tree)
 
 
 def _require_outside_proc(point: int, step: Step, context: Context) -> None:

@@ -35,7 +35,12 @@ _ATTRIBUTES: dict[str, tuple[int, int]] = {
 }
 _WITHOUT_EFFECT = ("defaults", "async", "nomand", "nolazytime", "loud", "remount")
 """the default, said aloud"""
-_UNBUILT = ("tmpcopyup", "idmap", "ridmap", "copy-symlink", "dest-nofollow", "src-nofollow")
+_UNBUILT = ("copy-symlink",)
+_FLAGS = {
+    "tmpcopyup": "copy_up",
+    "src-nofollow": "source_nofollow",
+    "dest-nofollow": "destination_nofollow",
+}
 
 
 class Options:
@@ -44,17 +49,23 @@ class Options:
     __slots__ = (
         "bind",
         "clear",
+        "copy_up",
         "data",
+        "destination_nofollow",
+        "idmap",
         "propagation",
         "recursive",
         "recursive_clear",
         "recursive_set",
         "set",
+        "source_nofollow",
     )
 
     def __init__(self) -> None:
         self.bind = False
         self.recursive = False
+        self.copy_up = self.source_nofollow = self.destination_nofollow = False
+        self.idmap = ""  # idmap or ridmap
         self.set = self.clear = 0
         self.recursive_set = self.recursive_clear = 0
         self.propagation: list[str] = []
@@ -91,7 +102,11 @@ def parse(options: list[str], destination: str) -> Options:
             result.recursive_clear = result.recursive_clear & ~(added & ~mount.MOUNT_ATTR__ATIME) | cleared
         elif option in PROPAGATION:
             result.propagation.append(option)
-        elif option in _UNBUILT:
+        elif option in _FLAGS:
+            setattr(result, _FLAGS[option], True)
+        elif option in ("idmap", "ridmap"):
+            result.idmap = option
+        elif option in _UNBUILT or option.startswith(("idmap=", "ridmap=")):
             raise NotSupported(f"mount option {option} on {destination} is not supported")
         elif option in _WITHOUT_EFFECT:
             continue
@@ -103,6 +118,13 @@ def parse(options: list[str], destination: str) -> Options:
 
 
 NAMES = frozenset(
-    (*_ATTRIBUTES, *(f"r{name}" for name in _ATTRIBUTES), *PROPAGATION, *_WITHOUT_EFFECT, "bind", "rbind")
+    (
+        *_ATTRIBUTES,
+        *(f"r{name}" for name in _ATTRIBUTES),
+        *PROPAGATION,
+        *_WITHOUT_EFFECT,
+        *_FLAGS,
+        *("bind", "rbind", "idmap", "ridmap"),
+    )
 )
 """every option that is not handed on to the file system"""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mydocker.linux import namespace, netlink
-from mydocker.linux.netlink import Netlink
+from mydocker.linux import links, namespace
+from mydocker.linux.links import Netlink
 from support import command, probe
 
 pytestmark = pytest.mark.root
@@ -94,9 +94,9 @@ def test_settings_of_a_port() -> None:
 
 
 def test_attributes() -> None:
-    data = netlink.text(3, "a") + netlink.number(4, 5) + netlink.nested(18, netlink.text(1, "b"))
-    found = netlink.attributes(data)
+    data = links.text(3, "a") + links.number(4, 5) + links.nested(18, links.text(1, "b"))
+    found = links.attributes(data)
     assert found[3] == b"a\0"
     assert int.from_bytes(found[4], "little") == 5
-    assert netlink.attributes(found[18]) == {1: b"b\0"}
-    assert netlink.attributes(b"\0\0\0\0") == {}
+    assert links.attributes(found[18]) == {1: b"b\0"}
+    assert links.attributes(b"\0\0\0\0") == {}

@@ -1,0 +1,188 @@
+"""Creating a container: the cgroup, the clone, and every step up to the point where init waits.
+
+What it is from then on is in ``runtime/task.py``, which is kept apart so that the commands that only deal
+with a running container load none of this.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from mydocker import errors
+from mydocker.errors import InvalidArgument, StartFailed
+from mydocker.linux import namespace
+from mydocker.runtime import cgroup as cgroups
+from mydocker.runtime import clone, init, state
+from mydocker.runtime import plan_container as plans
+from mydocker.runtime.channel import Channel
+from mydocker.runtime.dialogue import compile_filter, follow
+from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
+from mydocker.runtime.step import Event, Step
+from mydocker.runtime.steps.namespaces import JoinNamespace
+from mydocker.runtime.task import Stdio, Task, end, set_oom_score
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mydocker.oci.runtime import NetDevice, Resources, Spec
+    from mydocker.runtime.cgroup import Cgroup
+
+    Observer = Callable[[Event], None]
+
+
+def create(
+    spec: Spec,
+    *,
+    id: str,
+    bundle: str,
+    rootfs: RootfsStep | None = None,
+    stdio: Stdio | None,
+    console_rows_columns: tuple[int, int] | None = None,
+    init_binary: bool = False,
+    observer: Observer | None = None,
+    parent_death_signal: int = 0,
+    listener: _socket.socket | None = None,
+    seccomp_cache: str | None = None,
+    for_parent: bool = False,
+    preserve: Sequence[int] = (),
+    move_root: bool = False,
+    keep_keyring: bool = False,
+    rootless: bool = False,
+    without_cgroup: bool = False,
+) -> Task:
+    """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
+
+    Raises a class of ``errors``, with everything undone. ``observer`` is called with an ``Event`` for each
+    step. With a ``listener``, init waits for a connection there instead of ``Task.start``, and outlives the
+    caller. ``parent_death_signal`` is sent to init when its parent ends. With
+    ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready. The
+    program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
+    pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
+    does without the cgroups that this user may not make; ``without_cgroup`` makes none at all, and sets no
+    limits.
+    """
+    if "process" not in spec:
+        raise InvalidArgument("the runtime document has no process")
+    linux = spec.get("linux", {})
+    if rootfs is None:
+        root = spec.get("root", {}).get("path")
+        if not root:
+            raise InvalidArgument("the runtime document has no root.path")
+        rootfs = BoundRootfs(os.path.realpath(os.path.join(bundle, root)))
+    own = plans.Namespaces(linux.get("namespaces", []))
+    filter = compile_filter(spec, seccomp_cache)
+    cgroup: Cgroup | None = None
+    steps: list[Step] = []
+    ours, theirs = Channel.pair()
+    done = False
+    try:
+        own.open()
+        place = linux.get("cgroupsPath") or plans.default_cgroup(id)
+        if not without_cgroup:
+            cgroup = _prepare_cgroup(place, linux.get("resources", {}), rootless)
+        if observer is not None and cgroup is not None:
+            for file, value in cgroup.describe():
+                observer(Event(f"limit by {file}", value))
+        work = plans.make(
+            spec,
+            own,
+            rootfs,
+            id=id,
+            bundle=bundle,
+            stdio=stdio,
+            rows_columns=console_rows_columns,
+            cgroups=cgroup.paths() if cgroup is not None else {},
+            move_root=move_root,
+            keep_keyring=keep_keyring,
+        )
+        for step in work.steps():
+            steps.append(step)
+            step.prepare()
+        start = init.Start(work, spec["process"], filter, observer is not None)
+        if init_binary:
+            from mydocker.runtime.reaper import become_init
+
+            start.reaper = become_init
+        start.listener = listener
+        start.preserve = preserve
+        start.parent_death_signal = parent_death_signal
+        start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
+        if start.start_hooks:
+            from mydocker.runtime import hooks
+
+            start.run_hooks = hooks.run
+        start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
+        joined_cgroup = cgroup
+
+        def main(joined: bool) -> None:
+            ours.close()
+            joins = [] if joined else [k for k in clone.join_order(own) if k != "pid"]
+            init.main(
+                start,
+                theirs,
+                lambda context: init.enter_container(
+                    context,
+                    cgroup=joined_cgroup,
+                    joins=[JoinNamespace(k, *own.joined[k]) for k in joins],
+                    new_user="user" in own.new,
+                    observing=start.observing,
+                ),
+            )
+
+        try:
+            pid, pidfd = clone.start(main, own, cgroup.fd if cgroup else None, for_parent=for_parent)
+        except OSError as error:
+            raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
+        task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
+        theirs.close()
+        try:
+            set_oom_score(spec["process"], task)
+            if devices := linux.get("netDevices"):
+                _give_network_devices(devices, own, pid)
+            follow(ours, task, task, observer)
+            task._observer = observer
+            task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
+        except BaseException:
+            end(pidfd, None)
+            os.close(pidfd)
+            if task.console is not None:
+                os.close(task.console)
+            raise
+        if cgroup is not None:
+            cgroup.close()
+        done = True
+        return task
+    finally:
+        theirs.close()
+        for step in steps:
+            step.release()
+        own.close()
+        if not done:
+            ours.close()
+            if cgroup is not None:
+                cgroup.remove()
+
+
+def _prepare_cgroup(path: str, resources: Resources, rootless: bool) -> Cgroup | None:
+    try:
+        return cgroups.prepare(path, resources)
+    except (errors.Forbidden, errors.NotSupported):
+        limits = {name: section for name, section in resources.items() if name != "devices" and section}
+        if not rootless or limits:
+            raise
+        return None
+
+
+def _give_network_devices(devices: dict[str, NetDevice], own: plans.Namespaces, pid: int) -> None:
+    from mydocker.runtime import netdevices
+
+    if "network" in own.joined:
+        netdevices.move(devices, own.joined["network"][1])
+        return
+    target = namespace.open_namespace("network", pid)
+    try:
+        netdevices.move(devices, target)
+    finally:
+        os.close(target)
