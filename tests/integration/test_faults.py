@@ -1,4 +1,7 @@
-"""A process killed at steps of what happens to a container: a sample, or all with ``make test-faults``."""
+"""A process killed at steps of what happens to a container: a sample, or all with ``make test-faults``.
+
+``MYDOCKER_FAULTS``: the seconds of the sample, ``all``, or names of scenarios (``rename,rm``), of which all.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,9 @@ def test_nothing_is_lost(prepared: Runner, capsys: pytest.CaptureFixture[str]) -
     injector = faults.Injector(prepared, "busybox:test")
     every = faults.scenarios("busybox:test")
     asked = os.environ.get("MYDOCKER_FAULTS", "")
-    if asked == "all":
-        outcome = faults.all_points(injector, every, say)
+    if asked and not asked.isdecimal():
+        wanted = [scenario for scenario in every if asked == "all" or scenario.name in asked.split(",")]
+        outcome = faults.all_points(injector, wanted, say)
     else:
         seed = random.randrange(1_000_000)
         say(f"seed {seed}")

@@ -32,7 +32,8 @@ def rename(store: Store, record: Record, name: str) -> Record:
     try:
         name = names.check(name)
     except InvalidArgument as error:
-        raise InvalidArgument(f"Error when allocating new name: {error}") from None
+        reason = str(error).replace(f"({name})", f"(/{name.removeprefix('/')})")
+        raise InvalidArgument(f"Error when allocating new name: {reason}") from None
     while True:
         current = store.read_record(record.id).name
         if current == name:
