@@ -2,7 +2,7 @@
 
 The table: the container says what it sees (its /proc, its mounts, its system calls). What fits no table has
 a test of its own, here or in ``test_run_limits``, ``test_run_namespaces`` or ``test_run_process``.
-``test_no_flag_without_a_test`` compares the four, and ``test_pull``, with ``mydocker run --help``.
+``test_no_flag_without_a_test`` compares ``mydocker run --help`` with these tests and those beside them.
 """
 
 from __future__ import annotations
@@ -271,8 +271,7 @@ ELSEWHERE = {"--help"}
 def test_no_flag_without_a_test(mydocker: Runner) -> None:
     """The help names every flag; these files must too."""
     told = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", mydocker("run", "--help").out))
-    beside = Path(__file__).parent
-    here = "".join(path.read_text() for path in (*beside.glob("test_run_*.py"), beside / "test_pull.py"))
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     untested = {flag for flag in told - ELSEWHERE if not re.search(rf"{flag}(?![\w-])", here)}
     assert len(told) > 40
     assert untested == set()
