@@ -29,7 +29,7 @@ missing = $(shell for p in $(1); do \
 
 # ---- demo: hostname, PID 1, its own /proc and its limits, as the container itself sees them
 demo: $(VENV)/installed
-	$(BIN)/mydocker run --rm -i --rootfs / --hostname demo --memory 64m --pids-limit 50 --cpus 0.5 \
+	$(BIN)/mydocker run --rm -i --rootfs / --network none --hostname demo --memory 64m --pids-limit 50 --cpus 0.5 \
 		/bin/sh < docs/demo.sh
 
 # ---- the tests run on a wheel that is installed regularly, as that is what starts fast
