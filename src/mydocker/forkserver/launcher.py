@@ -337,7 +337,7 @@ class _Forwarder:
         """Whether the worker stops on SIGTSTP, as it does unless it handles it."""
         import time
 
-        for _ in range(20):
+        for _ in range(100):
             try:
                 state = _read(f"/proc/{self._pid}/stat").rpartition(b") ")[2][:1]
             except OSError:
