@@ -10,7 +10,6 @@ other processes are still at work on.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from ..oci import digest as digests
 from .documents import Descriptor
 from .layers import Unpacked, mismatch
 from .store import ImageStore
-from .workers import Send, Update
+from .workers import Send, Update, reported
 
 if TYPE_CHECKING:
     from ..registry.client import Registries, Repository
@@ -34,8 +33,6 @@ VERIFYING = "Verifying Checksum"
 DOWNLOADED = "Download complete"
 EXTRACTING = "Extracting"
 PULLED = "Pull complete"
-_INTERVAL = 0.1
-"""seconds between two updates"""
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -80,7 +77,7 @@ class LayerFetch:
         send(Update(DOWNLOADED))
         if self._place is None:
             return Fetched(None)
-        chunks = _reported(self._store.content.chunks(digest), EXTRACTING, size, send)
+        chunks = reported(self._store.content.chunks(digest), EXTRACTING, size, send)
         return Fetched(self._unpack(self._place, chunks))
 
     def _download(self, download: Download, send: Send) -> Unpacked | None:
@@ -100,7 +97,7 @@ class LayerFetch:
 
     def _pass(self, download: Download, send: Send) -> Unpacked | None:
         size = self._descriptor.size
-        chunks = _Unclosed(_reported(download.stream(self._fetch), DOWNLOADING, size, send))
+        chunks = _Unclosed(_downloaded(download.stream(self._fetch), size, send))
         unpacked = None
         try:
             if self._place is not None:
@@ -159,19 +156,10 @@ class _Unclosed:
         return next(self._chunks)
 
 
-def _reported(chunks: Iterator[bytes], status: str, total: int, send: Send) -> Iterator[bytes]:
-    """The same chunks; ``send`` is told of them now and then."""
-    done = 0
-    after = 0.0
-    for chunk in chunks:
-        done += len(chunk)
-        if (now := time.monotonic()) >= after:
-            send(Update(status, done, total))
-            after = now + _INTERVAL
-        yield chunk
-    if status == DOWNLOADING:
-        send(Update(VERIFYING))
-        send(Update(DOWNLOADED))
+def _downloaded(chunks: Iterator[bytes], total: int, send: Send) -> Iterator[bytes]:
+    yield from reported(chunks, DOWNLOADING, total, send)
+    send(Update(VERIFYING))
+    send(Update(DOWNLOADED))
 
 
 def short(digest: str) -> str:

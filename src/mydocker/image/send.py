@@ -6,7 +6,6 @@ this is over, for the manifest that is pushed and for the next push.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from ..archive.deflate import gzipped
 from ..oci import descriptor as descriptors
 from .documents import Descriptor
 from .store import ImageStore
-from .workers import Send, Update
+from .workers import Send, Update, reported
 
 if TYPE_CHECKING:
     from ..registry.client import Registries, Repository
@@ -24,8 +23,6 @@ COMPRESSING = "Compressing"
 PUSHING = "Pushing"
 PUSHED = "Pushed"
 EXISTS = "Layer already exists"
-_INTERVAL = 0.1
-"""seconds between two updates"""
 
 
 class LayerSend:
@@ -63,14 +60,14 @@ class LayerSend:
                 return f"Mounted from {source}"
 
         def read(offset: int) -> Iterator[bytes]:
-            return _reported(self._store.content.chunks(digest, offset), PUSHING, offset, size, send)
+            return reported(self._store.content.chunks(digest, offset), PUSHING, size, send, done=offset)
 
         self._repository.upload(digest, size, read)
         return PUSHED
 
     def _compress(self, send: Send) -> Descriptor:
         plain = self._descriptor
-        chunks = _reported(self._store.content.chunks(plain.digest), COMPRESSING, 0, plain.size, send)
+        chunks = reported(self._store.content.chunks(plain.digest), COMPRESSING, plain.size, send)
         with self._store.content.ingest() as blob:
             for chunk in gzipped(chunks):
                 blob.write(chunk)
@@ -80,13 +77,3 @@ class LayerSend:
 
 def compressed_type(plain: str) -> str:
     return descriptors.DOCKER_LAYER_GZIP if plain == descriptors.DOCKER_LAYER else descriptors.OCI_LAYER_GZIP
-
-
-def _reported(chunks: Iterator[bytes], status: str, done: int, total: int, send: Send) -> Iterator[bytes]:
-    after = 0.0
-    for chunk in chunks:
-        done += len(chunk)
-        if (now := time.monotonic()) >= after:
-            send(Update(status, done, total))
-            after = now + _INTERVAL
-        yield chunk

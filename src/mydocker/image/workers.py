@@ -16,9 +16,10 @@ import os
 import selectors
 import signal
 import socket
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -29,6 +30,8 @@ from ..linux.prctl import set_pdeathsig
 LIMIT = 3
 """Docker's max-concurrent-downloads"""
 _PACKET = 1 << 16
+_INTERVAL = 0.1
+"""seconds between two updates"""
 
 
 class Update(msgspec.Struct, frozen=True, tag=True):
@@ -90,6 +93,19 @@ def run(
             for worker in workers.values():
                 worker.kill()
     return [results[at] for at in range(len(jobs))]
+
+
+def reported(
+    chunks: Iterator[bytes], status: str, total: int, send: Send, *, done: int = 0
+) -> Iterator[bytes]:
+    """The same chunks; ``send`` is told of them now and then."""
+    after = 0.0
+    for chunk in chunks:
+        done += len(chunk)
+        if (now := time.monotonic()) >= after:
+            send(Update(status, done, total))
+            after = now + _INTERVAL
+        yield chunk
 
 
 class _Worker:

@@ -15,13 +15,12 @@ def run(invocation: Invocation) -> int:
 
     def remove(reference: str) -> str | None:
         try:
-            container = containers.get(reference)
+            containers.get(reference).remove(force=force, volumes=invocation["volumes"])
         except errors.NotFound as error:
-            if force:  # the wish is fulfilled already
+            if force:  # the wish is fulfilled already, maybe by the container's own --rm this instant
                 output.err(f"{PROGRAM}: {error}")
                 return None
             raise
-        container.remove(force=force, volumes=invocation["volumes"])
         return reference
 
     return all_at_once(invocation.arguments, remove)
