@@ -131,6 +131,7 @@ def test_system_prune(fresh: Runner, busybox_tar: str) -> None:
     asked = fresh("system", "prune", "--all", "--volumes", "--filter", "label=z", stdin=b"\n").out
     assert [line for line in asked.splitlines() if line.startswith("  ")] == [
         "  - all stopped containers",
+        "  - all networks not used by at least one container",
         "  - all anonymous volumes not used by at least one container",
         "  - all images without at least one container associated to them",
         "  - downloads that were broken off",
