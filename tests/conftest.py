@@ -90,7 +90,7 @@ def session_runner(short_directory: str) -> Iterator[command.Runner]:
         os.path.join(short_directory, "run"),
     )
     yield runner
-    runner.remove_all()
+    runner.leave()
     stop_forkservers()
 
 
@@ -115,7 +115,7 @@ def fresh(forkserver: str) -> Iterator[command.Runner]:
         {"MYDOCKER_FORKSERVER": forkserver},
     )
     yield runner
-    runner.remove_all()
+    runner.leave()
     shutil.rmtree(directory)
 
 

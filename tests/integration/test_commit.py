@@ -210,7 +210,7 @@ def test_a_full_disk(short_directory: str, busybox_tar: str) -> None:
         assert sorted(os.listdir(place)) == ["root", "run"]
         assert runner.inspect("made:1")["Id"] == runner.inspect("base:1")["Id"]
         assert "no faults" in runner("system", "check").out
-        runner.remove_all()
+        runner.leave()
     finally:
         command.run(["umount", place])
 

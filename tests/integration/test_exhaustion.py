@@ -44,7 +44,7 @@ def small(mydocker: Runner) -> Iterator[Runner]:
         yield runner
         if os.path.exists(f"{root}/filler"):
             os.unlink(f"{root}/filler")
-        runner.remove_all()
+        runner.leave()
         shutil.rmtree(runner.state)
 
 
@@ -167,4 +167,5 @@ def test_an_overlay_that_cannot_be_mounted(mydocker: Runner, busybox_rootfs: str
             again = runner("run", "--rm", "--rootfs", busybox_rootfs, "true", check=False)
             assert again.code == 125
             leaks.wait_for_nothing_left(before, runner.root, runner.state)
+            runner.leave()
             shutil.rmtree(runner.state)

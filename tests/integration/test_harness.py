@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from support import isolation, leaks, probe
+from support.command import Runner
 
 
-def test_session_has_namespaces_of_its_own() -> None:
+def test_session_has_namespaces_of_its_own(session_runner: Runner) -> None:
     assert isolation.entered()
     assert Path("/proc/1/comm").read_text() == Path("/proc/self/comm").read_text()
     assert os.listdir("/run") == [] or not os.path.exists("/run/systemd")
-    assert leaks.Snapshot.take().links == {"lo"}
+    assert leaks.Snapshot.take(session_runner.state).links == {"lo"}
 
 
 def found_by(before: leaks.Snapshot, word: str, *directories: str) -> bool:

@@ -97,6 +97,20 @@ def test_a_check_that_hangs_or_cannot_start(mydocker: Runner, image: str) -> Non
     assert "/bin/sh" in found["Log"][-1]["Output"]
 
 
+def test_failures_of_the_start_period_do_not_count(mydocker: Runner, image: str) -> None:
+    """The interval is that of the start period: without, the first look would be after an hour."""
+    container, _ = mydocker.start(
+        image, "--health-cmd", "test -e /ok", "--health-retries", "1", "--health-interval", "1h",
+        "--health-start-period", "1h", "--health-start-interval", "20ms",
+    )  # fmt: skip
+    until(lambda: len(health(mydocker, container)["Log"]) >= 3)
+    found = health(mydocker, container)
+    assert (found["Status"], found["FailingStreak"]) == ("starting", 0)
+    assert {each["ExitCode"] for each in found["Log"]} == {1}
+    mydocker("exec", container, "touch", "/ok")
+    assert becomes(mydocker, container, "healthy")["Log"][-1]["ExitCode"] == 0
+
+
 def test_it_does_not_hold_up_the_container(mydocker: Runner, image: str) -> None:
     container, _ = mydocker.start(image, "--health-interval", "10ms", "--health-cmd", "sleep 1000")
     time.sleep(0.2)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,6 +60,26 @@ def test_life_of_a_network(mydocker: Runner, image: str) -> None:
     assert mydocker("network", "rm", "one").line == "one"
     missing = mydocker("network", "inspect", "one", check=1)
     assert "network one not found" in missing.err
+
+
+def test_prune_takes_the_unused_bridge_down(fresh: Runner, busybox_tar: str) -> None:
+    fresh("import", busybox_tar, "box:1")
+    bridge = fresh("network", "inspect", "bridge").json()[0]["Options"]["com.docker.network.bridge.name"]
+    container, _ = fresh.start("box:1")
+    fresh("network", "prune", "--force")
+    assert bridge in all_links(), "a container is in it"
+    assert f'"{bridge}"' in command.run(["nft", "list", "ruleset"]).out
+    fresh("rm", "--force", container)
+    fresh("network", "prune", "--force")
+    assert bridge not in all_links()
+    assert bridge.removeprefix("md-") not in command.run(["nft", "list", "ruleset"]).out
+    shown = fresh("run", "--rm", "box:1", "ip", "-4", "address", "show", "eth0").out
+    assert "inet 172." in shown or "inet 192.168." in shown
+    assert bridge in all_links()
+
+
+def all_links() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def test_listing(mydocker: Runner) -> None:

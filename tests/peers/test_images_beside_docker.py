@@ -47,6 +47,7 @@ def pair(docker: Tool, docker_image: PeerImage) -> Iterator[Pair]:
     yield docker, ours
     for name in ("alpine:latest", "localhost:5000/a/b:1.0", "small/0:v0", "small/1:v1"):
         docker("rmi", "--force", name)
+    ours.leave()
     shutil.rmtree(directory)
 
 

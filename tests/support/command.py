@@ -144,6 +144,11 @@ class Runner:
         if left:
             self("rm", "--force", "--volumes", *left)
 
+    def leave(self) -> None:
+        """Before its directories are removed: whatever they have in the kernel goes."""
+        self.remove_all()
+        self("network", "prune", "--force")
+
 
 def run_with_streams(arguments: Sequence[str], stream: IO[bytes], timeout: float = TIMEOUT) -> None:
     """Run a program that leaves a process behind, which keeps the streams: pipes would never end."""

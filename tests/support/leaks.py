@@ -6,16 +6,16 @@
 
 A leak is a mount, link, control group, process, file, address of a network, network or element of our packet
 filter that was not there before. Allowed are the forkserver (a cache that may stay or go), and what stays on
-purpose: images, layers, volumes, compiled seccomp filters, and the network ``bridge``.
+purpose: images, layers, volumes, compiled seccomp filters, and the network ``bridge`` of these directories.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
-import re
 import socket
 import subprocess
 import time
@@ -28,8 +28,6 @@ KEPT_IN_ROOT = ("image", "layer", "network", "volume", "seccomp")
 KEPT_DIRECTORIES = ("container/by-name",)
 # The parents, and where podman keeps the processes that watch its containers
 KEPT_CGROUPS = ("mydocker", "mydocker-runtime", "mydocker-peers", "conmon")
-# The bridge of the network of that name: of /run/mydocker, and of other state directories
-KEPT_LINKS = re.compile(r"mydocker0|md-[0-9a-f]{8}")
 PATIENCE = 5.0
 
 
@@ -47,12 +45,12 @@ class Snapshot:
     def take(cls, *directories: str) -> Snapshot:
         return cls(
             _mounts(),
-            _links(),
+            _links(directories),
             _cgroups(),
             _processes(),
             _files(directories),
             _networks(directories),
-            _filters(),
+            _filters(directories),
         )
 
     def beyond(self, before: Snapshot) -> list[str]:
@@ -103,9 +101,13 @@ def _mounts() -> frozenset[str]:
         return frozenset(" ".join(line.split(" ")[3:5]) for line in lines)
 
 
-def _links() -> frozenset[str]:
-    names = [name for _, name in socket.if_nameindex()]
-    return frozenset(name for name in names if not KEPT_LINKS.fullmatch(name))
+def _bridges(directories: tuple[str, ...]) -> set[str]:
+    """The links of the network ``bridge`` of those of the directories that are state directories."""
+    return {"md-" + hashlib.sha256(path.encode()).hexdigest()[:8] for path in directories}
+
+
+def _links(directories: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for _, name in socket.if_nameindex()) - _bridges(directories)
 
 
 def _networks(directories: tuple[str, ...]) -> frozenset[str]:
@@ -117,10 +119,11 @@ def _networks(directories: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _filters() -> frozenset[str]:
-    """Every element of a set or map of ours, those about the network bridge excepted."""
+def _filters(directories: tuple[str, ...]) -> frozenset[str]:
+    """Every element of a set or map of ours, those about the kept bridges excepted."""
     if probe.missing_programs("nft"):
         return frozenset()
+    kept = _bridges(directories)
     listed = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, check=True).stdout
     found = []
     for entry in json.loads(listed)["nftables"]:
@@ -130,7 +133,7 @@ def _filters() -> frozenset[str]:
                 continue
             for element in each.get("elem", ()):
                 text = json.dumps(element)
-                if not re.search(KEPT_LINKS.pattern.join(('"(', ')"')), text):
+                if not any(f'"{bridge}"' in text for bridge in kept):
                     found.append(f"{each['table']} {each['name']} {text}")
     return frozenset(found)
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
-from ..linux.links import Netlink
+from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
 from ..network import bridge, ports
@@ -102,23 +102,31 @@ def _plug_all(
     target: int,
     pid: int,
 ) -> list[Endpoint]:
-    with Netlink() as kernel:
-        for network, _ in wanted:
-            if networks.ready(kernel, network) is None:
-                networks.prepare(network)
-        with networks.connecting():
-            endpoints: list[Endpoint] = []
-            for number, (network, asked) in enumerate(wanted):
-                check_still(networks, network)
-                endpoints.append(claim(networks, record, network, asked, number, pid))
-            write(store, record.id, Attached(endpoints=endpoints))
-            way = next((each for each in endpoints if each.gateway), None)
-            for (network, _), endpoint in zip(wanted, endpoints, strict=True):
-                link = networks.ready(kernel, network)
-                if link is None:
-                    raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
-                bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
+    with Netlink() as kernel, _ready(kernel, networks, [network for network, _ in wanted]) as links:
+        endpoints: list[Endpoint] = []
+        for number, (network, asked) in enumerate(wanted):
+            check_still(networks, network)
+            endpoints.append(claim(networks, record, network, asked, number, pid))
+        write(store, record.id, Attached(endpoints=endpoints))
+        way = next((each for each in endpoints if each.gateway), None)
+        for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
+            bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
     return endpoints
+
+
+@contextmanager
+def _ready(kernel: Netlink, networks: Networks, wanted: list[Network]) -> Iterator[list[Link]]:
+    """The bridges, which nobody takes down meanwhile."""
+    while True:
+        with networks.connecting():
+            links = [networks.ready(kernel, network) for network in wanted]
+            found = [link for link in links if link is not None]
+            if len(found) == len(wanted):
+                yield found
+                return
+        for network, link in zip(wanted, links, strict=True):
+            if link is None:
+                networks.prepare(network)
 
 
 def check_still(networks: Networks, network: Network) -> None:

@@ -117,7 +117,10 @@ class Networks:
         return Network(self._store, networks.of(self._store).resolve(reference))
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[str]:
-        """Remove the networks that no running container is in; returns their names."""
+        """Remove the networks that no running container is in; returns their names.
+
+        The network ``bridge`` stays, but what it has in the kernel goes, until the next container needs it.
+        """
         filtering.check(filters or {}, filtering.PRUNING - {"dangling"})
         removed = []
         for network in self.list():
@@ -132,6 +135,7 @@ class Networks:
             except (Forbidden, NotFound):
                 continue  # in use, or removed by somebody else
             removed.append(network.name)
+        networks.of(self._store).lower()
         return removed
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Network]:

@@ -99,6 +99,11 @@ class Filter:
             return
         self._try(self._elements("delete", [network]))
 
+    def remove(self) -> None:
+        """Remove the table; no error if it is not there."""
+        if available():
+            self._try(f"delete table inet {self.table}\n")
+
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
         elements = "".join(self._port("add", port) for port in ports)

@@ -232,6 +232,18 @@ class Networks:
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{network.name}.json")
 
+    def lower(self) -> None:
+        """Take ``bridge`` out of the kernel unless a container is in it: who needs it next makes it again."""
+        with self._changing():
+            if "bridge" not in self._stored() or not self.leases.close("bridge"):
+                return
+            network = self.get("bridge")
+            self.filter.remove_network(network)
+            if self._stored() == {"bridge"}:
+                self.filter.remove()
+            with Netlink() as kernel:
+                bridge.remove(kernel, network)
+
     def ready(self, kernel: Netlink, network: Network) -> Link | None:
         """The network's bridge, if all that it needs in the kernel is there."""
         return bridge.find(kernel, network)
