@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mydocker.linux import links, namespace
+from mydocker.linux import namespace
 from mydocker.linux.links import Netlink
 from support import command, probe
 
@@ -91,12 +91,3 @@ def test_settings_of_a_port() -> None:
             assert "hairpin on" in shown
 
     apart(work)
-
-
-def test_attributes() -> None:
-    data = links.text(3, "a") + links.number(4, 5) + links.nested(18, links.text(1, "b"))
-    found = links.attributes(data)
-    assert found[3] == b"a\0"
-    assert int.from_bytes(found[4], "little") == 5
-    assert links.attributes(found[18]) == {1: b"b\0"}
-    assert links.attributes(b"\0\0\0\0") == {}
