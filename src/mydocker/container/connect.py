@@ -14,13 +14,13 @@ from contextlib import suppress
 
 import msgspec
 
-from ..errors import Conflict, Forbidden, NotFound
+from ..errors import Conflict, Forbidden
 from ..linux.links import Netlink
 from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
 from ..network.store import Networks
-from . import events, files, networks
+from . import attached, events, files, networks
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -54,40 +54,19 @@ def disconnect(store: Store, record: Record, network: Network) -> None:
         _unplug(store, changed, network)
 
 
-def _target(store: Store, identifier: str) -> tuple[int, int] | None:
-    """The running container's init and a descriptor of its network namespace.
-
-    The lock is looked at after the namespace was opened: if it is held, the process was the container's.
-    """
-    try:
-        state = store.read_state(identifier)
-    except NotFound:
-        return None
-    if not state.running:
-        return None
-    try:
-        fd = os.open(f"/proc/{state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    if not store.held(identifier):
-        os.close(fd)
-        return None
-    return state.pid, fd
-
-
 def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
-    found = _target(store, record.id)
+    found = attached.target(store, record.id)
     if found is None:
         return
     pid, target = found
-    made = networks.of(store)
+    made = attached.of(store)
     try:
         with Netlink() as kernel:
             if made.ready(kernel, network) is None:
                 made.prepare(network)
             with made.connecting():
                 networks.check_still(made, network)
-                before = networks.read(store, record.id)
+                before = attached.read(store, record.id)
                 numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
                 number = next(each for each in range(len(numbers) + 1) if each not in numbers)
                 endpoint = networks.claim(made, record, network, asked, number, pid)
@@ -105,7 +84,7 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                 except BaseException:
                     _give_back(made, kernel, record.id, endpoint)
                     with suppress(FileNotFoundError):
-                        networks.write(store, record.id, before)
+                        attached.write(store, record.id, before)
                     raise
     finally:
         os.close(target)
@@ -129,28 +108,28 @@ def _resolve(store: Store, record: Record, target: int) -> None:
 
 def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
     after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
-    networks.write(store, record.id, after)
+    attached.write(store, record.id, after)
     files.write_network(store.directory(record.id), record, after.endpoints)
     events.connected(store, endpoint, record.id)
 
 
 def _unplug(store: Store, record: Record, network: Network) -> None:
-    before = networks.read(store, record.id)
+    before = attached.read(store, record.id)
     gone = next((each for each in before.endpoints if each.network == network.name), None)
     if gone is None:
         return
-    made = networks.of(store)
+    made = attached.of(store)
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
-    made.filter.unpublish([port for port in before.ports if port.address in addresses])
+    made.filter.unpublish(port for port in before.ports if port.address in addresses)
     with Netlink() as kernel:
         _give_back(made, kernel, record.id, gone)
     ports = [port for port in before.ports if port.address not in addresses]
     with suppress(FileNotFoundError):  # it has just ended
-        networks.write(store, record.id, Attached(endpoints=left, ports=ports))
+        attached.write(store, record.id, Attached(endpoints=left, ports=ports))
     events.disconnected(store, gone, record.id)
     files.write_network(store.directory(record.id), record, left)
-    found = _target(store, record.id)
+    found = attached.target(store, record.id)
     if found is None:
         return
     _, target = found

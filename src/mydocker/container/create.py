@@ -27,6 +27,7 @@ from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from . import events, files, health, merge, names, networks, rootfs, volumes
+from .attached import of
 from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
@@ -61,6 +62,11 @@ def create(
     validate(config, host)
     host = _settled(store, host, warn)
     attached = networks.settled(store, host, endpoints)
+    if attached and (reason := of(store).unfiltered()):
+        warn(
+            f"{reason}: the container reaches the host and its neighbours, but nothing beyond, networks are "
+            "not kept apart, and published ports go through a proxy (TCP and UDP)"
+        )
     if host.rootfs:
         return _create(store, None, config, host, attached, name, starting, lambda: None)
     with images.hold(), ExitStack() as unrecorded:

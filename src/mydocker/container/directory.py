@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from ..errors import CorruptData, NotFound
 from ..network.document import Endpoint
 from ..network.leases import Leases
-from . import files, networks
+from . import attached, files
 from .store import Store
 
 _SETTLED = 1_000_000_000
@@ -55,7 +55,7 @@ class Directory:
 
     def servers(self) -> list[str]:
         """Of ``--dns``, or the host's; none if every network of the container leads nowhere."""
-        if not any(endpoint.gateway for endpoint in networks.read(self._store, self._id).endpoints):
+        if not any(endpoint.gateway for endpoint in attached.read(self._store, self._id).endpoints):
             return []
         try:
             asked = self._store.read_record(self._id).host_config.dns
@@ -65,7 +65,7 @@ class Directory:
 
     def _own(self) -> Iterator[Endpoint]:
         """The container in each network that has names."""
-        for endpoint in networks.read(self._store, self._id).endpoints:
+        for endpoint in attached.read(self._store, self._id).endpoints:
             if endpoint.network != "bridge":
                 yield endpoint
 
@@ -81,7 +81,7 @@ class Directory:
     def _in(self, owner: str, network: str) -> list[str]:
         return [
             address
-            for endpoint in networks.read(self._store, owner).endpoints
+            for endpoint in attached.read(self._store, owner).endpoints
             if endpoint.network == network
             for address in (endpoint.address, endpoint.address6)
             if address
@@ -106,7 +106,7 @@ class Directory:
     def _aliases_of(self, owner: str, network: str) -> list[str]:
         return [
             alias
-            for endpoint in networks.read(self._store, owner).endpoints
+            for endpoint in attached.read(self._store, owner).endpoints
             if endpoint.network == network
             for alias in endpoint.aliases
         ]

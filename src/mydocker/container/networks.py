@@ -3,7 +3,7 @@
     leases            whose they are can be read from them              (network/leases.py)
     network.json      under <state>: everything that has to be undone, before it is done
     links             one for each network                              (network/bridge.py)
-    ports             held by the monitor, passed on by the packet filter
+    ports             held by the monitor, passed on by the packet filter  (publish.py)
 
 Each line is there before the next is begun, so whoever finds the container dead knows what to undo. It
 takes place between the making of init, which waits, and its start.
@@ -11,11 +11,10 @@ takes place between the making of init, which waits, and its start.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -23,17 +22,15 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
-from ..network import bridge, ports
-from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port, attached
-from ..network.filter import available
+from ..network import bridge
+from ..network.document import Attached, Endpoint, Network
 from ..network.leases import check
 from ..network.store import Networks
-from . import events, files
-from .config import EndpointConfig, EndpointIpam, HostConfig, PortBinding
+from . import attached, events, files, publish
+from .attached import of
+from .config import EndpointConfig, EndpointIpam, HostConfig
 from .record import Record
-from .store import NETWORKS, Store
-
-_ENCODE = msgspec.json.encode
+from .store import Store
 
 
 def own(host: HostConfig) -> bool:
@@ -44,36 +41,7 @@ def own(host: HostConfig) -> bool:
 
 def no_bridge() -> str:
     """Why there can be no bridge here, or nothing; what the kernel has to say is asked when one is made."""
-    if os.geteuid() != 0:
-        return "only root can make a bridge"
-    return "" if available() else "the program nft is missing (Debian: apt install nftables)"
-
-
-def of(store: Store) -> Networks:
-    return Networks(store.root, store.state)
-
-
-def read(store: Store, identifier: str) -> Attached:
-    """What a container has of networks at this moment; nothing when it does not run."""
-    try:
-        with open(_path(store, identifier), "rb", buffering=0) as file:
-            return attached.decode(file.read())
-    except FileNotFoundError:
-        return Attached()
-
-
-def _path(store: Store, identifier: str) -> str:
-    return f"{store.run_directory(identifier)}/{NETWORKS}"
-
-
-def write(store: Store, identifier: str, document: Attached) -> None:
-    path = _path(store, identifier)
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, _ENCODE(document))
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
+    return "only root can make a bridge" if os.geteuid() != 0 else ""
 
 
 # -- start and end
@@ -91,7 +59,8 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
     files.write_network(store.directory(record.id), record, endpoints)
     for endpoint in endpoints:
         events.connected(store, endpoint, record.id)
-    return Connected(held=_publish(store, networks, record, endpoints, wanted), dns=dns)
+    held = publish.publish(store, networks, record, endpoints, [network for network, _ in wanted])
+    return Connected(held=held, dns=dns)
 
 
 def _plug_all(
@@ -107,7 +76,7 @@ def _plug_all(
         for number, (network, asked) in enumerate(wanted):
             check_still(networks, network)
             endpoints.append(claim(networks, record, network, asked, number, pid))
-        write(store, record.id, Attached(endpoints=endpoints))
+        attached.write(store, record.id, Attached(endpoints=endpoints))
         way = next((each for each in endpoints if each.gateway), None)
         for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
             bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
@@ -167,9 +136,9 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
 
     ``known``: it has been connected, or never was, but nobody was killed in the middle of it.
     """
-    path = _path(store, identifier)
+    path = attached.path(store, identifier)
     try:
-        document = read(store, identifier)
+        document = attached.read(store, identifier)
     except msgspec.MsgspecError:
         document = Attached()  # the machine stopped while it was written
     if known and not document.endpoints:
@@ -235,113 +204,6 @@ def resolver_sockets(target: int) -> list[socket.socket]:
                 handle.close()
             raise
     return made
-
-
-# -- published ports
-
-
-def published(record: Record) -> Iterator[tuple[str, int, PortBinding]]:
-    """Protocol, port of the container, binding: of ``-p``, and with ``-P`` of every port that is exposed."""
-    bindings = dict(record.host_config.port_bindings or {})
-    if record.host_config.publish_all_ports:
-        for port in record.config.exposed_ports or ():
-            bindings.setdefault(port, [PortBinding()])
-    for port, each in bindings.items():
-        number, _, protocol = port.partition("/")
-        for binding in each or [PortBinding()]:
-            yield protocol or "tcp", int(number), binding
-
-
-def _publish(
-    store: Store,
-    networks: Networks,
-    record: Record,
-    endpoints: list[Endpoint],
-    wanted: list[tuple[Network, EndpointConfig]],
-) -> list[socket.socket]:
-    asked = list(published(record))
-    outward = [
-        (network, endpoint)
-        for (network, _), endpoint in zip(wanted, endpoints, strict=True)
-        if not network.internal
-    ]
-    if not asked or not outward:
-        return []
-    network, endpoint = outward[0]
-    with ExitStack() as undo:
-        held, found = [], []
-        with _ports_lock(store):
-            allocated = _allocated(store, record.id)
-            for protocol, number, binding in asked:
-                try:
-                    for host, address in _places(network, endpoint, binding.host_ip):
-                        port, handle = ports.hold(
-                            protocol, host, binding.host_port, address, number, allocated
-                        )
-                        found.append(port)
-                        if handle is not None:
-                            undo.enter_context(handle)
-                            held.append(handle)
-                except Conflict as error:
-                    raise Conflict(
-                        "driver failed programming external connectivity on endpoint "
-                        f"{record.name} ({endpoint.id}): {error}"
-                    ) from None
-            write(store, record.id, Attached(endpoints=endpoints, ports=found))
-        networks.filter.publish(found, networks.bridged)
-        bridge.local_routes(network)
-        with Netlink() as kernel:
-            bridge.hairpin(kernel, endpoint)
-        undo.pop_all()
-    return held
-
-
-def _places(network: Network, endpoint: Endpoint, host: str) -> list[tuple[str, str]]:
-    """Host address and container address of a binding; one without a host address may have two."""
-    if host:
-        address = endpoint.address6 if ":" in host else endpoint.address
-        if not address:
-            raise Conflict(f"the container has no address that {host} could lead to")
-        return [(host, address)]
-    places = [(network.options.get(HOST_BINDING) or "0.0.0.0", endpoint.address)]
-    if endpoint.address6:
-        places.append(("::", endpoint.address6))
-    return places
-
-
-@contextmanager
-def _ports_lock(store: Store) -> Iterator[None]:
-    fd = os.open(f"{store.state}/ports.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _allocated(store: Store, identifier: str) -> Callable[[Port], bool]:
-    """Whether another container has a port."""
-    taken = {
-        (port.protocol, port.host_port, port.host)
-        for other in store.worked_on()
-        if other != identifier
-        for port in read(store, other).ports
-    }
-
-    def test(port: Port) -> bool:
-        everywhere = port.host in ("0.0.0.0", "::")
-        return any(
-            protocol == port.protocol
-            and number == port.host_port
-            and (host == port.host or ((":" in host) == (":" in port.host) and (everywhere or _any(host))))
-            for protocol, number, host in taken
-        )
-
-    return test
-
-
-def _any(host: str) -> bool:
-    return host in ("0.0.0.0", "::")
 
 
 # -- what somebody asked for

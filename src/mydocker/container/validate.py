@@ -129,7 +129,7 @@ def _modes(config: Config, host: HostConfig) -> None:
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
     for port, bindings in (host.port_bindings or {}).items():
-        _published(port, bindings)
+        published_port(port, bindings)
     for entry in host.dns or ():
         try:
             ipaddress.ip_address(entry)
@@ -153,7 +153,8 @@ def _modes(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid timeout: {host.timeout} (seconds, or 0 for none)")
 
 
-def _published(port: str, bindings: list[PortBinding]) -> None:
+def published_port(port: str, bindings: list[PortBinding]) -> None:
+    """A key of ``PortBindings``, and what it leads to."""
     number, _, protocol = port.partition("/")
     if not number.isdecimal() or not 0 < int(number) < 65536:
         raise InvalidArgument(f'invalid port specification: "{port}"')

@@ -21,6 +21,7 @@ from ..container import (
     inspect,
     logs,
     pause,
+    publish,
     remove,
     rename,
     start,
@@ -30,7 +31,7 @@ from ..container import (
     update,
 )
 from ..container import create as creating
-from ..container.config import Config, EndpointConfig, HostConfig, RestartPolicy
+from ..container.config import Config, EndpointConfig, HostConfig, PortBinding, RestartPolicy
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
@@ -49,6 +50,7 @@ from ..monitor import client, log
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event
+from ..network.document import Port
 from ..oci import reference as references
 from ..snapshot.usage import usage
 from .target import opened
@@ -194,6 +196,14 @@ class Container:
     def update(self, restart_policy: RestartPolicy | None = None, **limits: int | str) -> None:
         """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``); another restart policy."""
         self.record = update.update(self._store, self.record, limits, restart_policy)
+
+    def publish(self, port: str, binding: PortBinding | None = None) -> list[Port]:
+        """Publish a port (``80/tcp``), at once if it runs; where it is now. ``Conflict`` if that is taken."""
+        return publish.add(self._store, self.record, port, binding or PortBinding())
+
+    def unpublish(self, port: str, binding: PortBinding | None = None) -> list[Port]:
+        """Publish a port no more, at one port of the host or at all; ``NotFound`` if it was not."""
+        return publish.remove(self._store, self.record, port, binding or PortBinding())
 
     def top(self, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
         """Titles and rows of what ps(1) on the host, with these options, says about its processes."""

@@ -35,8 +35,11 @@ def find(kernel: Netlink, network: Network) -> Link | None:
     return link if link is not None and link.up else None
 
 
-def make(kernel: Netlink, network: Network) -> Link:
-    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew."""
+def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
+    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew.
+
+    ``forward``: the host is to pass on what its containers send to elsewhere.
+    """
     old = kernel.link(network.bridge)
     if old is not None and old.kind != "bridge":
         raise Conflict(f"there is a link {network.bridge} that is no bridge")
@@ -57,7 +60,7 @@ def make(kernel: Netlink, network: Network) -> Link:
         _write(f"{conf}/disable_ipv6", "1")
     for subnet, _, gateway, _ in network.pools:
         kernel.add_address(link.index, packed(gateway), subnet.prefixlen)
-    if not network.internal:
+    if forward and not network.internal:
         _forward("/proc/sys/net/ipv4/ip_forward")
         if network.enable_ipv6:
             _forward("/proc/sys/net/ipv6/conf/all/forwarding")

@@ -49,6 +49,11 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
     labels: dict[str, str] = {}
 
     @property
+    def bridged(self) -> bool:
+        """Whether its containers are ports of a bridge of ours."""
+        return self.driver == "bridge"
+
+    @property
     def predefined(self) -> bool:
         return self.name in PREDEFINED
 
@@ -118,6 +123,13 @@ class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     host_port: int
     address: str
     port: int
+    proxied: bool = False
+    """by a process of the container's monitor, and not by the packet filter"""
+
+    @property
+    def served(self) -> bool:
+        """Whether connections reach the socket that holds it: the filter cannot lead those to ::1 away."""
+        return self.proxied or self.host == "::"
 
 
 class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ add rule inet {t} forward oifname @bridges drop
 add rule inet {t} forward iifname @bridges accept
 """
 
-_INSTALL = "install it (Debian: apt install nftables), or use --network none or host"
+MISSING = "the program nft is missing (Debian: apt install nftables)"
 
 
 def available() -> bool:
@@ -117,7 +117,7 @@ class Filter:
         """
         if not available():
             return
-        lines = [self._port("delete", port) for port in ports]
+        lines = [self._port("delete", port) for port in ports if not port.proxied]
         if lines and self._try("".join(lines)) and len(lines) > 1:
             for line in lines:
                 self._try(line)
@@ -129,6 +129,8 @@ class Filter:
             lines.append(f"{verb} element inet {self.table} {name} {{ {value} }}\n")
 
         for network in networks:
+            if not network.bridged:
+                continue
             bridge = f'"{network.bridge}"'
             element("bridges", bridge)
             element("pairs", f"{bridge} . {bridge}")
@@ -153,13 +155,13 @@ class Filter:
     def _run(self, commands: str) -> None:
         message = self._try(commands)
         if message:
-            raise NotSupported(f"the packet filter refuses ({message}); use --network none or host")
+            raise NotSupported(f"the packet filter refuses ({message})")
 
     def _try(self, commands: str) -> str:
         """The first line of what nft says against it; empty when it is done."""
         program = shutil.which("nft", path=_PATH)
         if program is None:
-            raise NotSupported(f"networks need the program nft: {_INSTALL}")
+            raise NotSupported(MISSING)
         done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
         if done.returncode == 0:
             return ""

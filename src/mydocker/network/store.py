@@ -42,9 +42,11 @@ from .document import (
     decoder,
     encoder,
 )
-from .filter import Filter
+from .filter import MISSING, Filter, available
 from .leases import Leases
 
+_UNFILTERED = "unfiltered"
+"""below <state>: what the packet filter said when it was last asked for its table, and refused"""
 DEFAULT_STATE = "/run/mydocker"
 _FIRST = frozenset(string.ascii_letters + string.digits)
 _REST = _FIRST | frozenset("_.-")
@@ -255,10 +257,31 @@ class Networks:
                 self._raise(network)
 
     def _raise(self, network: Network) -> None:
-        """Filter first: no packet passes over a bridge that the filter does not know."""
-        self.filter.add_networks(self.bridged())
+        """Filter first: no packet passes over a bridge that the filter does not know.
+
+        Where there is none, the host does not pass on anything for the sake of this network.
+        """
+        try:
+            self.filter.add_networks(self.bridged())
+        except NotSupported as error:
+            if network.internal:
+                raise NotSupported(f"an internal network needs the packet filter: {error}") from None
+            files.replace(f"{self.state}/{_UNFILTERED}", str(error).encode(), 0o600)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.state}/{_UNFILTERED}")
         with Netlink() as kernel:
-            bridge.make(kernel, network)
+            bridge.make(kernel, network, forward=not self.unfiltered())
+
+    def unfiltered(self) -> str:
+        """Why there is no packet filter, as far as is known without asking it; empty if there is."""
+        if not available():
+            return MISSING
+        try:
+            with open(f"{self.state}/{_UNFILTERED}", encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
     def _check_bridge(self, network: Network) -> None:
         if len(network.bridge) > 15:
