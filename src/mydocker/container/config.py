@@ -129,6 +129,8 @@ class EndpointConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True)
 
     ipam_config: EndpointIpam | None = msgspec.field(name="IPAMConfig", default=None)
     aliases: list[str] | None = None
+    links: list[str] | None = None
+    """``container:name``: what the other is called by this container alone"""
     mac_address: str = ""
 
 
@@ -139,6 +141,8 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     log_config: LogConfig = LogConfig()
     network_mode: str = "default"
     """bridge, none, host, container:<name|id>, or a network's name; default: bridge if there can be one"""
+    links: list[str] | None = None
+    """in the network ``bridge``: ``identifier:alias`` of those that it is told of (``links.py``)"""
     port_bindings: dict[str, list[PortBinding]] | None = None
     """``{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}``"""
     publish_all_ports: bool = False

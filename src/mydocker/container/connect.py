@@ -20,7 +20,7 @@ from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
 from ..network.store import Networks
-from . import attached, events, files, networks
+from . import attached, events, files, links, networks
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -109,7 +109,9 @@ def _resolve(store: Store, record: Record, target: int) -> None:
 def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
     after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
     attached.write(store, record.id, after)
-    files.write_network(store.directory(record.id), record, after.endpoints)
+    files.write_network(store.directory(record.id), record, after.endpoints, links.hosts(store, record))
+    if endpoint.network == "bridge":
+        links.tell(store, record.id)
     events.connected(store, endpoint, record.id)
 
 
@@ -128,7 +130,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     with suppress(FileNotFoundError):  # it has just ended
         attached.write(store, record.id, Attached(endpoints=left, ports=ports))
     events.disconnected(store, gone, record.id)
-    files.write_network(store.directory(record.id), record, left)
+    files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
     found = attached.target(store, record.id)
     if found is None:
         return

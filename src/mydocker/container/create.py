@@ -26,7 +26,7 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import events, files, health, merge, names, networks, rootfs, volumes
+from . import events, files, health, links, merge, names, networks, rootfs, volumes
 from .attached import of
 from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
@@ -137,6 +137,7 @@ def _create(
         recorded()
         rootfs.prepare(directory, record)
         files.write(directory, record)
+        links.note(store, record)
         volumes.create(store.root, record)
         if not starting:
             store.write_state(identifier, State(), durable=record.durable)
@@ -205,6 +206,7 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":
             changes[field] = f"container:{store.resolve(name)}"
+    changes["links"] = links.settled(store, host)
     if host.memory > 0 and host.memory_swap == 0 and cgroup.swap_limits():
         changes["memory_swap"] = host.memory * 2
     if host.rootfs:

@@ -35,7 +35,8 @@ class Directory:
     def addresses(self, name: str) -> list[str] | None:
         for endpoint in self._own():
             network = endpoint.network
-            for wanted in dict.fromkeys((name, name.removesuffix(f".{network}"))):
+            for asked in dict.fromkeys((name, name.removesuffix(f".{network}"))):
+                wanted = endpoint.links.get(asked.lower(), asked)
                 found = self._named(wanted, network) or self._called(wanted, network)
                 if found:
                     self._turn += 1

@@ -17,7 +17,7 @@ from ..monitor.timestamp import NEVER, parse_rfc3339
 from ..network.document import Attached
 from ..snapshot.usage import contents
 from . import attached as having
-from . import health, rootfs, shapes
+from . import health, links, rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -59,7 +59,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": _exec_ids(store, record, state),
-        "HostConfig": shapes.host_config(record.host_config),
+        "HostConfig": {**shapes.host_config(record.host_config), "Links": links.shown(store, record)},
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {

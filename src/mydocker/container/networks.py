@@ -26,7 +26,7 @@ from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
 from ..network.leases import check
 from ..network.store import Networks
-from . import attached, events, files, publish
+from . import attached, events, files, links, publish
 from .attached import of
 from .config import EndpointConfig, EndpointIpam, HostConfig
 from .record import Record
@@ -56,7 +56,9 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
     with _namespace(pid) as target:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
         dns = resolver_sockets(target) if named(endpoints) else []
-    files.write_network(store.directory(record.id), record, endpoints)
+    files.write_network(store.directory(record.id), record, endpoints, links.hosts(store, record))
+    if "bridge" in record.networks:
+        links.tell(store, record.id)
     for endpoint in endpoints:
         events.connected(store, endpoint, record.id)
     held = publish.publish(store, networks, record, endpoints, [network for network, _ in wanted])
@@ -115,6 +117,7 @@ def claim(
         link=bridge.link_name(record.id, pid, number),
         mac=asked.mac_address,
         aliases=[*(asked.aliases or ()), record.short_id] if network.name != "bridge" else [],
+        links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
     )
     changes: dict[str, object] = {}
     for subnet, _, _, _ in network.pools:
@@ -244,6 +247,8 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
     if network.name == "bridge":
         if fixed:
             raise InvalidArgument("user specified IP address is supported on user defined networks only")
+        if endpoint.links:
+            raise InvalidArgument("links in the network bridge are made with the container (run --link)")
         if endpoint.aliases:
             raise InvalidArgument(
                 "network-scoped alias is supported only for containers in user defined networks"

@@ -39,7 +39,6 @@ _NOTHING: dict[str, Any] = {
     "IOMaximumBandwidth": 0,
     "IOMaximumIOps": 0,
     "Isolation": "",
-    "Links": None,
     "VolumeDriver": "",
     "VolumesFrom": None,
 }
@@ -139,7 +138,7 @@ def networks(record: Record, attached: Attached) -> dict[str, Any]:
             "Aliases": aliases or None,
             "DriverOpts": None,
             "IPAMConfig": msgspec.to_builtins(wanted.ipam_config) if wanted.ipam_config else None,
-            "Links": None,
+            "Links": wanted.links,
             "NetworkID": endpoint.network_id if endpoint is not None else "",
         }
     return result

@@ -128,6 +128,13 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: dns and the network mode")
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+    if host.links and host.network_mode not in ("default", "bridge"):
+        what = {"container": "container type network", "host": "host type networking"}.get(
+            kind, "this network"
+        )
+        raise InvalidArgument(
+            f"conflicting options: {what} can't be used with links. This would result in undefined behavior"
+        )
     for port, bindings in (host.port_bindings or {}).items():
         published_port(port, bindings)
     for entry in host.dns or ():

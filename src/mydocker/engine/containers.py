@@ -19,6 +19,7 @@ from ..container import (
     execute,
     export,
     inspect,
+    links,
     logs,
     pause,
     publish,
@@ -393,6 +394,10 @@ class Containers:
             return Container(self._store, self._images, record, _current(self._store, identifier))
         except NotFound:
             raise NotFound(f"No such container: {reference}") from None
+
+    def unlink(self, name: str) -> None:
+        """Undo the link ``/CONTAINER/ALIAS``; ``NotFound`` if there is none."""
+        links.remove(self._store, name)
 
     def prune(self, filters: Filters | None = None) -> tuple[list[str], int]:
         """Remove those that do not run; their identifiers, and the bytes that they took on disk.

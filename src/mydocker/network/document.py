@@ -113,6 +113,8 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     gateway6: str = ""
     aliases: list[str] = []
     """what it is called in this network beside its name"""
+    links: dict[str, str] = {}
+    """what it calls others in this network, and who they are"""
 
 
 class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):

@@ -117,7 +117,13 @@ def _prune(invocation: Invocation) -> int:
 
 def _connect(invocation: Invocation) -> int:
     name, container = invocation.arguments
-    asked = network.Attachment(name, tuple(invocation["alias"]), invocation["ip"], invocation["ip6"])
+    asked = network.Attachment(
+        name,
+        tuple(invocation["alias"]),
+        invocation["ip"],
+        invocation["ip6"],
+        links=tuple(invocation["link"]),
+    )
     invocation.engine.networks.get(name).connect(container, network.endpoint(asked))
     return 0
 
@@ -201,7 +207,7 @@ CONNECT = Command(
         values("alias", "", "Add network-scoped alias for the container"),
         value("ip", "", "IPv4 address (e.g., 172.30.100.104)", network.parse_address, "ip", default=""),
         value("ip6", "", "IPv6 address (e.g., 2001:db8::33)", network.parse_address, "ip", default=""),
-        unbuilt("link", "containers find one another by name"),
+        values("link", "", "Add link to another container", network.parse_link),
         unbuilt("link-local-ip", "containers have no link-local addresses"),
         unbuilt("gw-priority", "the network that was connected first has the default route"),
         unbuilt("driver-opt", "the driver has no options for one container"),

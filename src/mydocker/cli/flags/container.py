@@ -78,6 +78,7 @@ CONTAINER: tuple[Flag, ...] = (
     text("ipc", "", "IPC mode to use"),
     values("label", "l", "Set meta data on a container", parse_label),
     values("label-file", "", "Read in a line delimited file of labels"),
+    values("link", "", "Add link to another container", network.parse_link),
     text("log-driver", "", "Logging driver for the container"),
     values("log-opt", "", "Log driver options"),
     value("memory", "m", "Memory limit", parse_size, "bytes", default=0),
@@ -139,7 +140,6 @@ RUN: tuple[Flag, ...] = (
 )
 
 REFUSED: tuple[Flag, ...] = (
-    unbuilt("link", "in a network of your own, containers find one another by name (network create)"),
     unbuilt("link-local-ip", "containers have no link-local addresses"),
     unbuilt("volume-driver", "there are no volume drivers"),
     unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),

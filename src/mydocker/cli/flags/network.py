@@ -27,6 +27,7 @@ class Attachment(NamedTuple):
     ip: str = ""
     ip6: str = ""
     mac: str = ""
+    links: tuple[str, ...] = ()
 
 
 def parse_network(text: str) -> Attachment:
@@ -54,6 +55,16 @@ def parse_network(text: str) -> Attachment:
         last.get("ip6", ""),
         last.get("mac-address", ""),
     )
+
+
+def parse_link(text: str) -> str:
+    """``CONTAINER[:ALIAS]``"""
+    name, colon, alias = text.partition(":")
+    if not text:
+        raise ValueError("empty string specified for links")
+    if not name or (colon and not alias) or ":" in alias:
+        raise ValueError(f"bad format for links: {text}")
+    return text
 
 
 def parse_address(text: str) -> str:
@@ -90,6 +101,7 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
         first.ip or own.ip,
         first.ip6 or own.ip6,
         first.mac or own.mac,
+        tuple(flags["link"]) if user_defined(first.name) else (),
     )
     mode = merged.name
     if mode in ("none", "host") or mode.startswith("container:"):
@@ -112,11 +124,16 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
     return mode, found
 
 
+def user_defined(mode: str) -> bool:
+    return mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:")
+
+
 def endpoint(attachment: Attachment) -> EndpointConfig:
     ipam = EndpointIpam(ipv4_address=attachment.ip, ipv6_address=attachment.ip6)
     return EndpointConfig(
         ipam_config=ipam if attachment.ip or attachment.ip6 else None,
         aliases=list(attachment.aliases) or None,
+        links=list(attachment.links) or None,
         mac_address=attachment.mac,
     )
 
