@@ -19,6 +19,7 @@ from ..linux.links import Netlink
 from ..monitor import client
 from ..network import bridge
 from ..network.document import Attached, Endpoint, Network
+from ..network.egress import Egress
 from ..network.store import Networks
 from . import attached, events, files, links, networks
 from .config import EndpointConfig
@@ -77,11 +78,14 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                         raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
                     way = bool(endpoint.gateway) and not any(each.gateway for each in before.endpoints)
                     bridge.plug(kernel, link, network, endpoint, target, gateway=way)
+                    networks.limit(made, record, [endpoint])
                     if networks.named([endpoint]) and not networks.named(before.endpoints):
                         _resolve(store, record, target)
                     if not store.held(record.id):
                         raise Conflict(f"container {record.id} has just ended")
                 except BaseException:
+                    if before.limited:
+                        Egress(made.filter).forget(record.id, [endpoint], all=False)
                     _give_back(made, kernel, record.id, endpoint)
                     with suppress(FileNotFoundError):
                         attached.write(store, record.id, before)
@@ -124,11 +128,13 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
     made.filter.unpublish(port for port in before.ports if port.address in addresses)
+    if before.limited:
+        Egress(made.filter).forget(record.id, [gone], all=False)
     with Netlink() as kernel:
         _give_back(made, kernel, record.id, gone)
     ports = [port for port in before.ports if port.address not in addresses]
     with suppress(FileNotFoundError):  # it has just ended
-        attached.write(store, record.id, Attached(endpoints=left, ports=ports))
+        attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
     events.disconnected(store, gone, record.id)
     files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
     found = attached.target(store, record.id)

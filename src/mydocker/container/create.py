@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound
+from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
@@ -63,6 +63,8 @@ def create(
     host = _settled(store, host, warn)
     attached = networks.settled(store, host, endpoints)
     if attached and (reason := of(store).unfiltered()):
+        if host.egress is not None:
+            raise NotSupported(f"--egress needs the packet filter: {reason}")
         warn(
             f"{reason}: the container reaches the host and its neighbours, but nothing beyond, networks are "
             "not kept apart, and published ports go through a proxy (TCP and UDP)"

@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
-from ..errors import CorruptData, NotFound
+from ..errors import CorruptData, NotFound, NotSupported
+from ..network import dns
 from ..network.document import Endpoint
+from ..network.egress import LASTING, NONE, Egress, places
 from ..network.leases import Leases
 from . import attached, files
 from .store import Store
@@ -63,6 +66,40 @@ class Directory:
         except (NotFound, CorruptData):
             return []
         return asked or files.host_servers()
+
+    def passes(self, name: str) -> bool:
+        entries = self._egress()
+        return entries is None or any(place.host == name.lower() for place in places(entries))
+
+    def told(self, name: str, message: bytes) -> None:
+        """With a list of places that the container may talk to, its addresses become some of them."""
+        entries = self._egress()
+        if entries is None:
+            return
+        allowed = places(entries)
+        known = {(place.host, place.port, each) for place in allowed for each in place.protocols}
+        try:
+            found = dns.addresses(message)
+        except dns.Malformed:
+            return
+        wanted = [
+            (address, place.port, protocol)
+            for place in allowed
+            if place.named and place.host == name.lower()
+            for address, _ in found
+            for protocol in place.protocols
+            if (address, place.port, protocol) not in known
+        ]
+        if wanted:
+            seconds = max([LASTING, *(ttl for _, ttl in found)])
+            with suppress(NotSupported):  # somebody has flushed the packet filter: nothing is allowed then
+                Egress(attached.of(self._store).filter).allow(self._id, wanted, seconds)
+
+    def _egress(self) -> list[str] | None:
+        try:
+            return self._store.read_record(self._id).host_config.egress
+        except (NotFound, CorruptData):
+            return [NONE]
 
     def _own(self) -> Iterator[Endpoint]:
         """The container in each network that has names."""

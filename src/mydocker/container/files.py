@@ -69,7 +69,7 @@ def write_network(
         for address in filter(None, (endpoint.address, endpoint.address6)):
             hosts += f"{address}\t{names}\n".encode()
     _write(f"{directory}/hosts", hosts)
-    if set(record.networks) - {"bridge"}:
+    if set(record.networks) - {"bridge"} or host.egress:
         own = msgspec.structs.replace(host, dns=[RESOLVER], dns_options=host.dns_options or ["ndots:0"])
         _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), own))
         return

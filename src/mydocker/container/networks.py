@@ -22,8 +22,9 @@ from ..errors import Conflict, InvalidArgument, NotFound
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
-from ..network import bridge
+from ..network import bridge, rates
 from ..network.document import Attached, Endpoint, Network
+from ..network.egress import Egress, places
 from ..network.leases import check
 from ..network.store import Networks
 from . import attached, events, files, links, publish
@@ -55,7 +56,8 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
     wanted = [(networks.get(name), endpoint) for name, endpoint in record.networks.items()]
     with _namespace(pid) as target:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
-        dns = resolver_sockets(target) if named(endpoints) else []
+        dns = resolver_sockets(target) if named(endpoints) or record.host_config.egress else []
+    limit(networks, record, endpoints)
     files.write_network(store.directory(record.id), record, endpoints, links.hosts(store, record))
     if "bridge" in record.networks:
         links.tell(store, record.id)
@@ -78,7 +80,8 @@ def _plug_all(
         for number, (network, asked) in enumerate(wanted):
             check_still(networks, network)
             endpoints.append(claim(networks, record, network, asked, number, pid))
-        attached.write(store, record.id, Attached(endpoints=endpoints))
+        limited = record.host_config.egress is not None
+        attached.write(store, record.id, Attached(endpoints=endpoints, limited=limited))
         way = next((each for each in endpoints if each.gateway), None)
         for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
             bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
@@ -119,7 +122,8 @@ def claim(
         aliases=[*(asked.aliases or ()), record.short_id] if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
     )
-    changes: dict[str, object] = {}
+    rate_in, rate_out = rates.parse(asked.driver_opts or {})
+    changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
     for subnet, _, _, _ in network.pools:
         six = "6" if subnet.version == 6 else ""
         if f"address{six}" in changes:
@@ -152,6 +156,8 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
         networks.filter.unpublish(document.ports)
+        if document.limited:
+            Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:
             for address in filter(None, (endpoint.address, endpoint.address6)):
                 networks.leases.release(endpoint.network, address, identifier)
@@ -179,6 +185,13 @@ def _namespace(pid: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def limit(networks: Networks, record: Record, endpoints: list[Endpoint]) -> None:
+    """Have the packet filter know the only places outside that it may talk to, if it has a list of them."""
+    egress = record.host_config.egress
+    if egress is not None:
+        Egress(networks.filter).limit(record.id, endpoints, places(egress), networks.bridged())
 
 
 # -- names
@@ -242,6 +255,7 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
             if network.name == "none"
             else "container cannot be connected to host network - container must be created in host network"
         )
+    rates.parse(endpoint.driver_opts or {})
     ipam = endpoint.ipam_config or EndpointIpam()
     fixed = [each for each in (ipam.ipv4_address, ipam.ipv6_address) if each]
     if network.name == "bridge":

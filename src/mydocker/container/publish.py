@@ -76,7 +76,8 @@ def publish(
     if not asked or way is None:
         return []
     with ExitStack() as undo:
-        _, held = _publish(store, networks, record, Attached(endpoints=endpoints), way, asked, undo)
+        before = attached.read(store, record.id)
+        _, held = _publish(store, networks, record, before, way, asked, undo)
         undo.pop_all()
     return held
 

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 
 from ..errors import InvalidArgument
-from ..network import ports
+from ..network import egress, ports
 from ..oci.capabilities import effective_capabilities
 from . import health, logs, resources, restart, security
 from .config import Config, HostConfig, PortBinding
@@ -128,6 +128,10 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: dns and the network mode")
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+    if host.egress is not None:
+        if host.network_mode in ("none", "host") or kind == "container":
+            raise InvalidArgument("conflicting options: egress and the network mode")
+        egress.places(host.egress)
     if host.links and host.network_mode not in ("default", "bridge"):
         what = {"container": "container type network", "host": "host type networking"}.get(
             kind, "this network"

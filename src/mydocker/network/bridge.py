@@ -18,6 +18,7 @@ import socket
 from ..errors import Conflict, Forbidden, NotSupported
 from ..linux import namespace
 from ..linux.links import Link, Netlink
+from . import rates
 from .document import Address, Endpoint, Network
 
 _LINK_NAME = 15
@@ -113,10 +114,13 @@ def plug(
             raise _refused(error, network) from error
         kernel.delete_link(endpoint.link)
         kernel.add_veth(endpoint.link, bridge.index, **arguments)  # type: ignore[arg-type]
-    if not network.icc:
+    if endpoint.rate_in or not network.icc:
         port = kernel.link(endpoint.link)
-        if port is not None:
+        if port is None:
+            raise Conflict(f"the link {endpoint.link} is gone")
+        if not network.icc:
             kernel.isolate_port(port.index)
+        rates.hold(kernel, port.index, endpoint.rate_in)
     with Inside(target) as inside:
         link = inside.link(endpoint.interface)
         if link is None:
@@ -128,6 +132,7 @@ def plug(
             inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
         if endpoint.address6:
             inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
+        rates.hold(inside, link.index, endpoint.rate_out)
         inside.set_up(link.index)
         if gateway:
             for way in filter(None, (endpoint.gateway, endpoint.gateway6)):

@@ -113,6 +113,9 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     gateway6: str = ""
     aliases: list[str] = []
     """what it is called in this network beside its name"""
+    rate_in: int = 0
+    rate_out: int = 0
+    """bytes per second to and from the container; 0: no limit"""
     links: dict[str, str] = {}
     """what it calls others in this network, and who they are"""
 
@@ -139,6 +142,8 @@ class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
     endpoints: list[Endpoint] = []
     ports: list[Port] = []
+    limited: bool = False
+    """whether it may talk to some places outside only (``egress.py``)"""
 
 
 attached = msgspec.json.Decoder(Attached)

@@ -123,6 +123,9 @@ def _connect(invocation: Invocation) -> int:
         invocation["ip"],
         invocation["ip6"],
         links=tuple(invocation["link"]),
+        options=tuple(
+            pair for flag in ("driver-opt", "network-opt") for given in invocation[flag] for pair in given
+        ),
     )
     invocation.engine.networks.get(name).connect(container, network.endpoint(asked))
     return 0
@@ -210,7 +213,13 @@ CONNECT = Command(
         values("link", "", "Add link to another container", network.parse_link),
         unbuilt("link-local-ip", "containers have no link-local addresses"),
         unbuilt("gw-priority", "the network that was connected first has the default route"),
-        unbuilt("driver-opt", "the driver has no options for one container"),
+        values(
+            "driver-opt",
+            "",
+            "driver options for the network (rate-in=RATE, rate-out=RATE)",
+            network.parse_options,
+        ),
+        values("network-opt", "", "The same by the name that it has with run", network.parse_options),
     ),
     least=2,
     most=2,
