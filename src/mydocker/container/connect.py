@@ -17,9 +17,10 @@ import msgspec
 from ..errors import Conflict, Forbidden
 from ..linux.links import Netlink
 from ..monitor import client
-from ..network import bridge
+from ..network import above
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress
+from ..network.inside import Inside, lead
 from ..network.store import Networks
 from . import attached, events, files, links, networks
 from .config import EndpointConfig
@@ -38,6 +39,7 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
         if not networks.own(current.host_config):
             raise Conflict(_SHARED)
         networks.check_endpoint(network, asked)
+        networks.check_egress(network, current.host_config)
         if network.name in current.networks:
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
@@ -76,8 +78,8 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                     link = made.ready(kernel, network)
                     if link is None:
                         raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
-                    way = bool(endpoint.gateway) and not any(each.gateway for each in before.endpoints)
-                    bridge.plug(kernel, link, network, endpoint, target, gateway=way)
+                    way = endpoint.leads and not any(each.leads for each in before.endpoints)
+                    made.plug(kernel, link, network, endpoint, target, gateway=way)
                     networks.limit(made, record, [endpoint])
                     if networks.named([endpoint]) and not networks.named(before.endpoints):
                         _resolve(store, record, target)
@@ -86,7 +88,7 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                 except BaseException:
                     if before.limited:
                         Egress(made.filter).forget(record.id, [endpoint], all=False)
-                    _give_back(made, kernel, record.id, endpoint)
+                    _give_back(made, kernel, record.id, endpoint, target)
                     with suppress(FileNotFoundError):
                         attached.write(store, record.id, before)
                     raise
@@ -130,38 +132,43 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     made.filter.unpublish(port for port in before.ports if port.address in addresses)
     if before.limited:
         Egress(made.filter).forget(record.id, [gone], all=False)
-    with Netlink() as kernel:
-        _give_back(made, kernel, record.id, gone)
-    ports = [port for port in before.ports if port.address not in addresses]
-    with suppress(FileNotFoundError):  # it has just ended
-        attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
-    events.disconnected(store, gone, record.id)
-    files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
     found = attached.target(store, record.id)
-    if found is None:
-        return
-    _, target = found
+    target = found[1] if found is not None else None
     try:
-        _new_way(left, target)
+        with Netlink() as kernel:
+            _give_back(made, kernel, record.id, gone, target)
+        ports = [port for port in before.ports if port.address not in addresses]
+        with suppress(FileNotFoundError):  # it has just ended
+            attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
+        events.disconnected(store, gone, record.id)
+        files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
+        if target is not None:
+            _new_way(left, target)
     finally:
-        os.close(target)
+        if target is not None:
+            os.close(target)
 
 
 def _new_way(left: list[Endpoint], target: int) -> None:
     """The default route went with the link, if it was that way; the next network takes it over."""
-    way = next((each for each in left if each.gateway), None)
+    way = next((each for each in left if each.leads), None)
     if way is None:
         return
-    with bridge.Inside(target) as inside:
-        if any(not route.destination and route.gateway for route in inside.routes()):
+    with Inside(target) as inside:
+        if any(not route.destination for route in inside.routes()):
             return
         link = inside.link(way.interface)
         if link is not None:
-            for gateway in filter(None, (way.gateway, way.gateway6)):
-                inside.add_default_route(bridge.packed(gateway), link.index)
+            lead(inside, way, link.index)
 
 
-def _give_back(made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint) -> None:
-    kernel.delete_link(endpoint.link)
+def _give_back(
+    made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint, target: int | None
+) -> None:
+    """``target``: the namespace; there is none if it has just ended, and its links with it."""
+    if endpoint.link:
+        kernel.delete_link(endpoint.link)
+    elif target is not None:
+        above.unplug(endpoint, target)
     for address in filter(None, (endpoint.address, endpoint.address6)):
         made.leases.release(endpoint.network, address, identifier)

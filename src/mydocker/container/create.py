@@ -62,6 +62,10 @@ def create(
     validate(config, host)
     host = _settled(store, host, warn)
     attached = networks.settled(store, host, endpoints)
+    if attached and (host.port_bindings or host.publish_all_ports):
+        found = {of(store).get(name).driver for name in attached}
+        if "bridge" not in found:
+            warn(f"Published ports are discarded when using {min(found)} networks")
     if attached and (reason := of(store).unfiltered()):
         if host.egress is not None:
             raise NotSupported(f"--egress needs the packet filter: {reason}")

@@ -59,7 +59,7 @@ class Directory:
 
     def servers(self) -> list[str]:
         """Of ``--dns``, or the host's; none if every network of the container leads nowhere."""
-        if not any(endpoint.gateway for endpoint in attached.read(self._store, self._id).endpoints):
+        if not any(endpoint.leads for endpoint in attached.read(self._store, self._id).endpoints):
             return []
         try:
             asked = self._store.read_record(self._id).host_config.dns

@@ -59,7 +59,7 @@ def write_network(
     container already.
     """
     config, host = record.config, record.host_config
-    gateway = next((each.gateway for each in endpoints if each.gateway), "")
+    gateway = next(filter(None, (each.gateway or each.gateway6 for each in endpoints)), "")
     hosts = HOSTS.encode() + _extra(host, gateway)
     hosts += b"".join(f"{address}\t{others}\n".encode() for address, others in links)
     names = (

@@ -18,13 +18,14 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound
+from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
 from ..network import bridge, rates
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress, places
+from ..network.inside import Inside
 from ..network.leases import check
 from ..network.store import Networks
 from . import attached, events, files, links, publish
@@ -82,9 +83,9 @@ def _plug_all(
             endpoints.append(claim(networks, record, network, asked, number, pid))
         limited = record.host_config.egress is not None
         attached.write(store, record.id, Attached(endpoints=endpoints, limited=limited))
-        way = next((each for each in endpoints if each.gateway), None)
+        way = next((each for each in endpoints if each.leads), None)
         for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
-            bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
+            networks.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
     return endpoints
 
 
@@ -117,7 +118,8 @@ def claim(
         network_id=network.id,
         id=os.urandom(32).hex(),
         interface=f"eth{number}",
-        link=bridge.link_name(record.id, pid, number),
+        link=bridge.link_name(record.id, pid, number) if network.bridged else "",
+        routed=network.routed,
         mac=asked.mac_address,
         aliases=[*(asked.aliases or ()), record.short_id] if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
@@ -132,8 +134,8 @@ def claim(
         address = networks.leases.claim(network, record.id, address=fixed, version=subnet.version)
         where = next(pool for pool in network.pools if address in pool[0])
         changes |= {f"address{six}": str(address), f"prefix{six}": where[0].prefixlen}
-        changes[f"gateway{six}"] = "" if network.internal else str(where[2])
-        if not endpoint.mac and not six:
+        changes[f"gateway{six}"] = "" if network.internal or network.routed else str(where[2])
+        if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
 
@@ -205,7 +207,7 @@ def named(endpoints: list[Endpoint]) -> bool:
 def resolver_sockets(target: int) -> list[socket.socket]:
     """Where the container's resolver listens, in its network namespace: by UDP and by TCP."""
     made = []
-    with bridge.Inside(target):
+    with Inside(target):
         try:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 handle = socket.socket(socket.AF_INET, kind)
@@ -243,19 +245,24 @@ def settled(
         network = networks.resolve(name)
         endpoint = given.get(name, EndpointConfig())
         check_endpoint(network, endpoint)
+        check_egress(network, host)
         result[network.name] = endpoint
     return result
 
 
 def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
-    if network.driver != "bridge":
+    if network.driver in ("host", "null"):
         raise Conflict(
             "container cannot be connected to multiple networks with one of the networks in private (none) "
             "mode"
             if network.name == "none"
             else "container cannot be connected to host network - container must be created in host network"
         )
-    rates.parse(endpoint.driver_opts or {})
+    rate_in, _ = rates.parse(endpoint.driver_opts or {})
+    if rate_in and not network.bridged:
+        raise NotSupported(f"{rates.IN} is for bridges: the host has no end of a link by {network.driver}")
+    if endpoint.mac_address and network.driver == "ipvlan":
+        raise NotSupported("a link by ipvlan has the MAC address of its parent")
     ipam = endpoint.ipam_config or EndpointIpam()
     fixed = [each for each in (ipam.ipv4_address, ipam.ipv6_address) if each]
     if network.name == "bridge":
@@ -271,6 +278,11 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
         check(network, address)
     if endpoint.mac_address and not _is_mac(endpoint.mac_address):
         raise InvalidArgument(f"{endpoint.mac_address} is not a valid mac address")
+
+
+def check_egress(network: Network, host: HostConfig) -> None:
+    if host.egress is not None and not network.bridged:
+        raise NotSupported(f"--egress is for bridges: no filter sees what leaves by {network.driver}")
 
 
 def _is_mac(text: str) -> bool:

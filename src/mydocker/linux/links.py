@@ -234,6 +234,13 @@ class Netlink(Socket):
     def add_default_route(self, gateway: bytes, index: int) -> None:
         self._route(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, gateway, index)
 
+    def add_default_link(self, size: int, index: int) -> None:
+        """A default route without a gateway, for addresses of ``size`` bytes."""
+        family = _socket.AF_INET if size == 4 else _socket.AF_INET6
+        body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0)
+        flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
+        self.send(RTM_NEWROUTE, flags, body + number(RTA_OIF, index), f"default dev {index}")
+
     def delete_default_route(self, gateway: bytes, index: int) -> None:
         self._route(RTM_DELROUTE, NLM_F_ACK, gateway, index)
 

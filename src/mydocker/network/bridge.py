@@ -13,21 +13,15 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from ..errors import Conflict, Forbidden, NotSupported
-from ..linux import namespace
 from ..linux.links import Link, Netlink
 from . import rates
 from .document import Address, Endpoint, Network
+from .inside import packed, settle, sysctl
 
 _LINK_NAME = 15
 """IFNAMSIZ without the zero byte"""
-
-
-def packed(address: str | Address) -> bytes:
-    text = str(address)
-    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
 def find(kernel: Netlink, network: Network) -> Link | None:
@@ -55,10 +49,10 @@ def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
         raise Conflict(f"somebody has removed the bridge {network.bridge}")
     conf = f"/proc/sys/net/ipv6/conf/{network.bridge}"
     if network.enable_ipv6:
-        _write(f"{conf}/accept_ra", "0")
-        _write(f"{conf}/accept_dad", "0")
+        sysctl(f"{conf}/accept_ra", "0")
+        sysctl(f"{conf}/accept_dad", "0")
     elif os.path.exists(conf):
-        _write(f"{conf}/disable_ipv6", "1")
+        sysctl(f"{conf}/disable_ipv6", "1")
     for subnet, _, gateway, _ in network.pools:
         kernel.add_address(link.index, packed(gateway), subnet.prefixlen)
     if forward and not network.internal:
@@ -81,7 +75,7 @@ def local_routes(network: Network) -> None:
 
     The other way round is closed by the packet filter (``raw``), which is there before (CVE-2020-8558).
     """
-    _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+    sysctl(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
 
 
 def remove(kernel: Netlink, network: Network) -> None:
@@ -121,27 +115,12 @@ def plug(
         if not network.icc:
             kernel.isolate_port(port.index)
         rates.hold(kernel, port.index, endpoint.rate_in)
-    with Inside(target) as inside:
-        link = inside.link(endpoint.interface)
-        if link is None:
-            raise Conflict(f"the link {endpoint.interface} is gone")
-        conf = f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6"
-        if os.path.exists(conf):
-            _write(conf, "0" if endpoint.address6 else "1")
-        if endpoint.address:
-            inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
-        if endpoint.address6:
-            inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
-        rates.hold(inside, link.index, endpoint.rate_out)
-        inside.set_up(link.index)
-        if gateway:
-            for way in filter(None, (endpoint.gateway, endpoint.gateway6)):
-                inside.add_default_route(packed(way), link.index)
+    settle(target, endpoint, gateway=gateway)
 
 
 def unplug(kernel: Netlink, endpoint: Endpoint) -> None:
     """Cut the container's link off; the kernel removes it with the namespace, which has to be empty."""
-    port = kernel.link(endpoint.link)
+    port = kernel.link(endpoint.link) if endpoint.link else None
     if port is None or not port.master:
         return
     try:
@@ -151,46 +130,11 @@ def unplug(kernel: Netlink, endpoint: Endpoint) -> None:
             raise  # these say that the kernel was faster: it is gone, or no port any more
 
 
-class Inside:
-    """``with Inside(fd) as kernel``: this process is in that network namespace, and has a socket there."""
-
-    __slots__ = ("_kernel", "_outside", "_target")
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-
-    def __enter__(self) -> Netlink:
-        self._outside = namespace.open_namespace("network")
-        try:
-            namespace.setns(self._target, namespace.CLONE_NEWNET)
-            self._kernel = Netlink()
-        except BaseException:
-            self._leave()
-            raise
-        return self._kernel
-
-    def __exit__(self, *_: object) -> None:
-        self._kernel.__exit__()
-        self._leave()
-
-    def _leave(self) -> None:
-        namespace.setns(self._outside, namespace.CLONE_NEWNET)
-        os.close(self._outside)
-
-
 def _forward(path: str) -> None:
     with open(path, "rb", buffering=0) as file:
         if file.read().strip() == b"1":
             return
-    _write(path, "1")
-
-
-def _write(path: str, value: str) -> None:
-    try:
-        with open(path, "wb", buffering=0) as file:
-            file.write(value.encode())
-    except OSError as error:
-        raise NotSupported(f"cannot set {path} to {value}: {(error.strerror or '').lower()}") from error
+    sysctl(path, "1")
 
 
 def _refused(error: OSError, network: Network) -> Exception:

@@ -28,8 +28,6 @@ _HEADINGS = {
 
 
 def _create(invocation: Invocation) -> int:
-    if not invocation["ipv4"]:
-        raise errors.NotSupported("--ipv4=false is not built yet: every network has IPv4 addresses")
     pools = network.pools(
         invocation["subnet"], invocation["ip-range"], invocation["gateway"], to_map(invocation["aux-address"])
     )
@@ -37,6 +35,7 @@ def _create(invocation: Invocation) -> int:
         invocation.arguments[0],
         driver=invocation["driver"],
         ipam=pools,
+        ipv4=invocation["ipv4"],
         ipv6=invocation["ipv6"],
         internal=invocation["internal"],
         attachable=invocation["attachable"],
