@@ -91,3 +91,31 @@ def test_settings_of_a_port() -> None:
             assert "hairpin on" in shown
 
     apart(work)
+
+
+def test_a_link_above_another_and_a_route_to_it() -> None:
+    def work() -> None:
+        own = namespace.open_namespace("network")
+        with Netlink() as kernel:
+            kernel.add_bridge("br")
+            bridge = kernel.link("br")
+            assert bridge is not None
+            kernel.add_veth("one", bridge.index, peer="two", address=b"\2\0\0\0\0\1", namespace=own)
+            parent = kernel.link("two")
+            assert parent is not None
+            kernel.add_macvlan(
+                "above", parent.index, mode="vepa", address=b"\2\0\0\0\0\2", namespace=own, mtu=1200
+            )
+            made = kernel.link("above")
+            assert made is not None
+            assert (made.kind, made.mtu, made.address) == ("macvlan", 1200, b"\2\0\0\0\0\2")
+            assert "macvlan mode vepa" in command.run(["ip", "-d", "link", "show", "above"]).out
+            kernel.set_up(parent.index)
+            kernel.set_up(made.index)
+            kernel.add_address(made.index, socket.inet_aton("10.0.0.1"), 32)
+            kernel.add_default_link(4, made.index)
+            assert command.run(["ip", "route", "show", "default"]).out.startswith("default dev above")
+            kernel.set_down(made.index)
+            assert not kernel.link("above").up  # type: ignore[union-attr]
+
+    apart(work)
