@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.hosts import HERE, THERE, Host
 
 _NEEDED = probe.missing_programs("nft", "ip", "nsenter")
 pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
+HERE_TOO = "127.0.0.1"
 NFT = probe.program("nft") or ""
 
 
@@ -214,3 +216,73 @@ def test_without_a_packet_filter(fresh: Runner, busybox_tar: str, without_nft: s
     fresh("rm", "-f", "web")
     assert hosts.session().ask("tcp", "127.0.0.1", port) == "ConnectionRefusedError"
     fresh("network", "rm", "plain")
+
+
+# -- flows that go on
+
+
+ASK_AGAIN = """
+import socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.settimeout(0.3)
+client.bind(("", 0))
+for line in sys.stdin:
+    answer = "nobody"
+    try:
+        client.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+        answer = client.recv(100).decode()
+    except OSError:
+        pass
+    print(answer, flush=True)
+"""
+
+
+def test_a_flow_of_udp_follows_the_port(mydocker: Runner, image: str) -> None:
+    """One client, one socket: before there is a server, with it, after a restart, and with another one."""
+    port = hosts.free_port()
+    with hosts.outside() as other:
+        argv = other.argv("python3", "-c", ASK_AGAIN, HERE, str(port))
+        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def ask() -> str:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write(b"\n")
+            client.stdin.flush()
+            return client.stdout.readline().decode().strip()
+
+        try:
+            assert ask() == "nobody"
+            container, guest = start(mydocker, image, "-p", f"{port}:5000/udp")
+            with guest.echo("udp", 5000):
+                assert ask() == f"hello from {THERE}"
+            mydocker("stop", "--timeout", "0", container)
+            assert ask() == "nobody"
+            _, thief = start(mydocker, image)  # it gets the address
+            with thief.echo("udp", 5000):
+                assert ask() == "nobody"
+            mydocker("start", container)
+            with Host(mydocker.inspect(container)["State"]["Pid"]).echo("udp", 5000):
+                assert ask() == f"hello from {THERE}"
+                mydocker("port", "rm", container, f"{port}:5000/udp")
+                assert ask() == "nobody"
+                mydocker("port", "add", container, f"{port}:5000/udp")
+                assert ask() == f"hello from {THERE}"
+        finally:
+            client.kill()
+            client.wait()
+
+
+def test_a_port_that_is_removed_ends_its_connections(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    mydocker("run", "-d", "--name", "cat", "-p", f"{port}:80", image, "nc", "-ll", "-p", "80", "-e", "cat")
+    end = time.monotonic() + 20
+    while hosts.session().ask("tcp", HERE_TOO, port) != "hello":
+        assert time.monotonic() < end
+    with socket.create_connection((HERE_TOO, port), timeout=10) as client:
+        client.sendall(b"first")
+        assert client.recv(100) == b"first"
+        mydocker("port", "rm", "cat", f"{port}:80")
+        client.sendall(b"second")
+        with pytest.raises(OSError, match="reset"):
+            client.recv(100)

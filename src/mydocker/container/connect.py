@@ -17,7 +17,7 @@ import msgspec
 from ..errors import Conflict, Forbidden
 from ..linux.links import Netlink
 from ..monitor import client
-from ..network import above
+from ..network import above, flows
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress
 from ..network.inside import Inside, lead
@@ -130,6 +130,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
     made.filter.unpublish(port for port in before.ports if port.address in addresses)
+    flows.end((port for port in before.ports if port.address in addresses), "udp")
     if before.limited:
         Egress(made.filter).forget(record.id, [gone], all=False)
     found = attached.target(store, record.id)

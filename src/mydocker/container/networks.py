@@ -22,7 +22,7 @@ from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
-from ..network import bridge, rates
+from ..network import bridge, flows, rates
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress, places
 from ..network.inside import Inside
@@ -158,6 +158,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
         networks.filter.unpublish(document.ports)
+        flows.end(document.ports, "udp")
         if document.limited:
             Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:

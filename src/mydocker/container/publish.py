@@ -23,7 +23,7 @@ from ..linux.links import Netlink
 from ..monitor import client
 from ..monitor.owner import Held
 from ..monitor.protocol import PortRequest
-from ..network import bridge, ports
+from ..network import bridge, flows, ports
 from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port
 from ..network.filter import available
 from ..network.store import Networks
@@ -120,6 +120,7 @@ def _publish(
             found = [msgspec.structs.replace(port, proxied=True) for port in found]
             attached.write(store, record.id, _with(before, found))
         else:
+            flows.begin(filtered)
             bridge.local_routes(network)
             with Netlink() as kernel:
                 bridge.hairpin(kernel, endpoint)
@@ -286,6 +287,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
         store.write_record(changed)
         if gone:
             attached.of(store).filter.unpublish(gone)
+            flows.end(gone, "tcp", "udp")
             for port in gone:
                 _let_go(store, current, port)
             with suppress(FileNotFoundError):  # it has just ended

@@ -1,4 +1,4 @@
-"""netlink(7): a socket, its messages and their attributes. What they mean is the business of ``links.py``.
+"""netlink(7): a socket, its messages and their attributes. ``links.py`` and its like say what they mean.
 
 A message is ``struct nlmsghdr``, the header of a family and attributes, each padded to four bytes. A refusal
 of the kernel is an ``OSError`` with the name of what was asked for.
@@ -60,13 +60,14 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
 
 
 class Socket:
-    """One of NETLINK_ROUTE in the current network namespace; it stays there whatever is joined later."""
+    """One of ``PROTOCOL`` in the current network namespace; it stays there whatever is joined later."""
 
     __slots__ = ("_sequence", "_socket")
+    PROTOCOL = NETLINK_ROUTE
 
     def __init__(self) -> None:
         self._socket = _socket.socket(
-            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_ROUTE
+            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, self.PROTOCOL
         )
         self._socket.bind((0, 0))
         self._sequence = 0
