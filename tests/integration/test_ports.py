@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,23 @@ def test_a_port_that_is_removed_ends_its_connections(mydocker: Runner, image: st
         client.sendall(b"second")
         with pytest.raises(OSError, match="reset"):
             client.recv(100)
+
+
+def test_a_client_that_waits_for_the_next_start(mydocker: Runner, image: str) -> None:
+    """It has begun when nobody answered; its next try comes to whoever has the port by then."""
+    port = hosts.free_port()
+    with hosts.outside() as other, ThreadPoolExecutor(1) as pool:
+        container, guest = start(mydocker, image, "-p", f"{port}:80")
+        for _ in range(3):  # a try in between, when nobody has the port, is refused
+            guest.run("ip", "link", "set", "eth0", "down")
+            answer = pool.submit(other.ask, "tcp", HERE, port, 30)
+            time.sleep(0.3)
+            mydocker("stop", "--timeout", "0", container)
+            start(mydocker, image)  # it gets the address
+            mydocker("start", container)
+            guest = Host(mydocker.inspect(container)["State"]["Pid"])
+            with guest.echo("tcp", 80):
+                found = answer.result()
+            if found != "ConnectionRefusedError":
+                break
+        assert found == f"hello from {THERE}"

@@ -158,7 +158,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
         networks.filter.unpublish(document.ports)
-        flows.end(document.ports, "udp")
+        flows.end(document.ports)
         if document.limited:
             Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:

@@ -287,7 +287,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
         store.write_record(changed)
         if gone:
             attached.of(store).filter.unpublish(gone)
-            flows.end(gone, "tcp", "udp")
+            flows.end(gone, cut=True)
             for port in gone:
                 _let_go(store, current, port)
             with suppress(FileNotFoundError):  # it has just ended

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 NETLINK_NETFILTER = 12
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 0x101, 0x102
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_FILTER = 1, 2, 12, 25
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_ID, CTA_FILTER = 1, 2, 3, 12, 25
+IPS_SEEN_REPLY = 0x2
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_SRC = {4: 1, 16: 3}
 CTA_IP_DST = {4: 2, 16: 4}
@@ -39,12 +40,13 @@ _NFGENMSG = struct.Struct("!BBH")  # nfgen_family, version, res_id
 class Flow:
     """One connection: where its first packet was sent, and who answers it (packed addresses)."""
 
-    __slots__ = ("answered_by", "id", "original", "sent_to")
+    __slots__ = ("answered", "answered_by", "id", "original", "sent_to")
 
     def __init__(self, body: bytes) -> None:
         found = attributes(body, _NFGENMSG.size)
         self.original = found[CTA_TUPLE_ORIG]
         self.id = found[CTA_ID]
+        self.answered = bool(int.from_bytes(found[CTA_STATUS], "big") & IPS_SEEN_REPLY)
         self.sent_to = _address(self.original, CTA_IP_DST)
         self.answered_by = _address(found[CTA_TUPLE_REPLY], CTA_IP_SRC)
 

@@ -1,8 +1,9 @@
 """Connections that the kernel remembers otherwise than they are to go from now on.
 
-The packet filter leads the first packet of a connection; the others go where that went. TCP begins again by
-itself, as whoever is there now says that it knows of none. A flow of UDP goes on as it was for as long as
-packets come: to a container that is gone, or, if it has begun before its port was published, to nobody.
+The packet filter leads the first packet of a connection; the others go where that went. So a client by TCP
+that nobody answers begins again and again with who was there before, and a flow of UDP goes on as it was for
+as long as packets come: to a container that is gone, or to nobody, if it has begun before its port was
+published.
 """
 
 from __future__ import annotations
@@ -34,11 +35,15 @@ def begin(ports: Iterable[Port]) -> None:
                     kernel.forget(flow)
 
 
-def end(ports: Iterable[Port], *protocols: str) -> None:
-    """These are published no more: what still comes by them, of these protocols, is to come no more."""
+def end(ports: Iterable[Port], *, cut: bool = False) -> None:
+    """These are published no more: what still comes by them is to come no more.
+
+    Of TCP that is what nobody has answered yet, and is sent again and again; with ``cut`` all of it.
+    """
     for address, protocol in {(port.address, port.protocol) for port in ports if not port.proxied}:
-        if protocol in protocols:
-            with suppress(OSError), Conntrack() as kernel:
-                for flow in kernel.answered_by(packed(address), _NUMBERS[protocol]):
-                    if flow.sent_to != packed(address):
-                        kernel.forget(flow)
+        if protocol not in _NUMBERS:
+            continue
+        with suppress(OSError), Conntrack() as kernel:
+            for flow in kernel.answered_by(packed(address), _NUMBERS[protocol]):
+                if flow.sent_to != packed(address) and (cut or protocol == "udp" or not flow.answered):
+                    kernel.forget(flow)
