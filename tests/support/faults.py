@@ -49,6 +49,7 @@ class Scenario:
 def scenarios(image: str) -> list[Scenario]:
     create = ("create", "--name", NAME, image, "sleep", "1000")
     run = ("run", "-d", "--name", NAME, image, "sleep", "1000")
+    published = (*run[:2], "-p", "24999:80", *run[2:])
     ended = frozenset({"exited", "created", "gone"})
     return [
         Scenario("create", create, allowed=frozenset({"created", "gone"})),
@@ -72,6 +73,15 @@ def scenarios(image: str) -> list[Scenario]:
             names=frozenset({NAME, OTHER}),
         ),
         Scenario("rm", ("rm", NAME), [create], allowed=frozenset({"created", "gone"})),
+        Scenario(
+            "run with a network of many parts",
+            ("run", "-d", "--name", NAME, "-p", "24999:80", "-p", "[::1]:24999:81/udp", "--egress", "none",
+             "--network-opt", "rate-in=1gbit,rate-out=1gbit", image, "sleep", "1000"),
+            allowed=frozenset({"running", "exited", "created", "gone"}),
+        ),
+        Scenario("port add", ("port", "add", NAME, "24999:80", "[::1]:24999:81"), [run],
+                 allowed=frozenset({"running"})),
+        Scenario("port rm", ("port", "rm", NAME, "80"), [published], allowed=frozenset({"running"})),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
     ]  # fmt: skip
