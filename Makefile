@@ -2,7 +2,8 @@
 #
 #   make demo      install into .venv and run a real container: a copy of this very system
 #   make test      all tests that can run here (those that cannot say why)
-#   make test-kill SIGKILL of every process of ours at random instants, 200 times, and of pulls, 50 times
+#   make test-kill SIGKILL of every process of ours at random instants, 200 times, of pulls, 50 times, and of 10
+#                  of 100 containers on one network
 #   make test-faults  a process killed before and after every step of a container's life: takes an hour
 #   make test-guards  every guard against a known hole taken out in turn: its tests have to fail then
 #   make lint      ruff and mypy --strict
@@ -39,6 +40,7 @@ test: $(VENV)/installed-for-tests
 test-kill: $(VENV)/installed-for-tests
 	MYDOCKER_KILLS=200 $(BIN)/python -m pytest tests/integration/test_sigkill.py $(PYTEST_OPTIONS)
 	MYDOCKER_KILLS=50 $(BIN)/python -m pytest tests/integration/test_pull_killed.py $(PYTEST_OPTIONS)
+	MYDOCKER_CROWD=100 $(BIN)/python -m pytest tests/integration/test_networks.py -k crowd $(PYTEST_OPTIONS)
 
 test-faults: $(VENV)/installed-for-tests
 	MYDOCKER_FAULTS=all $(BIN)/python -m pytest tests/integration/test_faults.py $(PYTEST_OPTIONS)

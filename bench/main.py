@@ -23,6 +23,7 @@ import measure
 import memory
 import report
 import runtimes
+import traffic
 import transfer
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -39,7 +40,7 @@ def main() -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help="of: runs networks execs lists commits transfers memory runtimes phases",
+        help="of: runs networks traffic crowd execs lists commits transfers memory runtimes phases",
     )
     parser.add_argument("--output", help="the page to write, besides standard output")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
@@ -102,6 +103,8 @@ class Bench:
             for part in (
                 self.runs,
                 self.networks,
+                self.traffic,
+                self.crowd,
                 self.execs,
                 self.lists,
                 self.commits,
@@ -151,6 +154,42 @@ class Bench:
                 for name, client in compared.items()
             }
             self._compare("network create and rm", commands, {"docker": 1})
+
+    def traffic(self, clients: dict[str, list[str]]) -> None:
+        """By a published port from another machine, and from one container to another."""
+        del clients
+        archive, place = f"{self.directory}/image.tar", f"{self.directory}/traffic"
+        with (
+            engines.docker(place, archive, self.environment, bridge=True) as docker,
+            traffic.machine(self.environment) as machine,
+        ):
+            # docker drops what is forwarded to anybody else's containers
+            engines.run([engines.program("iptables"), "-P", "FORWARD", "ACCEPT"], self.environment)
+            compared = {"mydocker": self.ours, "docker": docker}
+            ends = {}
+            for number, (name, client) in enumerate(compared.items()):
+                address = traffic.serve(client, 8080 + number, self.environment)
+                pid = traffic.neighbour(client, self.environment)
+                ends[name] = {
+                    "by a published port": (machine, traffic.outside(8080 + number)),
+                    "from container to container": (pid, address),
+                }
+            for way in ("by a published port", "from container to container"):
+                for title, command in (
+                    (f"{traffic.MEGABYTES} MB", traffic.fetch),
+                    (f"{traffic.REQUESTS} requests, {traffic.AT_ONCE} at once", traffic.requests),
+                ):
+                    commands = {name: command(*ends[name][way]) for name in compared}
+                    self._compare(f"{title} {way}", commands, {"docker": 1}, rounds=min(self.rounds, 10))
+            for client in compared.values():
+                engines.run([*client, "rm", "--force", "server", "neighbour"], self.environment)
+
+    def crowd(self, clients: dict[str, list[str]]) -> None:
+        del clients
+        row = traffic.crowd(
+            self.ours, self.environment, lambda run: measure.once(run, self.environment, self.log)
+        )
+        self.rows.append(row)
 
     def execs(self, clients: dict[str, list[str]]) -> None:
         for client in clients.values():

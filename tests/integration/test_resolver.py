@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import command, hosts, probe
+from support import hosts, probe
 from support.command import Runner
 
 _NEEDED = probe.missing_programs("nft", "ip", "nsenter")
@@ -29,22 +27,10 @@ def net(mydocker: Runner) -> Iterator[str]:
 @pytest.fixture
 def outer(tmp_path: Path) -> Iterator[None]:
     """A name server on the host's loopback, and the host's resolv.conf that says so."""
-    program = probe.program("dnsmasq")
-    if program is None:
+    if probe.program("dnsmasq") is None:
         pytest.skip("needs dnsmasq (see tests/apt-packages.txt)")
-    conf = tmp_path / "resolv.conf"
-    conf.write_text("nameserver 127.0.0.1\nsearch inner.example\n")
-    command.run(["mount", "--bind", str(conf), os.path.realpath("/etc/resolv.conf")])
-    options = [
-        "--keep-in-foreground", "--no-hosts", "--no-resolv", "--conf-file=/dev/null", "--bind-interfaces",
-        "--listen-address=127.0.0.1", "--address=/outer.example/192.0.2.7", "--pid-file=", "--user=root",
-    ]  # fmt: skip
-    with subprocess.Popen([program, *options]) as server:
-        try:
-            yield
-        finally:
-            server.terminate()
-            command.run(["umount", os.path.realpath("/etc/resolv.conf")])
+    with hosts.name_server(tmp_path, outer="192.0.2.7"):
+        yield
 
 
 def lookup(mydocker: Runner, container: str, name: str) -> list[str]:

@@ -76,7 +76,7 @@ INSIDE = [
     seen("--user alice", status("CapEff"), "0+"),
     seen("-h box", "hostname; cat /etc/hostname; cat /proc/sys/kernel/hostname", "box\nbox\nbox"),
     seen("--hostname box --domainname example.org", "cat /proc/sys/kernel/domainname", "example.org"),
-    seen("--add-host db:10.1.2.3", "grep db /etc/hosts", r"10\.1\.2\.3\s+db"),
+    seen("--add-host db:10.1.2.3", "grep -w db /etc/hosts", r"10\.1\.2\.3\s+db"),
     seen("--init", "echo $$; cat /proc/1/comm", "[2-9]\nmydocker-init"),
     seen("--read-only", "touch /x 2>&1; " + mounted("/"), r".*Read-only file system\nro(,.*)?"),
     seen("--read-only --tmpfs /tmp", "echo fine > /tmp/x; cat /tmp/x", "fine"),

@@ -373,7 +373,9 @@ def test_files(mydocker: Runner, image: str, flags: str, file: str, pattern: str
         ("-p 1-3:80-81", "invalid ranges specified for container and host Ports"),
         ("-p x.y:80:80", "invalid IP address: x.y"),
         ("--dns x", "x is not an ip address"),
-        ("--link a", "--link is not built yet"),
+        ("--link absent", "could not get container for absent: No such container: absent"),
+        ("--link a:b:c", "bad format for links: a:b:c"),
+        ("--network host --link a", "host type networking can't be used with links"),
     ],
 )  # fmt: skip
 def test_refused(mydocker: Runner, image: str, net: str, flags: str, message: str) -> None:

@@ -36,6 +36,8 @@ DIFFERENT = """
 - `stats` without a terminal prints tables one after the other, without escape sequences.
 - `update -m` of a container without a limit sets the limit; docker wants `--memory-swap` beside it.
 - `wait --condition not-running|next-exit|removed` is docker's API, and ours alone on the command line.
+- `port add` and `port rm` change the ports of a container, also while it runs; `run --egress` and
+  `--network-opt` limit what it may do in its networks.
 - `run --explain`, `logs --clear`, and `--rootfs`, `--timeout` and `--health-on-failure` of `run` and `create`
   are ours.
 - The log driver `json-file` rotates by default: 10 MB, 3 files.

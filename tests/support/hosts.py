@@ -9,14 +9,16 @@ Nothing of it reaches beyond the session's network namespace.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from support import command
+from support import command, probe
 
 HERE, THERE, PREFIX = "10.99.0.1", "10.99.0.2", 24
 PATIENCE = 10.0
@@ -66,6 +68,9 @@ class Host:
 
     def run(self, *arguments: str, check: bool = True) -> command.Result:
         return command.run(self.argv(*arguments), check=check)
+
+    def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.argv(*arguments), stdout=subprocess.PIPE)
 
     @contextlib.contextmanager
     def echo(self, protocol: str, port: int, address: str = "0.0.0.0") -> Iterator[None]:
@@ -118,6 +123,34 @@ def _wait_for_namespace(there: Host) -> None:
             raise AssertionError("unshare never made a network namespace")
         time.sleep(0.01)
         own = there.run("readlink", "/proc/self/ns/net").line
+
+
+@contextlib.contextmanager
+def name_server(directory: Path, **names: str) -> Iterator[None]:
+    """dnsmasq on the host's loopback, which knows these names of ``.example``; resolv.conf says so.
+
+    ``FileNotFoundError`` if there is no dnsmasq (see tests/apt-packages.txt).
+    """
+    program = probe.program("dnsmasq")
+    if program is None:
+        raise FileNotFoundError("dnsmasq")
+    conf = directory / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.1\nsearch inner.example\n")
+    place = os.path.realpath("/etc/resolv.conf")
+    command.run(["mount", "--bind", str(conf), place])
+    options = [
+        "--keep-in-foreground", "--no-hosts", "--no-resolv", "--conf-file=/dev/null", "--bind-interfaces",
+        "--listen-address=127.0.0.1", "--pid-file=", "--user=root",
+        *(f"--address=/{name}.example/{address}" for name, address in names.items()),
+    ]  # fmt: skip
+    try:
+        with subprocess.Popen([program, *options]) as server:
+            try:
+                yield
+            finally:
+                server.terminate()
+    finally:
+        command.run(["umount", place])
 
 
 def free_port() -> int:

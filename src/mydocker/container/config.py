@@ -5,8 +5,8 @@ host. Names, nesting and defaults are those of ``POST /containers/create`` (Dock
 stored ``config.json``, ``inspect`` and the API say the same thing. The values are frozen; what they mean to
 the kernel is decided in ``spec.py``, whether they may be combined in ``validate.py``.
 
-Ours beyond Docker, in ``HostConfig``: ``Rootfs``, the directory of ``--rootfs``, ``Timeout``, and
-``HealthOnFailure``.
+Ours beyond Docker, in ``HostConfig``: ``Rootfs``, the directory of ``--rootfs``, ``Timeout``,
+``HealthOnFailure``, and ``Egress``.
 
 Units: memory and rates in bytes, times in microseconds (``CpuPeriod``, ``CpuQuota``) or nano-CPUs.
 ``-1`` means unlimited and ``0`` means not set, as in Docker.
@@ -129,7 +129,11 @@ class EndpointConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True)
 
     ipam_config: EndpointIpam | None = msgspec.field(name="IPAMConfig", default=None)
     aliases: list[str] | None = None
+    links: list[str] | None = None
+    """``container:name``: what the other is called by this container alone"""
     mac_address: str = ""
+    driver_opts: dict[str, str] | None = None
+    """``rate-in`` and ``rate-out`` (``network/rates.py``)"""
 
 
 class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
@@ -139,6 +143,10 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     log_config: LogConfig = LogConfig()
     network_mode: str = "default"
     """bridge, none, host, container:<name|id>, or a network's name; default: bridge if there can be one"""
+    links: list[str] | None = None
+    """in the network ``bridge``: ``identifier:alias`` of those that it is told of (``links.py``)"""
+    egress: list[str] | None = None
+    """the only places outside that it may talk to (``network/egress.py``); ``None``: all of them"""
     port_bindings: dict[str, list[PortBinding]] | None = None
     """``{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}``"""
     publish_all_ports: bool = False

@@ -14,13 +14,15 @@ from contextlib import suppress
 
 import msgspec
 
-from ..errors import Conflict, Forbidden, NotFound
+from ..errors import Conflict, Forbidden
 from ..linux.links import Netlink
 from ..monitor import client
-from ..network import bridge
+from ..network import above, flows
 from ..network.document import Attached, Endpoint, Network
+from ..network.egress import Egress
+from ..network.inside import Inside, lead
 from ..network.store import Networks
-from . import events, files, networks
+from . import attached, events, files, links, networks
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -37,6 +39,7 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
         if not networks.own(current.host_config):
             raise Conflict(_SHARED)
         networks.check_endpoint(network, asked)
+        networks.check_egress(network, current.host_config)
         if network.name in current.networks:
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
@@ -54,40 +57,19 @@ def disconnect(store: Store, record: Record, network: Network) -> None:
         _unplug(store, changed, network)
 
 
-def _target(store: Store, identifier: str) -> tuple[int, int] | None:
-    """The running container's init and a descriptor of its network namespace.
-
-    The lock is looked at after the namespace was opened: if it is held, the process was the container's.
-    """
-    try:
-        state = store.read_state(identifier)
-    except NotFound:
-        return None
-    if not state.running:
-        return None
-    try:
-        fd = os.open(f"/proc/{state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    if not store.held(identifier):
-        os.close(fd)
-        return None
-    return state.pid, fd
-
-
 def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
-    found = _target(store, record.id)
+    found = attached.target(store, record.id)
     if found is None:
         return
     pid, target = found
-    made = networks.of(store)
+    made = attached.of(store)
     try:
         with Netlink() as kernel:
             if made.ready(kernel, network) is None:
                 made.prepare(network)
             with made.connecting():
                 networks.check_still(made, network)
-                before = networks.read(store, record.id)
+                before = attached.read(store, record.id)
                 numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
                 number = next(each for each in range(len(numbers) + 1) if each not in numbers)
                 endpoint = networks.claim(made, record, network, asked, number, pid)
@@ -96,16 +78,19 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                     link = made.ready(kernel, network)
                     if link is None:
                         raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
-                    way = bool(endpoint.gateway) and not any(each.gateway for each in before.endpoints)
-                    bridge.plug(kernel, link, network, endpoint, target, gateway=way)
+                    way = endpoint.leads and not any(each.leads for each in before.endpoints)
+                    made.plug(kernel, link, network, endpoint, target, gateway=way)
+                    networks.limit(made, record, [endpoint])
                     if networks.named([endpoint]) and not networks.named(before.endpoints):
                         _resolve(store, record, target)
                     if not store.held(record.id):
                         raise Conflict(f"container {record.id} has just ended")
                 except BaseException:
-                    _give_back(made, kernel, record.id, endpoint)
+                    if before.limited:
+                        Egress(made.filter).forget(record.id, [endpoint], all=False)
+                    _give_back(made, kernel, record.id, endpoint, target)
                     with suppress(FileNotFoundError):
-                        networks.write(store, record.id, before)
+                        attached.write(store, record.id, before)
                     raise
     finally:
         os.close(target)
@@ -129,52 +114,62 @@ def _resolve(store: Store, record: Record, target: int) -> None:
 
 def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
     after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
-    networks.write(store, record.id, after)
-    files.write_network(store.directory(record.id), record, after.endpoints)
+    attached.write(store, record.id, after)
+    files.write_network(store.directory(record.id), record, after.endpoints, links.hosts(store, record))
+    if endpoint.network == "bridge":
+        links.tell(store, record.id)
     events.connected(store, endpoint, record.id)
 
 
 def _unplug(store: Store, record: Record, network: Network) -> None:
-    before = networks.read(store, record.id)
+    before = attached.read(store, record.id)
     gone = next((each for each in before.endpoints if each.network == network.name), None)
     if gone is None:
         return
-    made = networks.of(store)
+    made = attached.of(store)
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
-    made.filter.unpublish([port for port in before.ports if port.address in addresses])
-    with Netlink() as kernel:
-        _give_back(made, kernel, record.id, gone)
-    ports = [port for port in before.ports if port.address not in addresses]
-    with suppress(FileNotFoundError):  # it has just ended
-        networks.write(store, record.id, Attached(endpoints=left, ports=ports))
-    events.disconnected(store, gone, record.id)
-    files.write_network(store.directory(record.id), record, left)
-    found = _target(store, record.id)
-    if found is None:
-        return
-    _, target = found
+    made.filter.unpublish(port for port in before.ports if port.address in addresses)
+    flows.end(port for port in before.ports if port.address in addresses)
+    if before.limited:
+        Egress(made.filter).forget(record.id, [gone], all=False)
+    found = attached.target(store, record.id)
+    target = found[1] if found is not None else None
     try:
-        _new_way(left, target)
+        with Netlink() as kernel:
+            _give_back(made, kernel, record.id, gone, target)
+        ports = [port for port in before.ports if port.address not in addresses]
+        with suppress(FileNotFoundError):  # it has just ended
+            attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
+        events.disconnected(store, gone, record.id)
+        files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
+        if target is not None:
+            _new_way(left, target)
     finally:
-        os.close(target)
+        if target is not None:
+            os.close(target)
 
 
 def _new_way(left: list[Endpoint], target: int) -> None:
     """The default route went with the link, if it was that way; the next network takes it over."""
-    way = next((each for each in left if each.gateway), None)
+    way = next((each for each in left if each.leads), None)
     if way is None:
         return
-    with bridge.Inside(target) as inside:
-        if any(not route.destination and route.gateway for route in inside.routes()):
+    with Inside(target) as inside:
+        if any(not route.destination for route in inside.routes()):
             return
         link = inside.link(way.interface)
         if link is not None:
-            for gateway in filter(None, (way.gateway, way.gateway6)):
-                inside.add_default_route(bridge.packed(gateway), link.index)
+            lead(inside, way, link.index)
 
 
-def _give_back(made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint) -> None:
-    kernel.delete_link(endpoint.link)
+def _give_back(
+    made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint, target: int | None
+) -> None:
+    """``target``: the namespace; there is none if it has just ended, and its links with it."""
+    if endpoint.link:
+        kernel.delete_link(endpoint.link)
+    elif target is not None:
+        above.unplug(endpoint, target)
     for address in filter(None, (endpoint.address, endpoint.address6)):
         made.leases.release(endpoint.network, address, identifier)

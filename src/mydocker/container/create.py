@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound
+from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import events, files, health, merge, names, networks, rootfs, volumes
+from . import events, files, health, links, merge, names, networks, rootfs, volumes
+from .attached import of
 from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
 from .reconcile import destroy
@@ -61,6 +62,17 @@ def create(
     validate(config, host)
     host = _settled(store, host, warn)
     attached = networks.settled(store, host, endpoints)
+    if attached and (host.port_bindings or host.publish_all_ports):
+        found = {of(store).get(name).driver for name in attached}
+        if "bridge" not in found:
+            warn(f"Published ports are discarded when using {min(found)} networks")
+    if attached and (reason := of(store).unfiltered()):
+        if host.egress is not None:
+            raise NotSupported(f"--egress needs the packet filter: {reason}")
+        warn(
+            f"{reason}: the container reaches the host and its neighbours, but nothing beyond, networks are "
+            "not kept apart, and published ports go through a proxy (TCP and UDP)"
+        )
     if host.rootfs:
         return _create(store, None, config, host, attached, name, starting, lambda: None)
     with images.hold(), ExitStack() as unrecorded:
@@ -131,6 +143,7 @@ def _create(
         recorded()
         rootfs.prepare(directory, record)
         files.write(directory, record)
+        links.note(store, record)
         volumes.create(store.root, record)
         if not starting:
             store.write_state(identifier, State(), durable=record.durable)
@@ -199,6 +212,7 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":
             changes[field] = f"container:{store.resolve(name)}"
+    changes["links"] = links.settled(store, host)
     if host.memory > 0 and host.memory_swap == 0 and cgroup.swap_limits():
         changes["memory_swap"] = host.memory * 2
     if host.rootfs:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
-from ..errors import CorruptData, NotFound
+from ..errors import CorruptData, NotFound, NotSupported
+from ..network import dns
 from ..network.document import Endpoint
+from ..network.egress import LASTING, NONE, Egress, places
 from ..network.leases import Leases
-from . import files, networks
+from . import attached, files
 from .store import Store
 
 _SETTLED = 1_000_000_000
@@ -35,7 +38,8 @@ class Directory:
     def addresses(self, name: str) -> list[str] | None:
         for endpoint in self._own():
             network = endpoint.network
-            for wanted in dict.fromkeys((name, name.removesuffix(f".{network}"))):
+            for asked in dict.fromkeys((name, name.removesuffix(f".{network}"))):
+                wanted = endpoint.links.get(asked.lower(), asked)
                 found = self._named(wanted, network) or self._called(wanted, network)
                 if found:
                     self._turn += 1
@@ -55,7 +59,7 @@ class Directory:
 
     def servers(self) -> list[str]:
         """Of ``--dns``, or the host's; none if every network of the container leads nowhere."""
-        if not any(endpoint.gateway for endpoint in networks.read(self._store, self._id).endpoints):
+        if not any(endpoint.leads for endpoint in attached.read(self._store, self._id).endpoints):
             return []
         try:
             asked = self._store.read_record(self._id).host_config.dns
@@ -63,9 +67,43 @@ class Directory:
             return []
         return asked or files.host_servers()
 
+    def passes(self, name: str) -> bool:
+        entries = self._egress()
+        return entries is None or any(place.host == name.lower() for place in places(entries))
+
+    def told(self, name: str, message: bytes) -> None:
+        """With a list of places that the container may talk to, its addresses become some of them."""
+        entries = self._egress()
+        if entries is None:
+            return
+        allowed = places(entries)
+        known = {(place.host, place.port, each) for place in allowed for each in place.protocols}
+        try:
+            found = dns.addresses(message)
+        except dns.Malformed:
+            return
+        wanted = [
+            (address, place.port, protocol)
+            for place in allowed
+            if place.named and place.host == name.lower()
+            for address, _ in found
+            for protocol in place.protocols
+            if (address, place.port, protocol) not in known
+        ]
+        if wanted:
+            seconds = max([LASTING, *(ttl for _, ttl in found)])
+            with suppress(NotSupported):  # somebody has flushed the packet filter: nothing is allowed then
+                Egress(attached.of(self._store).filter).allow(self._id, wanted, seconds)
+
+    def _egress(self) -> list[str] | None:
+        try:
+            return self._store.read_record(self._id).host_config.egress
+        except (NotFound, CorruptData):
+            return [NONE]
+
     def _own(self) -> Iterator[Endpoint]:
         """The container in each network that has names."""
-        for endpoint in networks.read(self._store, self._id).endpoints:
+        for endpoint in attached.read(self._store, self._id).endpoints:
             if endpoint.network != "bridge":
                 yield endpoint
 
@@ -81,7 +119,7 @@ class Directory:
     def _in(self, owner: str, network: str) -> list[str]:
         return [
             address
-            for endpoint in networks.read(self._store, owner).endpoints
+            for endpoint in attached.read(self._store, owner).endpoints
             if endpoint.network == network
             for address in (endpoint.address, endpoint.address6)
             if address
@@ -106,7 +144,7 @@ class Directory:
     def _aliases_of(self, owner: str, network: str) -> list[str]:
         return [
             alias
-            for endpoint in networks.read(self._store, owner).endpoints
+            for endpoint in attached.read(self._store, owner).endpoints
             if endpoint.network == network
             for alias in endpoint.aliases
         ]

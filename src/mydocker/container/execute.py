@@ -11,7 +11,7 @@ from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
-from . import events, spec
+from . import events, links, spec
 from .reconcile import GONE, settle
 from .record import Record
 from .store import Store
@@ -59,6 +59,7 @@ def execute(
         working_dir=working_dir,
         privileged=privileged,
         size=size,
+        linked=links.environment(store, record),
     )
     rows, columns = size or (0, 0)
     identifier = os.urandom(32).hex()
@@ -95,10 +96,18 @@ def execute(
     return session
 
 
-def probe(record: Record, command: list[str]) -> ExecRequest:
+def probe(store: Store, record: Record, command: list[str]) -> ExecRequest:
     """What a health check asks for."""
     process = spec.added_process(
-        record, command, tty=False, env=[], user="", working_dir="", privileged=False, size=None
+        record,
+        command,
+        tty=False,
+        env=[],
+        user="",
+        working_dir="",
+        privileged=False,
+        size=None,
+        linked=links.environment(store, record),
     )
     return ExecRequest(
         id=os.urandom(32).hex(),

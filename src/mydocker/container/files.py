@@ -50,14 +50,18 @@ def write(directory: str, record: Record) -> None:
     _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), host))
 
 
-def write_network(directory: str, record: Record, endpoints: Sequence[Endpoint]) -> None:
+def write_network(
+    directory: str, record: Record, endpoints: Sequence[Endpoint], links: Sequence[tuple[str, str]] = ()
+) -> None:
     """The files of a container with an own network, which knows its addresses once it starts.
 
-    They are written in place: they may be bound into the container already.
+    ``links`` are addresses and names of others. The files are written in place: they may be bound into the
+    container already.
     """
     config, host = record.config, record.host_config
-    gateway = next((each.gateway for each in endpoints if each.gateway), "")
+    gateway = next(filter(None, (each.gateway or each.gateway6 for each in endpoints)), "")
     hosts = HOSTS.encode() + _extra(host, gateway)
+    hosts += b"".join(f"{address}\t{others}\n".encode() for address, others in links)
     names = (
         f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
     )
@@ -65,7 +69,7 @@ def write_network(directory: str, record: Record, endpoints: Sequence[Endpoint])
         for address in filter(None, (endpoint.address, endpoint.address6)):
             hosts += f"{address}\t{names}\n".encode()
     _write(f"{directory}/hosts", hosts)
-    if set(record.networks) - {"bridge"}:
+    if set(record.networks) - {"bridge"} or host.egress:
         own = msgspec.structs.replace(host, dns=[RESOLVER], dns_options=host.dns_options or ["ndots:0"])
         _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), own))
         return

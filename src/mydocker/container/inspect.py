@@ -16,7 +16,8 @@ from ..monitor import client
 from ..monitor.timestamp import NEVER, parse_rfc3339
 from ..network.document import Attached
 from ..snapshot.usage import contents
-from . import health, networks, rootfs, shapes
+from . import attached as having
+from . import health, links, rootfs, shapes
 from .record import MountPoint, Record
 from .state import State, Status
 from .store import Store
@@ -58,7 +59,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": _exec_ids(store, record, state),
-        "HostConfig": shapes.host_config(record.host_config),
+        "HostConfig": {**shapes.host_config(record.host_config), "Links": links.shown(store, record)},
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {
@@ -73,13 +74,13 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],
         "Config": shapes.config(record.config),
-        "NetworkSettings": shapes.network_settings(record, state, networks.read(store, record.id)),
+        "NetworkSettings": shapes.network_settings(record, state, having.read(store, record.id)),
     }
 
 
 def summary(store: Store, record: Record, state: State) -> dict[str, Any]:
     config = record.config
-    attached = networks.read(store, record.id) if state.running and record.networks else Attached()
+    attached = having.read(store, record.id) if state.running and record.networks else Attached()
     return {
         "Id": record.id,
         "Names": [f"/{record.name}"],

@@ -79,8 +79,9 @@ def merge_environment(own: Sequence[str], image: Sequence[str]) -> list[str]:
     return [*own, *(variable for variable in image if variable.partition("=")[0] not in names)]
 
 
-def environment(config: Config, search_path: str) -> list[str]:
-    """What the process gets: Docker's own variables, each replaced by one of the configuration if it has it.
+def environment(config: Config, search_path: str, linked: Sequence[str] = ()) -> list[str]:
+    """What the process gets: Docker's own variables, ``linked`` ones about containers that it links to, each
+    replaced by one of the configuration if it has it.
 
     A name without ``=`` takes the variable away. ``HOME`` is added by the container's init, which knows the
     user.
@@ -88,6 +89,7 @@ def environment(config: Config, search_path: str) -> list[str]:
     result = {"PATH": f"PATH={search_path}", "HOSTNAME": f"HOSTNAME={config.hostname}"}
     if config.tty:
         result["TERM"] = "TERM=xterm"
+    result |= {variable.partition("=")[0]: variable for variable in linked}
     for variable in config.env or ():
         name, equals, _ = variable.partition("=")
         if equals:

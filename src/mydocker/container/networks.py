@@ -3,7 +3,7 @@
     leases            whose they are can be read from them              (network/leases.py)
     network.json      under <state>: everything that has to be undone, before it is done
     links             one for each network                              (network/bridge.py)
-    ports             held by the monitor, passed on by the packet filter
+    ports             held by the monitor, passed on by the packet filter  (publish.py)
 
 Each line is there before the next is begun, so whoever finds the container dead knows what to undo. It
 takes place between the making of init, which waits, and its start.
@@ -11,29 +11,28 @@ takes place between the making of init, which waits, and its start.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound
+from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
-from ..network import bridge, ports
-from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port, attached
-from ..network.filter import available
+from ..network import bridge, flows, rates
+from ..network.document import Attached, Endpoint, Network
+from ..network.egress import Egress, places
+from ..network.inside import Inside
 from ..network.leases import check
 from ..network.store import Networks
-from . import events, files
-from .config import EndpointConfig, EndpointIpam, HostConfig, PortBinding
+from . import attached, events, files, links, publish
+from .attached import of
+from .config import EndpointConfig, EndpointIpam, HostConfig
 from .record import Record
-from .store import NETWORKS, Store
-
-_ENCODE = msgspec.json.encode
+from .store import Store
 
 
 def own(host: HostConfig) -> bool:
@@ -44,36 +43,7 @@ def own(host: HostConfig) -> bool:
 
 def no_bridge() -> str:
     """Why there can be no bridge here, or nothing; what the kernel has to say is asked when one is made."""
-    if os.geteuid() != 0:
-        return "only root can make a bridge"
-    return "" if available() else "the program nft is missing (Debian: apt install nftables)"
-
-
-def of(store: Store) -> Networks:
-    return Networks(store.root, store.state)
-
-
-def read(store: Store, identifier: str) -> Attached:
-    """What a container has of networks at this moment; nothing when it does not run."""
-    try:
-        with open(_path(store, identifier), "rb", buffering=0) as file:
-            return attached.decode(file.read())
-    except FileNotFoundError:
-        return Attached()
-
-
-def _path(store: Store, identifier: str) -> str:
-    return f"{store.run_directory(identifier)}/{NETWORKS}"
-
-
-def write(store: Store, identifier: str, document: Attached) -> None:
-    path = _path(store, identifier)
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, _ENCODE(document))
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
+    return "only root can make a bridge" if os.geteuid() != 0 else ""
 
 
 # -- start and end
@@ -87,11 +57,15 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
     wanted = [(networks.get(name), endpoint) for name, endpoint in record.networks.items()]
     with _namespace(pid) as target:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
-        dns = resolver_sockets(target) if named(endpoints) else []
-    files.write_network(store.directory(record.id), record, endpoints)
+        dns = resolver_sockets(target) if named(endpoints) or record.host_config.egress else []
+    limit(networks, record, endpoints)
+    files.write_network(store.directory(record.id), record, endpoints, links.hosts(store, record))
+    if "bridge" in record.networks:
+        links.tell(store, record.id)
     for endpoint in endpoints:
         events.connected(store, endpoint, record.id)
-    return Connected(held=_publish(store, networks, record, endpoints, wanted), dns=dns)
+    held = publish.publish(store, networks, record, endpoints, [network for network, _ in wanted])
+    return Connected(held=held, dns=dns)
 
 
 def _plug_all(
@@ -107,10 +81,11 @@ def _plug_all(
         for number, (network, asked) in enumerate(wanted):
             check_still(networks, network)
             endpoints.append(claim(networks, record, network, asked, number, pid))
-        write(store, record.id, Attached(endpoints=endpoints))
-        way = next((each for each in endpoints if each.gateway), None)
+        limited = record.host_config.egress is not None
+        attached.write(store, record.id, Attached(endpoints=endpoints, limited=limited))
+        way = next((each for each in endpoints if each.leads), None)
         for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
-            bridge.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
+            networks.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
     return endpoints
 
 
@@ -143,11 +118,14 @@ def claim(
         network_id=network.id,
         id=os.urandom(32).hex(),
         interface=f"eth{number}",
-        link=bridge.link_name(record.id, pid, number),
+        link=bridge.link_name(record.id, pid, number) if network.bridged else "",
+        routed=network.routed,
         mac=asked.mac_address,
         aliases=[*(asked.aliases or ()), record.short_id] if network.name != "bridge" else [],
+        links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
     )
-    changes: dict[str, object] = {}
+    rate_in, rate_out = rates.parse(asked.driver_opts or {})
+    changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
     for subnet, _, _, _ in network.pools:
         six = "6" if subnet.version == 6 else ""
         if f"address{six}" in changes:
@@ -156,8 +134,8 @@ def claim(
         address = networks.leases.claim(network, record.id, address=fixed, version=subnet.version)
         where = next(pool for pool in network.pools if address in pool[0])
         changes |= {f"address{six}": str(address), f"prefix{six}": where[0].prefixlen}
-        changes[f"gateway{six}"] = "" if network.internal else str(where[2])
-        if not endpoint.mac and not six:
+        changes[f"gateway{six}"] = "" if network.internal or network.routed else str(where[2])
+        if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
 
@@ -167,9 +145,9 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
 
     ``known``: it has been connected, or never was, but nobody was killed in the middle of it.
     """
-    path = _path(store, identifier)
+    path = attached.path(store, identifier)
     try:
-        document = read(store, identifier)
+        document = attached.read(store, identifier)
     except msgspec.MsgspecError:
         document = Attached()  # the machine stopped while it was written
     if known and not document.endpoints:
@@ -180,6 +158,9 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
         networks.filter.unpublish(document.ports)
+        flows.end(document.ports)
+        if document.limited:
+            Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:
             for address in filter(None, (endpoint.address, endpoint.address6)):
                 networks.leases.release(endpoint.network, address, identifier)
@@ -209,6 +190,13 @@ def _namespace(pid: int) -> Iterator[int]:
         os.close(fd)
 
 
+def limit(networks: Networks, record: Record, endpoints: list[Endpoint]) -> None:
+    """Have the packet filter know the only places outside that it may talk to, if it has a list of them."""
+    egress = record.host_config.egress
+    if egress is not None:
+        Egress(networks.filter).limit(record.id, endpoints, places(egress), networks.bridged())
+
+
 # -- names
 
 
@@ -220,7 +208,7 @@ def named(endpoints: list[Endpoint]) -> bool:
 def resolver_sockets(target: int) -> list[socket.socket]:
     """Where the container's resolver listens, in its network namespace: by UDP and by TCP."""
     made = []
-    with bridge.Inside(target):
+    with Inside(target):
         try:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 handle = socket.socket(socket.AF_INET, kind)
@@ -235,113 +223,6 @@ def resolver_sockets(target: int) -> list[socket.socket]:
                 handle.close()
             raise
     return made
-
-
-# -- published ports
-
-
-def published(record: Record) -> Iterator[tuple[str, int, PortBinding]]:
-    """Protocol, port of the container, binding: of ``-p``, and with ``-P`` of every port that is exposed."""
-    bindings = dict(record.host_config.port_bindings or {})
-    if record.host_config.publish_all_ports:
-        for port in record.config.exposed_ports or ():
-            bindings.setdefault(port, [PortBinding()])
-    for port, each in bindings.items():
-        number, _, protocol = port.partition("/")
-        for binding in each or [PortBinding()]:
-            yield protocol or "tcp", int(number), binding
-
-
-def _publish(
-    store: Store,
-    networks: Networks,
-    record: Record,
-    endpoints: list[Endpoint],
-    wanted: list[tuple[Network, EndpointConfig]],
-) -> list[socket.socket]:
-    asked = list(published(record))
-    outward = [
-        (network, endpoint)
-        for (network, _), endpoint in zip(wanted, endpoints, strict=True)
-        if not network.internal
-    ]
-    if not asked or not outward:
-        return []
-    network, endpoint = outward[0]
-    with ExitStack() as undo:
-        held, found = [], []
-        with _ports_lock(store):
-            allocated = _allocated(store, record.id)
-            for protocol, number, binding in asked:
-                try:
-                    for host, address in _places(network, endpoint, binding.host_ip):
-                        port, handle = ports.hold(
-                            protocol, host, binding.host_port, address, number, allocated
-                        )
-                        found.append(port)
-                        if handle is not None:
-                            undo.enter_context(handle)
-                            held.append(handle)
-                except Conflict as error:
-                    raise Conflict(
-                        "driver failed programming external connectivity on endpoint "
-                        f"{record.name} ({endpoint.id}): {error}"
-                    ) from None
-            write(store, record.id, Attached(endpoints=endpoints, ports=found))
-        networks.filter.publish(found, networks.bridged)
-        bridge.local_routes(network)
-        with Netlink() as kernel:
-            bridge.hairpin(kernel, endpoint)
-        undo.pop_all()
-    return held
-
-
-def _places(network: Network, endpoint: Endpoint, host: str) -> list[tuple[str, str]]:
-    """Host address and container address of a binding; one without a host address may have two."""
-    if host:
-        address = endpoint.address6 if ":" in host else endpoint.address
-        if not address:
-            raise Conflict(f"the container has no address that {host} could lead to")
-        return [(host, address)]
-    places = [(network.options.get(HOST_BINDING) or "0.0.0.0", endpoint.address)]
-    if endpoint.address6:
-        places.append(("::", endpoint.address6))
-    return places
-
-
-@contextmanager
-def _ports_lock(store: Store) -> Iterator[None]:
-    fd = os.open(f"{store.state}/ports.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _allocated(store: Store, identifier: str) -> Callable[[Port], bool]:
-    """Whether another container has a port."""
-    taken = {
-        (port.protocol, port.host_port, port.host)
-        for other in store.worked_on()
-        if other != identifier
-        for port in read(store, other).ports
-    }
-
-    def test(port: Port) -> bool:
-        everywhere = port.host in ("0.0.0.0", "::")
-        return any(
-            protocol == port.protocol
-            and number == port.host_port
-            and (host == port.host or ((":" in host) == (":" in port.host) and (everywhere or _any(host))))
-            for protocol, number, host in taken
-        )
-
-    return test
-
-
-def _any(host: str) -> bool:
-    return host in ("0.0.0.0", "::")
 
 
 # -- what somebody asked for
@@ -365,23 +246,31 @@ def settled(
         network = networks.resolve(name)
         endpoint = given.get(name, EndpointConfig())
         check_endpoint(network, endpoint)
+        check_egress(network, host)
         result[network.name] = endpoint
     return result
 
 
 def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
-    if network.driver != "bridge":
+    if network.driver in ("host", "null"):
         raise Conflict(
             "container cannot be connected to multiple networks with one of the networks in private (none) "
             "mode"
             if network.name == "none"
             else "container cannot be connected to host network - container must be created in host network"
         )
+    rate_in, _ = rates.parse(endpoint.driver_opts or {})
+    if rate_in and not network.bridged:
+        raise NotSupported(f"{rates.IN} is for bridges: the host has no end of a link by {network.driver}")
+    if endpoint.mac_address and network.driver == "ipvlan":
+        raise NotSupported("a link by ipvlan has the MAC address of its parent")
     ipam = endpoint.ipam_config or EndpointIpam()
     fixed = [each for each in (ipam.ipv4_address, ipam.ipv6_address) if each]
     if network.name == "bridge":
         if fixed:
             raise InvalidArgument("user specified IP address is supported on user defined networks only")
+        if endpoint.links:
+            raise InvalidArgument("links in the network bridge are made with the container (run --link)")
         if endpoint.aliases:
             raise InvalidArgument(
                 "network-scoped alias is supported only for containers in user defined networks"
@@ -390,6 +279,11 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
         check(network, address)
     if endpoint.mac_address and not _is_mac(endpoint.mac_address):
         raise InvalidArgument(f"{endpoint.mac_address} is not a valid mac address")
+
+
+def check_egress(network: Network, host: HostConfig) -> None:
+    if host.egress is not None and not network.bridged:
+        raise NotSupported(f"--egress is for bridges: no filter sees what leaves by {network.driver}")
 
 
 def _is_mac(text: str) -> bool:

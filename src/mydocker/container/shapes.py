@@ -24,8 +24,8 @@ _LISTS = (
     "BlkioWeightDevice", "Devices", "Dns", "DnsOptions", "DnsSearch", "Ulimits",
 )  # fmt: skip
 _LEFT_OUT = (
-    "Annotations", "HealthOnFailure", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls", "Timeout",
-    "Tmpfs",
+    "Annotations", "Egress", "HealthOnFailure", "Init", "Mounts", "Rootfs", "StorageOpt", "Sysctls",
+    "Timeout", "Tmpfs",
 )  # fmt: skip
 """members that Docker leaves out when they say nothing"""
 _NOTHING: dict[str, Any] = {
@@ -39,7 +39,6 @@ _NOTHING: dict[str, Any] = {
     "IOMaximumBandwidth": 0,
     "IOMaximumIOps": 0,
     "Isolation": "",
-    "Links": None,
     "VolumeDriver": "",
     "VolumesFrom": None,
 }
@@ -137,9 +136,9 @@ def networks(record: Record, attached: Attached) -> dict[str, Any]:
         result[name] = {
             **_addresses(endpoint),
             "Aliases": aliases or None,
-            "DriverOpts": None,
+            "DriverOpts": wanted.driver_opts,
             "IPAMConfig": msgspec.to_builtins(wanted.ipam_config) if wanted.ipam_config else None,
-            "Links": None,
+            "Links": wanted.links,
             "NetworkID": endpoint.network_id if endpoint is not None else "",
         }
     return result

@@ -9,6 +9,7 @@ Source of the defaults: moby, ``daemon/pkg/oci/defaults.go`` and ``daemon/oci_li
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,6 +47,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_v2: bool
     """whether a private cgroup namespace is the default, as in Docker"""
     size: tuple[int, int] | None = None
+    linked: list[str] = []
+    """variables about other containers"""
 
 
 def document(record: Record, around: Surroundings) -> Spec:
@@ -79,7 +82,7 @@ def _process(
         "terminal": config.tty,
         "user": {"uid": 0, "gid": 0, "umask": 0o022},
         "args": [record.path, *record.args],
-        "env": environment(config, defaults.PATH),
+        "env": environment(config, defaults.PATH, around.linked),
         "cwd": config.working_dir or "/",
         "capabilities": capability_sets(capabilities),
         "noNewPrivileges": no_new_privileges,
@@ -106,12 +109,13 @@ def added_process(
     working_dir: str,
     privileged: bool,
     size: tuple[int, int] | None,
+    linked: Sequence[str] = (),
 ) -> Process:
     """The ``process`` of an exec: the container's own, with another command and what was asked for."""
     config, host = record.config, record.host_config
     names = {variable.partition("=")[0] for variable in env}
     base = environment(
-        config if config.tty == tty else msgspec.structs.replace(config, tty=tty), defaults.PATH
+        config if config.tty == tty else msgspec.structs.replace(config, tty=tty), defaults.PATH, linked
     )
     capabilities = (
         bounding_set() if privileged else effective_capabilities(host.cap_add, host.cap_drop, host.privileged)

@@ -19,7 +19,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, logs, rootfs, spec, supervise
+from . import events, files, health, links, logs, rootfs, spec, supervise
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -183,6 +183,7 @@ def plan(
 ) -> Plan:
     """What it takes to make it now. Descriptors of namespaces that it joins are opened, and added."""
     opened = opened if opened is not None else []
+    links.check(store, record)
     directory = store.directory(record.id)
     stack = rootfs.stack(directory, record)
     namespaces, donors = _join(store, record, opened)
@@ -193,6 +194,7 @@ def plan(
         ipc_donor=donors.get("ipc", 0),
         cgroup_v2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
         size=size,
+        linked=links.environment(store, record),
     )
     for point in record.mounts:
         if point.type == "bind" and "create" in point.options and not os.path.lexists(point.source):

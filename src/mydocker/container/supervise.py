@@ -164,7 +164,7 @@ class Owner:
     def probe(self) -> bytes:
         record, _ = self._read()
         command = health.command(record.config)
-        request = execute.probe(record, command)
+        request = execute.probe(self._store, record, command)
         words = " ".join(command)
         events.container(self._store, record, f"exec_create: {words}", execID=request.id)
         events.container(self._store, record, f"exec_start: {words}", execID=request.id)

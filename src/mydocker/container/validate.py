@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 
 from ..errors import InvalidArgument
-from ..network import ports
+from ..network import egress, ports
 from ..oci.capabilities import effective_capabilities
 from . import health, logs, resources, restart, security
 from .config import Config, HostConfig, PortBinding
@@ -128,8 +128,19 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: dns and the network mode")
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+    if host.egress is not None:
+        if host.network_mode in ("none", "host") or kind == "container":
+            raise InvalidArgument("conflicting options: egress and the network mode")
+        egress.places(host.egress)
+    if host.links and host.network_mode not in ("default", "bridge"):
+        what = {"container": "container type network", "host": "host type networking"}.get(
+            kind, "this network"
+        )
+        raise InvalidArgument(
+            f"conflicting options: {what} can't be used with links. This would result in undefined behavior"
+        )
     for port, bindings in (host.port_bindings or {}).items():
-        _published(port, bindings)
+        published_port(port, bindings)
     for entry in host.dns or ():
         try:
             ipaddress.ip_address(entry)
@@ -153,7 +164,8 @@ def _modes(config: Config, host: HostConfig) -> None:
         raise InvalidArgument(f"invalid timeout: {host.timeout} (seconds, or 0 for none)")
 
 
-def _published(port: str, bindings: list[PortBinding]) -> None:
+def published_port(port: str, bindings: list[PortBinding]) -> None:
+    """A key of ``PortBindings``, and what it leads to."""
     number, _, protocol = port.partition("/")
     if not number.isdecimal() or not 0 < int(number) < 65536:
         raise InvalidArgument(f'invalid port specification: "{port}"')

@@ -19,8 +19,10 @@ from ..container import (
     execute,
     export,
     inspect,
+    links,
     logs,
     pause,
+    publish,
     remove,
     rename,
     start,
@@ -30,7 +32,7 @@ from ..container import (
     update,
 )
 from ..container import create as creating
-from ..container.config import Config, EndpointConfig, HostConfig, RestartPolicy
+from ..container.config import Config, EndpointConfig, HostConfig, PortBinding, RestartPolicy
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
@@ -49,6 +51,7 @@ from ..monitor import client, log
 from ..monitor.client import DEFAULT_DETACH_KEYS, AttachOptions, Session
 from ..monitor.log import LogEntry
 from ..monitor.protocol import Event
+from ..network.document import Port
 from ..oci import reference as references
 from ..snapshot.usage import usage
 from .target import opened
@@ -194,6 +197,14 @@ class Container:
     def update(self, restart_policy: RestartPolicy | None = None, **limits: int | str) -> None:
         """Other limits, at once if it runs: fields of ``HostConfig`` (``LIMITS``); another restart policy."""
         self.record = update.update(self._store, self.record, limits, restart_policy)
+
+    def publish(self, port: str, binding: PortBinding | None = None) -> list[Port]:
+        """Publish a port (``80/tcp``), at once if it runs; where it is now. ``Conflict`` if that is taken."""
+        return publish.add(self._store, self.record, port, binding or PortBinding())
+
+    def unpublish(self, port: str, binding: PortBinding | None = None) -> list[Port]:
+        """Publish a port no more, at one port of the host or at all; ``NotFound`` if it was not."""
+        return publish.remove(self._store, self.record, port, binding or PortBinding())
 
     def top(self, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
         """Titles and rows of what ps(1) on the host, with these options, says about its processes."""
@@ -383,6 +394,10 @@ class Containers:
             return Container(self._store, self._images, record, _current(self._store, identifier))
         except NotFound:
             raise NotFound(f"No such container: {reference}") from None
+
+    def unlink(self, name: str) -> None:
+        """Undo the link ``/CONTAINER/ALIAS``; ``NotFound`` if there is none."""
+        links.remove(self._store, name)
 
     def prune(self, filters: Filters | None = None) -> tuple[list[str], int]:
         """Remove those that do not run; their identifiers, and the bytes that they took on disk.

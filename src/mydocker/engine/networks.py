@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..container import connect, events, networks
+from ..container import attached, connect, events
 from ..container.config import EndpointConfig
 from ..container.reconcile import reconcile
 from ..container.store import Store
@@ -55,7 +55,7 @@ class Network:
     def remove(self) -> None:
         """``Forbidden`` if containers are in it, or if it is one of those that are always there."""
         reconcile(self._store)
-        networks.of(self._store).remove(self.document)
+        attached.of(self._store).remove(self.document)
         _tell(self._store, "destroy", self.document)
 
     def inspect(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Network:
                 record = self._store.read_record(identifier)
             except NotFound:
                 continue  # removed meanwhile
-            for endpoint in networks.read(self._store, identifier).endpoints:
+            for endpoint in attached.read(self._store, identifier).endpoints:
                 if endpoint.network != self.name:
                     continue
                 shown["Containers"][identifier] = {
@@ -92,6 +92,7 @@ class Networks:
         *,
         driver: str = "bridge",
         ipam: Sequence[Pool] = (),
+        ipv4: bool = True,
         ipv6: bool = False,
         internal: bool = False,
         attachable: bool = False,
@@ -99,10 +100,11 @@ class Networks:
         options: Mapping[str, str] | None = None,
     ) -> Network:
         """Make a network. Raises ``Conflict`` (name), ``Forbidden`` (subnet), ``InvalidArgument``."""
-        document = networks.of(self._store).create(
+        document = attached.of(self._store).create(
             name,
             driver=driver,
             ipam=list(ipam),
+            ipv4=ipv4,
             ipv6=ipv6,
             internal=internal,
             attachable=attachable,
@@ -114,7 +116,7 @@ class Networks:
 
     def get(self, reference: str) -> Network:
         """By name, identifier, or the beginning of one identifier."""
-        return Network(self._store, networks.of(self._store).resolve(reference))
+        return Network(self._store, attached.of(self._store).resolve(reference))
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         """Remove the networks that no running container is in; returns their names.
@@ -135,7 +137,7 @@ class Networks:
             except (Forbidden, NotFound):
                 continue  # in use, or removed by somebody else
             removed.append(network.name)
-        networks.of(self._store).lower()
+        attached.of(self._store).lower()
         return removed
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Network]:
@@ -144,7 +146,7 @@ class Networks:
             if key not in _FILTERS:
                 raise InvalidArgument(f"invalid filter '{key}'")
         reconcile(self._store)
-        found = [Network(self._store, each) for each in networks.of(self._store).every()]
+        found = [Network(self._store, each) for each in attached.of(self._store).every()]
         return [each for each in found if _matches(each, filters or {})]
 
 

@@ -1,82 +1,51 @@
-"""Links, addresses and routes by rtnetlink(7), as far as an engine that makes bridges needs them.
+"""Links, addresses and routes by rtnetlink(7), as far as an engine that makes bridges needs them, and a
+runtime that gives away a link of the host.
 
-A ``Netlink`` is a socket in the network namespace in which it was opened, and stays there whatever its
-process joins later. Messages are requests with an acknowledgement: a refusal of the kernel is an ``OSError``
-with the name of what was asked for. Addresses are packed (4 or 16 bytes, ``socket.inet_pton``).
-
-Why not pyroute2: its import takes 180 to 400 ms, which is what ten containers take to run; the ten messages
-that are needed here are these few lines.
+Addresses are packed (4 or 16 bytes, ``socket.inet_pton``). Messages and refusals are those of ``netlink.py``.
 """
 
 from __future__ import annotations
 
 import _socket
-import os
 import struct
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    Socket,
+    attribute,
+    attributes,
+    nested,
+    number,
+    text,
+)
 
-NETLINK_ROUTE = 0
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_REPLACE = 0x1, 0x4, 0x300, 0x100
-NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLA_F_NESTED = 0x8000
-NLA_TYPE_MASK = 0x3FFF
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
-IFLA_NET_NS_FD = 28
+IFLA_LINK, IFLA_NET_NS_FD = 5, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
+IFLA_MACVLAN_MODE = 1
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS = 1, 2
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
 BR_STATE_DISABLED = 0
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
-IFA_F_NODAD = 0x02
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD, IFA_F_PERMANENT = 0x02, 0x80
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
-RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_ATTRIBUTE = struct.Struct("=HH")
-_ROOM = 1 << 16
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    """``struct nlattr`` with its payload, padded to four bytes."""
-    size = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(size, kind) + payload + bytes(-size % 4)
-
-
-def nested(kind: int, *attributes: bytes) -> bytes:
-    return attribute(kind | NLA_F_NESTED, b"".join(attributes))
-
-
-def text(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
-
-
-def number(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=I", value))
-
-
-def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The payloads by type; of a type that is there twice, the last."""
-    found: dict[int, bytes] = {}
-    while offset + _ATTRIBUTE.size <= len(data):
-        size, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if size < _ATTRIBUTE.size:
-            break
-        found[kind & NLA_TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + size]
-        offset += size + -size % 4
-    return found
 
 
 class Link:
@@ -112,29 +81,16 @@ class Route:
         self.oif = int.from_bytes(found.get(RTA_OIF, b""), "little")
 
 
-class Netlink:
+class Netlink(Socket):
     """``with Netlink() as kernel:`` a socket in the current network namespace."""
 
-    __slots__ = ("_sequence", "_socket")
-
-    def __init__(self) -> None:
-        self._socket = _socket.socket(
-            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_ROUTE
-        )
-        self._socket.bind((0, 0))
-        self._sequence = 0
-
-    def __enter__(self) -> Netlink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+    __slots__ = ()
 
     # -- links
 
     def link(self, name: str) -> Link | None:
         try:
-            answer = self._ask(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name), name)
+            answer = self.ask(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name), name)
         except OSError as error:
             if error.errno == 19:  # ENODEV
                 return None
@@ -142,7 +98,7 @@ class Netlink:
         return Link(answer)
 
     def links(self) -> list[Link]:
-        return [Link(body) for body in self._dump(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))]
+        return [Link(body) for body in self.dump(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))]
 
     def add_bridge(self, name: str, address: bytes = b"", mtu: int = 0) -> None:
         """A bridge that is down; ``OSError`` EEXIST if there is a link of this name."""
@@ -151,7 +107,7 @@ class Netlink:
             wanted.append(attribute(IFLA_ADDRESS, address))
         if mtu:
             wanted.append(number(IFLA_MTU, mtu))
-        self._new(RTM_NEWLINK, _LINK.pack(0, 0, 0, 0, 0) + b"".join(wanted), name)
+        self.new(RTM_NEWLINK, _LINK.pack(0, 0, 0, 0, 0) + b"".join(wanted), name)
 
     def add_veth(
         self, name: str, master: int, *, peer: str, address: bytes, namespace: int, mtu: int = 0
@@ -174,10 +130,41 @@ class Netlink:
             nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, other)),
         )
         body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, master)
-        self._new(RTM_NEWLINK, body + size + info, name)
+        self.new(RTM_NEWLINK, body + size + info, name)
+
+    def add_macvlan(
+        self, name: str, parent: int, *, mode: str, address: bytes, namespace: int, mtu: int = 0
+    ) -> None:
+        """A link above the link ``parent``, down in another namespace; modes are ``MACVLAN_MODES``."""
+        data = number(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode])
+        self._add_above("macvlan", name, parent, data, namespace, mtu, attribute(IFLA_ADDRESS, address))
+
+    def add_ipvlan(
+        self, name: str, parent: int, *, mode: str, flag: str, namespace: int, mtu: int = 0
+    ) -> None:
+        """The same with the parent's MAC address; modes are ``IPVLAN_MODES``, flags ``IPVLAN_FLAGS``."""
+        data = attribute(IFLA_IPVLAN_MODE, struct.pack("=H", IPVLAN_MODES[mode]))
+        data += attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", IPVLAN_FLAGS[flag]))
+        self._add_above("ipvlan", name, parent, data, namespace, mtu, b"")
+
+    def _add_above(
+        self, kind: str, name: str, parent: int, data: bytes, namespace: int, mtu: int, more: bytes
+    ) -> None:
+        body = _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + number(IFLA_LINK, parent) + more
+        body += number(IFLA_NET_NS_FD, namespace) + (number(IFLA_MTU, mtu) if mtu else b"")
+        info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data))
+        self.new(RTM_NEWLINK, body + info, name)
 
     def set_up(self, index: int) -> None:
-        self._send(RTM_NEWLINK, NLM_F_ACK, _LINK.pack(0, 0, index, IFF_UP, IFF_UP), str(index))
+        self.send(RTM_NEWLINK, NLM_F_ACK, _LINK.pack(0, 0, index, IFF_UP, IFF_UP), str(index))
+
+    def set_down(self, index: int) -> None:
+        self.send(RTM_NEWLINK, NLM_F_ACK, _LINK.pack(0, 0, index, 0, IFF_UP), str(index))
+
+    def move(self, index: int, namespace: int, name: str) -> None:
+        """Give a link to the namespace of the descriptor, where it is called ``name``."""
+        body = _LINK.pack(0, 0, index, 0, 0) + number(IFLA_NET_NS_FD, namespace) + text(IFLA_IFNAME, name)
+        self.send(RTM_NEWLINK, NLM_F_ACK, body, name)
 
     def disable_port(self, index: int) -> None:
         """Have a bridge take nothing from a port, give it nothing, and forget what it has learned there.
@@ -197,12 +184,12 @@ class Netlink:
 
     def _port(self, index: int, *settings: bytes) -> None:
         body = _LINK.pack(_socket.AF_BRIDGE, 0, index, 0, 0) + nested(IFLA_PROTINFO, *settings)
-        self._send(RTM_SETLINK, NLM_F_ACK, body, str(index))
+        self.send(RTM_SETLINK, NLM_F_ACK, body, str(index))
 
     def delete_link(self, name: str) -> bool:
         """Whether it was there."""
         try:
-            self._send(RTM_DELLINK, NLM_F_ACK, _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name), name)
+            self.send(RTM_DELLINK, NLM_F_ACK, _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name), name)
         except OSError as error:
             if error.errno == 19:  # ENODEV
                 return False
@@ -215,19 +202,44 @@ class Netlink:
         family = _socket.AF_INET if len(address) == 4 else _socket.AF_INET6
         body = _ADDRESS.pack(family, prefix, IFA_F_NODAD if len(address) == 16 else 0, 0, index)
         body += attribute(IFA_LOCAL, address) + attribute(IFA_ADDRESS, address)
-        self._new(RTM_NEWADDR, body, _socket.inet_ntop(family, address))
+        self.new(RTM_NEWADDR, body, _socket.inet_ntop(family, address))
 
     def addresses(self) -> list[tuple[int, bytes, int]]:
         """Link index, packed address and prefix length of each address in this namespace."""
         found = []
-        for body in self._dump(RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        for body in self.dump(RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
             _, prefix, _, _, index = _ADDRESS.unpack_from(body)
             values = attributes(body, _ADDRESS.size)
             found.append((index, values.get(IFA_LOCAL, values.get(IFA_ADDRESS, b"")), prefix))
         return found
 
+    def permanent(self, index: int) -> list[bytes]:
+        """The permanent addresses of global scope that a link has, as messages for ``restore``."""
+        found = []
+        for body in self.dump(RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+            family, prefix, flags, scope, interface = _ADDRESS.unpack_from(body)
+            if interface == index and scope == RT_SCOPE_UNIVERSE and flags & IFA_F_PERMANENT:
+                values = attributes(body, _ADDRESS.size)
+                kept = [kind for kind in (IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST) if kind in values]
+                header = _ADDRESS.pack(family, prefix, IFA_F_PERMANENT, RT_SCOPE_UNIVERSE, 0)
+                found.append(header + b"".join(attribute(kind, values[kind]) for kind in kept))
+        return found
+
+    def restore(self, index: int, address: bytes) -> None:
+        """Give a link an address that ``permanent`` has told."""
+        family, prefix, flags, scope, _ = _ADDRESS.unpack_from(address)
+        body = _ADDRESS.pack(family, prefix, flags, scope, index) + address[_ADDRESS.size :]
+        self.new(RTM_NEWADDR, body, str(index))
+
     def add_default_route(self, gateway: bytes, index: int) -> None:
         self._route(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, gateway, index)
+
+    def add_default_link(self, size: int, index: int) -> None:
+        """A default route without a gateway, for addresses of ``size`` bytes."""
+        family = _socket.AF_INET if size == 4 else _socket.AF_INET6
+        body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0)
+        flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
+        self.send(RTM_NEWROUTE, flags, body + number(RTA_OIF, index), f"default dev {index}")
 
     def delete_default_route(self, gateway: bytes, index: int) -> None:
         self._route(RTM_DELROUTE, NLM_F_ACK, gateway, index)
@@ -236,59 +248,13 @@ class Netlink:
         family = _socket.AF_INET if len(gateway) == 4 else _socket.AF_INET6
         body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         body += attribute(RTA_GATEWAY, gateway) + number(RTA_OIF, index)
-        self._send(message, flags, body, f"default via {_socket.inet_ntop(family, gateway)}")
+        self.send(message, flags, body, f"default via {_socket.inet_ntop(family, gateway)}")
 
     def routes(self) -> list[Route]:
         """Those of the main table, of both families."""
         found = []
-        for body in self._dump(RTM_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
+        for body in self.dump(RTM_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
             table = attributes(body, _ROUTE.size).get(RTA_TABLE)
             if (int.from_bytes(table, "little") if table else body[4]) == RT_TABLE_MAIN:
                 found.append(Route(body))
         return found
-
-    # -- messages
-
-    def _new(self, message: int, body: bytes, what: str) -> None:
-        self._send(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, body, what)
-
-    def _ask(self, message: int, body: bytes, what: str) -> bytes:
-        for kind, answer in self._exchange(message, 0, body):
-            if kind == NLMSG_ERROR:
-                _raise(answer, what)
-            return answer
-        raise OSError(71, os.strerror(71), what)  # EPROTO
-
-    def _send(self, message: int, flags: int, body: bytes, what: str) -> None:
-        for kind, answer in self._exchange(message, flags, body):
-            if kind == NLMSG_ERROR:
-                _raise(answer, what)
-                return
-
-    def _dump(self, message: int, body: bytes) -> Iterator[bytes]:
-        for kind, answer in self._exchange(message, NLM_F_DUMP, body):
-            if kind == NLMSG_ERROR:
-                _raise(answer, "dump")
-            if kind == NLMSG_DONE:
-                return
-            yield answer
-
-    def _exchange(self, message: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-        """Send a request and yield the messages that answer it, without an end of their own."""
-        self._sequence += 1
-        header = _HEADER.pack(_HEADER.size + len(body), message, NLM_F_REQUEST | flags, self._sequence, 0)
-        self._socket.send(header + body)
-        while True:
-            data = self._socket.recv(_ROOM)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                size, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
-                if sequence == self._sequence:
-                    yield kind, data[offset + _HEADER.size : offset + size]
-                offset += size + -size % 4
-
-
-def _raise(answer: bytes, what: str) -> None:
-    code: int = -struct.unpack_from("=i", answer)[0]
-    if code:
-        raise OSError(code, os.strerror(code), what)

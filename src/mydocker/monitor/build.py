@@ -35,7 +35,8 @@ HELD = 200
 class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Handed over with the descriptors pidfd, then for a container's first start its listening socket, then
     the streams: the terminal's master, or what there is of standard input, output and error; then ``dns`` of
-    its resolver. The ``held`` ones come in messages that follow."""
+    its resolver. The ``held`` ones come in messages that follow; the first of them are ``served`` by the
+    proxy, each for the address and port that is told."""
 
     pid: int
     terminal: bool = False
@@ -43,6 +44,7 @@ class Built(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     output: bool = False
     dns: int = 0
     held: int = 0
+    served: list[tuple[str, int]] = []
     # what an exec asked for
     id: str = ""
     about: msgspec.Raw = msgspec.Raw(b"null")
@@ -147,7 +149,8 @@ def _make(
     if pipes is not None:
         streams += pipes.ours
     dns = [each.fileno() for each in network.dns]
-    held = [each.fileno() for each in network.held]
+    ports = sorted(network.held, key=lambda each: not each.address)
+    held = [each.handle.fileno() for each in ports]
     answer = Built(
         pid=task.pid,
         terminal=terminal,
@@ -155,6 +158,7 @@ def _make(
         output=True,
         dns=len(dns),
         held=len(held),
+        served=[(each.address, each.port) for each in ports if each.address],
     )
     _hand_over(monitor, answer, [task.pidfd, *(each.fileno() for each in listener), *streams, *dns])
     for first in range(0, len(held), HELD):

@@ -14,7 +14,7 @@ import msgspec
 
 from .. import errors
 from . import protocol
-from .protocol import Added, AttachRequest, ControlRequest, ExecRequest, Kind, packet
+from .protocol import Added, AttachRequest, ControlRequest, ExecRequest, Kind, PortRequest, packet
 
 SOCKET_NAME = "monitor.sock"
 _SUN_PATH = 107  # man 7 unix: 108 bytes with the terminating zero
@@ -226,6 +226,19 @@ def resolve(connection: socket.socket, sockets: list[int]) -> None:
     kind, body = receive(connection)
     if kind is Kind.ERROR:
         raise protocol.failure.decode(body).exception()
+
+
+def port(directory: str, request: PortRequest, handle: socket.socket | None = None) -> None:
+    """Have a monitor hold one more port of the host, whose socket it gets, or let go of one."""
+    message = packet(Kind.PORT, protocol.encode(request))
+    with connect(directory) as connection:
+        try:
+            socket.send_fds(connection, [message], [handle.fileno()] if handle is not None else [])
+        except (BrokenPipeError, ConnectionResetError):
+            raise errors.Unavailable("the container's monitor is gone") from None
+        kind, body = receive(connection)
+        if kind is Kind.ERROR:
+            raise protocol.failure.decode(body).exception()
 
 
 def control(connection: socket.socket, request: ControlRequest) -> None:

@@ -50,7 +50,7 @@ class Monitor:
         self._owner = owner
         self._crash_log = f"{brief.state}/monitor-crash.log"
         self._loop = Loop()
-        self._wires = Wires(self._loop, owner)
+        self._wires = Wires(self._loop, owner, self._crash_log)
         self._processes: dict[int, Process] = {}
         self._builders = Builders(self._loop, self._crash_log)
         self._last = 0
@@ -283,6 +283,12 @@ class Monitor:
         kind = message[0] if message else 0
         if kind == Kind.RESOLVE:
             self._answer(connection, lambda: self._wires.resolve(descriptors))
+            return
+        if kind == Kind.PORT:
+            self._answer(
+                connection,
+                lambda: self._wires.change(protocol.port_request.decode(message[1:]), descriptors),
+            )
             return
         for descriptor in descriptors:
             os.close(descriptor)

@@ -8,11 +8,18 @@ from .plan import Plan
 from .resolver import Directory
 
 
+class Held(NamedTuple):
+    """A port of the host, and where what arrives at its socket is to be passed on to, if anything does."""
+
+    handle: socket.socket
+    address: str = ""
+    port: int = 0
+
+
 class Connected(NamedTuple):
     """Sockets that the network of a container needs for as long as it runs."""
 
-    held: Sequence[socket.socket] = ()
-    """they keep ports of the host, and nothing is read from them"""
+    held: Sequence[Held] = ()
     dns: Sequence[socket.socket] = ()
     """inside the container, one for UDP and one for TCP: where its resolver listens (``resolver.py``)"""
 

@@ -8,6 +8,7 @@ byte, its ``Kind``, and a body. The first packet of a client says what the conne
     EXEC    ExecRequest                     STARTED or ERROR, then output …, EXIT
     CONTROL ControlRequest                  DONE or ERROR, and so on for each further CONTROL
     RESOLVE, two descriptors                DONE: the sockets (UDP, TCP) at which it resolves names
+    PORT    PortRequest, maybe a descriptor DONE: one more port that it holds, or one less
     LIST                                    LISTED: an ``Added`` for each process that EXEC has added
 
 An attached client may send STDIN and STDIN_EOF. Signals and sizes go over a connection of their own, because
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     STDIN_EOF = 5
     LIST = 6
     RESOLVE = 7
+    PORT = 8
     # from the monitor
     STARTED = 16
     EVENT = 17
@@ -93,6 +95,20 @@ class ControlRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tr
     clear: bool = False
 
 
+class PortRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A port of the host. ``held``: with the socket that holds it; else it is the one to let go of.
+
+    With ``address`` and ``port`` of the container what arrives at the socket is passed on by a proxy.
+    """
+
+    held: bool = False
+    protocol: str
+    host: str
+    host_port: int
+    address: str = ""
+    port: int = 0
+
+
 class Added(msgspec.Struct, kw_only=True, frozen=True):
     """A process that EXEC has added, running or (with an exit code) ended a while ago."""
 
@@ -138,6 +154,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 encode = msgspec.json.encode
 attach_request = msgspec.json.Decoder(AttachRequest)
 exec_request = msgspec.json.Decoder(ExecRequest)
+port_request = msgspec.json.Decoder(PortRequest)
 control_request = msgspec.json.Decoder(ControlRequest)
 started = msgspec.json.Decoder(Started)
 added = msgspec.json.Decoder(list[Added])

@@ -35,6 +35,12 @@ class Directory(Protocol):
     def servers(self) -> list[str]:
         """Who to ask about all other names."""
 
+    def passes(self, name: str) -> bool:
+        """Whether they may be asked about this one."""
+
+    def told(self, name: str, message: bytes) -> None:
+        """An answer of theirs, before the container gets it."""
+
 
 class _Asked:
     """A question that was passed on, and how to answer it."""
@@ -207,6 +213,9 @@ class Resolver:
         if known is not None:
             reply(dns.answer(question, known, limit=limit))
             return
+        if not self._directory.passes(question.name):
+            reply(dns.answer(question, [], code=dns.NXDOMAIN))
+            return
         servers = self._directory.servers()
         asked = _Asked(message, question, servers, reply)
         if not servers or len(self._asked) >= IN_FLIGHT:
@@ -258,6 +267,10 @@ class Resolver:
         if message[:2] != asked.message[:2]:
             return
         self._drop(fd)
+        self._pass_on(asked, message)
+
+    def _pass_on(self, asked: _Asked, message: bytes) -> None:
+        self._directory.told(asked.question.name, message)
         asked.reply(message)
 
     def _ask_by_tcp(self, asked: _Asked) -> None:
@@ -292,7 +305,7 @@ class Resolver:
             self._ask(asked)
         elif messages:
             self._drop(fd)
-            asked.reply(messages[0])
+            self._pass_on(asked, messages[0])
 
     def _wait(
         self, asked: _Asked, handle: socket.socket, handler: Callable[[int], None], events: int = POLLIN

@@ -1,31 +1,44 @@
 """What a monitor holds of its container's network from one start to the next end: ports and a resolver."""
 
 import os
+import socket
 
 from ..errors import Conflict
 from .build import Built
 from .loop import Loop
 from .owner import Owner
+from .protocol import PortRequest
+from .proxy import Proxy, Target
 from .resolver import Resolver
 
 
 class Wires:
-    __slots__ = ("_held", "_loop", "_owner", "_resolver")
+    __slots__ = ("_crash_log", "_held", "_loop", "_owner", "_proxy", "_resolver")
 
-    def __init__(self, loop: Loop, owner: Owner) -> None:
+    def __init__(self, loop: Loop, owner: Owner, crash_log: str) -> None:
         self._loop = loop
         self._owner = owner
+        self._crash_log = crash_log
         self._held: list[int] = []
+        self._proxy: Proxy | None = None
         self._resolver: Resolver | None = None
 
     def take(self, made: Built, descriptors: list[int]) -> list[int]:
         """Keep those of ``descriptors`` that are of the network, at their end; the others are returned."""
         held = len(descriptors) - made.held
         dns = held - made.dns
-        self._held = descriptors[held:]
+        served = held + len(made.served)
+        self._held = descriptors[served:]
+        if made.served:
+            self._serve(*zip(descriptors[held:served], made.served, strict=True))
         if made.dns:
             self._resolver = Resolver(self._loop, self._owner.directory(), *descriptors[dns:held])
         return descriptors[:dns]
+
+    def _serve(self, *given: tuple[int, tuple[str, int]]) -> None:
+        if self._proxy is None:
+            self._proxy = Proxy(self._loop, self._crash_log)
+        self._proxy.add(*(Target(socket.socket(fileno=fd), *where) for fd, where in given))
 
     def resolve(self, descriptors: list[int]) -> None:
         """The container is in a network with names now; the sockets are there already if it was before."""
@@ -35,11 +48,35 @@ class Wires:
             raise Conflict("names are resolved already, or there are no sockets for it")
         self._resolver = Resolver(self._loop, self._owner.directory(), *descriptors)
 
+    def change(self, request: PortRequest, descriptors: list[int]) -> None:
+        """Hold one more port, or let go of one; who has none of that description has nothing to let go."""
+        if request.held:
+            if request.address:
+                self._serve(*((fd, (request.address, request.port)) for fd in descriptors))
+            else:
+                self._held += descriptors
+            return
+        for fd in descriptors:
+            os.close(fd)
+        where = (request.protocol, request.host, request.host_port)
+        if self._proxy is not None and self._proxy.remove(*where):
+            return
+        for fd in self._held:
+            handle = socket.socket(fileno=fd)
+            if Target(handle, "", 0).is_at(*where):
+                self._held.remove(fd)
+                handle.close()
+                return
+            handle.detach()
+
     def cut(self) -> None:
         """The container has ended: let go of everything."""
         for fd in self._held:
             os.close(fd)
         self._held = []
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
         if self._resolver is not None:
             self._resolver.close()
             self._resolver = None

@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from ..errors import Conflict, Forbidden, NotSupported
-from ..linux import namespace
 from ..linux.links import Link, Netlink
+from . import rates
 from .document import Address, Endpoint, Network
+from .inside import packed, settle, sysctl
 
 _LINK_NAME = 15
 """IFNAMSIZ without the zero byte"""
-
-
-def packed(address: str | Address) -> bytes:
-    text = str(address)
-    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
 def find(kernel: Netlink, network: Network) -> Link | None:
@@ -35,8 +30,11 @@ def find(kernel: Netlink, network: Network) -> Link | None:
     return link if link is not None and link.up else None
 
 
-def make(kernel: Netlink, network: Network) -> Link:
-    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew."""
+def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
+    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew.
+
+    ``forward``: the host is to pass on what its containers send to elsewhere.
+    """
     old = kernel.link(network.bridge)
     if old is not None and old.kind != "bridge":
         raise Conflict(f"there is a link {network.bridge} that is no bridge")
@@ -51,13 +49,13 @@ def make(kernel: Netlink, network: Network) -> Link:
         raise Conflict(f"somebody has removed the bridge {network.bridge}")
     conf = f"/proc/sys/net/ipv6/conf/{network.bridge}"
     if network.enable_ipv6:
-        _write(f"{conf}/accept_ra", "0")
-        _write(f"{conf}/accept_dad", "0")
+        sysctl(f"{conf}/accept_ra", "0")
+        sysctl(f"{conf}/accept_dad", "0")
     elif os.path.exists(conf):
-        _write(f"{conf}/disable_ipv6", "1")
+        sysctl(f"{conf}/disable_ipv6", "1")
     for subnet, _, gateway, _ in network.pools:
         kernel.add_address(link.index, packed(gateway), subnet.prefixlen)
-    if not network.internal:
+    if forward and not network.internal:
         _forward("/proc/sys/net/ipv4/ip_forward")
         if network.enable_ipv6:
             _forward("/proc/sys/net/ipv6/conf/all/forwarding")
@@ -77,7 +75,7 @@ def local_routes(network: Network) -> None:
 
     The other way round is closed by the packet filter (``raw``), which is there before (CVE-2020-8558).
     """
-    _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+    sysctl(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
 
 
 def remove(kernel: Netlink, network: Network) -> None:
@@ -110,30 +108,19 @@ def plug(
             raise _refused(error, network) from error
         kernel.delete_link(endpoint.link)
         kernel.add_veth(endpoint.link, bridge.index, **arguments)  # type: ignore[arg-type]
-    if not network.icc:
+    if endpoint.rate_in or not network.icc:
         port = kernel.link(endpoint.link)
-        if port is not None:
+        if port is None:
+            raise Conflict(f"the link {endpoint.link} is gone")
+        if not network.icc:
             kernel.isolate_port(port.index)
-    with Inside(target) as inside:
-        link = inside.link(endpoint.interface)
-        if link is None:
-            raise Conflict(f"the link {endpoint.interface} is gone")
-        conf = f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6"
-        if os.path.exists(conf):
-            _write(conf, "0" if endpoint.address6 else "1")
-        if endpoint.address:
-            inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
-        if endpoint.address6:
-            inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
-        inside.set_up(link.index)
-        if gateway:
-            for way in filter(None, (endpoint.gateway, endpoint.gateway6)):
-                inside.add_default_route(packed(way), link.index)
+        rates.hold(kernel, port.index, endpoint.rate_in)
+    settle(target, endpoint, gateway=gateway)
 
 
 def unplug(kernel: Netlink, endpoint: Endpoint) -> None:
     """Cut the container's link off; the kernel removes it with the namespace, which has to be empty."""
-    port = kernel.link(endpoint.link)
+    port = kernel.link(endpoint.link) if endpoint.link else None
     if port is None or not port.master:
         return
     try:
@@ -143,46 +130,11 @@ def unplug(kernel: Netlink, endpoint: Endpoint) -> None:
             raise  # these say that the kernel was faster: it is gone, or no port any more
 
 
-class Inside:
-    """``with Inside(fd) as kernel``: this process is in that network namespace, and has a socket there."""
-
-    __slots__ = ("_kernel", "_outside", "_target")
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-
-    def __enter__(self) -> Netlink:
-        self._outside = namespace.open_namespace("network")
-        try:
-            namespace.setns(self._target, namespace.CLONE_NEWNET)
-            self._kernel = Netlink()
-        except BaseException:
-            self._leave()
-            raise
-        return self._kernel
-
-    def __exit__(self, *_: object) -> None:
-        self._kernel.__exit__()
-        self._leave()
-
-    def _leave(self) -> None:
-        namespace.setns(self._outside, namespace.CLONE_NEWNET)
-        os.close(self._outside)
-
-
 def _forward(path: str) -> None:
     with open(path, "rb", buffering=0) as file:
         if file.read().strip() == b"1":
             return
-    _write(path, "1")
-
-
-def _write(path: str, value: str) -> None:
-    try:
-        with open(path, "wb", buffering=0) as file:
-            file.write(value.encode())
-    except OSError as error:
-        raise NotSupported(f"cannot set {path} to {value}: {(error.strerror or '').lower()}") from error
+    sysctl(path, "1")
 
 
 def _refused(error: OSError, network: Network) -> Exception:

@@ -1,7 +1,7 @@
 """DNS messages, for a resolver that answers for a few names and passes on the rest (RFC 1035).
 
-In scope: reading the question of a query, and writing the answer to it. A message of somebody else is passed
-on as it is. Out of scope: sockets, and who has which name.
+In scope: reading the question of a query, writing the answer to it, and finding the addresses in one of
+somebody else, which is passed on as it is. Out of scope: sockets, and who has which name.
 
 Why not dnspython: its import takes 90 ms, and every monitor of a container would carry it.
 """
@@ -71,6 +71,38 @@ def read(message: bytes) -> Question:
     if class_ != IN:
         raise Malformed("it is not of class IN", id)
     return Question(id, flags, ".".join(labels), type, message[_HEADER.size : offset + 4])
+
+
+def addresses(message: bytes) -> list[tuple[str, int]]:
+    """Those that an answer tells (A and AAAA records), each with its TTL in seconds; ``Malformed``."""
+    found = []
+    try:
+        _, _, questions, answers, *_ = _HEADER.unpack_from(message)
+        offset = _HEADER.size
+        for _ in range(questions):
+            offset = _skip(message, offset) + 4
+        for _ in range(answers):
+            offset = _skip(message, offset)
+            type, class_, ttl, size = struct.unpack_from("!HHIH", message, offset)
+            offset += 10
+            data = message[offset : offset + size]
+            offset += size
+            if class_ == IN and (type, len(data)) in ((A, 4), (AAAA, 16)):
+                found.append((str(ipaddress.ip_address(data)), ttl))
+    except (struct.error, IndexError):
+        raise Malformed("it ends before its records do") from None
+    return found
+
+
+def _skip(message: bytes, offset: int) -> int:
+    """Where a name ends: after its last label, or a pointer (section 4.1.4)."""
+    while True:
+        size = message[offset]
+        if size & 0xC0:
+            return offset + 2
+        offset += 1 + size
+        if not size:
+            return offset
 
 
 def answer(question: Question, records: list[bytes], *, code: int = NOERROR, limit: int = 65535) -> bytes:

@@ -49,6 +49,23 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
     labels: dict[str, str] = {}
 
     @property
+    def bridged(self) -> bool:
+        """Whether its containers are ports of a bridge of ours."""
+        return self.driver == "bridge"
+
+    @property
+    def mode(self) -> str:
+        """Of a network that is above a link of the host."""
+        if self.driver == "ipvlan":
+            return self.options.get("ipvlan_mode", "l2")
+        return self.options.get("macvlan_mode", "bridge")
+
+    @property
+    def routed(self) -> bool:
+        """Whether it has no gateway: the parent looks only at addresses, whatever network they are of."""
+        return self.driver == "ipvlan" and self.mode != "l2"
+
+    @property
     def predefined(self) -> bool:
         return self.name in PREDEFINED
 
@@ -98,7 +115,7 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     interface: str
     """its name inside the container"""
     link: str
-    """the name of the other end, a port of the bridge"""
+    """the name of the other end, a port of the bridge; empty where there is none"""
     mac: str
     address: str = ""
     prefix: int = 0
@@ -108,6 +125,18 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     gateway6: str = ""
     aliases: list[str] = []
     """what it is called in this network beside its name"""
+    routed: bool = False
+    """its default route leads to the link alone"""
+    rate_in: int = 0
+    rate_out: int = 0
+    """bytes per second to and from the container; 0: no limit"""
+    links: dict[str, str] = {}
+    """what it calls others in this network, and who they are"""
+
+    @property
+    def leads(self) -> bool:
+        """Whether there is anything behind the network."""
+        return bool(self.gateway or self.gateway6 or self.routed)
 
 
 class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -118,6 +147,13 @@ class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     host_port: int
     address: str
     port: int
+    proxied: bool = False
+    """by a process of the container's monitor, and not by the packet filter"""
+
+    @property
+    def served(self) -> bool:
+        """Whether connections reach the socket that holds it: the filter cannot lead those to ::1 away."""
+        return self.proxied or self.host == "::"
 
 
 class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -125,6 +161,8 @@ class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
     endpoints: list[Endpoint] = []
     ports: list[Port] = []
+    limited: bool = False
+    """whether it may talk to some places outside only (``egress.py``)"""
 
 
 attached = msgspec.json.Decoder(Attached)

@@ -7,6 +7,7 @@
     masquerade4/6     subnets that get the host's address on their way out
     ports4/6          protocol . host address . host port : container . port       (published at an address)
     any4/6            protocol . host port : container . port                      (published at all of them)
+    limited4/6        containers with a list of whom they may talk to outside : its chain (egress.py)
 
 Rules are the same however many networks and ports there are, so a lookup costs the same too. Every change is
 one call of the ``nft`` program, and one transaction: all of it or nothing. A container that publishes nothing
@@ -39,6 +40,8 @@ add map inet {t} ports4 {{ type inet_proto . ipv4_addr . inet_service : ipv4_add
 add map inet {t} ports6 {{ type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }}
 add map inet {t} any4 {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
 add map inet {t} any6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+add map inet {t} limited4 {{ type ipv4_addr : verdict; }}
+add map inet {t} limited6 {{ type ipv6_addr : verdict; }}
 add chain inet {t} raw {{ type filter hook prerouting priority raw; policy accept; }}
 add chain inet {t} published
 add chain inet {t} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}
@@ -70,12 +73,14 @@ add rule inet {t} forward iifname . oifname @pairs accept
 add rule inet {t} forward iifname @internal drop
 add rule inet {t} forward oifname @internal drop
 add rule inet {t} forward ct state established,related accept
+add rule inet {t} forward iifname @bridges ip saddr vmap @limited4
+add rule inet {t} forward iifname @bridges ip6 saddr vmap @limited6
 add rule inet {t} forward oifname @bridges ct status dnat accept
 add rule inet {t} forward oifname @bridges drop
 add rule inet {t} forward iifname @bridges accept
 """
 
-_INSTALL = "install it (Debian: apt install nftables), or use --network none or host"
+MISSING = "the program nft is missing (Debian: apt install nftables)"
 
 
 def available() -> bool:
@@ -103,12 +108,27 @@ class Filter:
         """Remove the table; no error if it is not there."""
         if available():
             self._try(f"delete table inet {self.table}\n")
+            self._try(f"delete table bridge {self.table}\n")
 
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
         elements = "".join(self._port("add", port) for port in ports)
         if self._try(elements):
             self._run(_BASE.format(t=self.table) + self._elements("add", networks()) + elements)
+
+    def change(self, commands: str, networks: Iterable[Network]) -> None:
+        """A transaction of somebody else's in this table, or tables of this name of other families.
+
+        With ``networks`` the table is made first. ``NotSupported`` with what nft says against it.
+        """
+        known = self._elements("add", networks)
+        self._run((_BASE.format(t=self.table) + known if known else "") + commands)
+
+    def forget(self, transactions: Iterable[str]) -> None:
+        """One after the other; what is not there is forgotten already."""
+        if available():
+            for commands in transactions:
+                self._try(commands)
 
     def unpublish(self, ports: Iterable[Port]) -> None:
         """Forget them, together; one after the other if one of them is not there.
@@ -117,7 +137,7 @@ class Filter:
         """
         if not available():
             return
-        lines = [self._port("delete", port) for port in ports]
+        lines = [self._port("delete", port) for port in ports if not port.proxied]
         if lines and self._try("".join(lines)) and len(lines) > 1:
             for line in lines:
                 self._try(line)
@@ -129,6 +149,8 @@ class Filter:
             lines.append(f"{verb} element inet {self.table} {name} {{ {value} }}\n")
 
         for network in networks:
+            if not network.bridged:
+                continue
             bridge = f'"{network.bridge}"'
             element("bridges", bridge)
             element("pairs", f"{bridge} . {bridge}")
@@ -153,13 +175,13 @@ class Filter:
     def _run(self, commands: str) -> None:
         message = self._try(commands)
         if message:
-            raise NotSupported(f"the packet filter refuses ({message}); use --network none or host")
+            raise NotSupported(f"the packet filter refuses ({message})")
 
     def _try(self, commands: str) -> str:
         """The first line of what nft says against it; empty when it is done."""
         program = shutil.which("nft", path=_PATH)
         if program is None:
-            raise NotSupported(f"networks need the program nft: {_INSTALL}")
+            raise NotSupported(MISSING)
         done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
         if done.returncode == 0:
             return ""

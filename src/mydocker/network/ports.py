@@ -1,7 +1,12 @@
 """Ports of the host: sockets that hold them for a container while it runs.
 
 The packet filter sends what arrives at a published port to the container, so nothing ever reaches the socket;
-it is there so that the port is free, and nobody else takes it. Out of scope: the filter itself.
+it is there so that the port is free, and nobody else takes it. What the filter cannot lead away (to ::1, or
+to an address of the other family, or all of it where there is no filter) is served by a proxy.
+
+A socket is bound first and listens when the filter knows the port: a connection between the two would be
+accepted by the kernel, and wait for an answer for as long as the container runs. Out of scope: the filter
+and the proxy themselves.
 """
 
 from __future__ import annotations
@@ -10,10 +15,13 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 
-from ..errors import Conflict, InvalidArgument
+import msgspec
+
+from ..errors import Conflict, InvalidArgument, NotSupported
 from .document import Port
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+_BACKLOG = 512
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -31,41 +39,69 @@ def bounds(text: str) -> tuple[int, int]:
 
 
 def hold(
-    protocol: str, host: str, wanted: str, address: str, port: int, allocated: Callable[[Port], bool]
+    protocol: str,
+    host: str,
+    wanted: str,
+    address: str,
+    port: int,
+    allocated: Callable[[Port], bool],
+    *,
+    filtered: bool = True,
 ) -> tuple[Port, socket.socket | None]:
-    """Take a port of the host, one of those ``wanted``; the socket is the caller's.
+    """Take a port of the host, one of those ``wanted``; the socket is the caller's, and is to ``listen``.
 
-    ``allocated`` says whether a container has that port. ``Conflict`` if all are taken, in Docker's words.
+    ``allocated`` says whether a container has that port, ``filtered`` whether there is a packet filter.
+    ``Conflict`` if all are taken, in Docker's words.
     """
     refusal: Exception | None = None
+    proxied = not filtered or host == "::1" or (":" in host) != (":" in address)
+    if proxied and protocol not in _KINDS:
+        why = f"to {host}" if filtered else "without the packet filter (nft)"
+        raise NotSupported(f"{protocol} ports cannot be published {why}: the proxy knows tcp and udp")
     for number in _numbers(wanted):
-        found = Port(protocol=protocol, host=host, host_port=number, address=address, port=port)
-        shown = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+        found = Port(
+            protocol=protocol, host=host, host_port=number, address=address, port=port, proxied=proxied
+        )
         if number and allocated(found):
-            refusal = Conflict(f"Bind for {shown} failed: port is already allocated")
+            refusal = Conflict(f"Bind for {shown(host, number)} failed: port is already allocated")
             continue
         if protocol not in _KINDS:
             return _unheld(found, allocated), None
         try:
-            handle = _bind(protocol, host, number)
+            handle = _bind(found)
         except OSError as error:
-            reason = (error.strerror or "").lower()
-            refusal = Conflict(f"failed to bind host port for {shown}:{address}:{port}/{protocol}: {reason}")
+            refusal = Conflict(_refused(found, error))
             if error.errno != errno.EADDRINUSE:
                 break
             continue
-        return (
-            Port(
-                protocol=protocol,
-                host=host,
-                host_port=handle.getsockname()[1],
-                address=address,
-                port=port,
-            ),
-            handle,
-        )
+        given = msgspec.structs.replace(found, host_port=handle.getsockname()[1])
+        if number or not allocated(given):
+            return given, handle
+        handle.close()
+        refusal = Conflict(f"Bind for {shown(host, given.host_port)} failed: port is already allocated")
     assert refusal is not None
     raise refusal
+
+
+def listen(port: Port, handle: socket.socket) -> None:
+    """Take connections from now on; ``Conflict`` if somebody else has begun to since the port was held."""
+    if port.protocol != "tcp":
+        return
+    try:
+        handle.listen(_BACKLOG if port.served else 1)
+    except OSError as error:
+        raise Conflict(_refused(port, error)) from error
+
+
+def _refused(port: Port, error: OSError) -> str:
+    reason = (error.strerror or "").lower()
+    lead = f"failed to bind host port for {shown(port.host, port.host_port)}"
+    return f"{lead}:{port.address}:{port.port}/{port.protocol}: {reason}"
+
+
+def shown(host: str, number: int | str) -> str:
+    """``0.0.0.0:80``, ``[::]:80``"""
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _numbers(wanted: str) -> Iterator[int]:
@@ -73,17 +109,15 @@ def _numbers(wanted: str) -> Iterator[int]:
     yield from range(low, high + 1)
 
 
-def _bind(protocol: str, host: str, number: int) -> socket.socket:
-    handle = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, _KINDS[protocol])
+def _bind(port: Port) -> socket.socket:
+    handle = socket.socket(socket.AF_INET6 if ":" in port.host else socket.AF_INET, _KINDS[port.protocol])
     try:
-        if ":" in host:
+        if ":" in port.host:
             handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if protocol == "tcp":
+        if port.protocol == "tcp":
             # connections of a server that was here before may still be in TIME-WAIT
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        handle.bind((host, number))
-        if protocol == "tcp":
-            handle.listen(1)
+        handle.bind((port.host, port.host_port))
     except BaseException:
         handle.close()
         raise
@@ -95,9 +129,7 @@ def _unheld(port: Port, allocated: Callable[[Port], bool]) -> Port:
     if port.host_port:
         return port
     for number in range(49153, 65536):
-        candidate = Port(
-            protocol=port.protocol, host=port.host, host_port=number, address=port.address, port=port.port
-        )
+        candidate = msgspec.structs.replace(port, host_port=number)
         if not allocated(candidate):
             return candidate
     raise Conflict("all ports are allocated")

@@ -25,7 +25,7 @@ from ..content import files
 from ..content.lock import Lock
 from ..errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotSupported
 from ..linux.links import Link, Netlink
-from . import bridge, pools
+from . import above, bridge, pools
 from .document import (
     BRIDGE_NAME,
     DEFAULT_BRIDGE,
@@ -35,6 +35,7 @@ from .document import (
     MTU,
     OPTIONS,
     PREDEFINED,
+    Endpoint,
     Ipam,
     Network,
     Pool,
@@ -42,9 +43,11 @@ from .document import (
     decoder,
     encoder,
 )
-from .filter import Filter
+from .filter import MISSING, Filter, available
 from .leases import Leases
 
+_UNFILTERED = "unfiltered"
+"""below <state>: what the packet filter said when it was last asked for its table, and refused"""
 DEFAULT_STATE = "/run/mydocker"
 _FIRST = frozenset(string.ascii_letters + string.digits)
 _REST = _FIRST | frozenset("_.-")
@@ -165,6 +168,7 @@ class Networks:
         *,
         driver: str = "bridge",
         ipam: list[Pool] | None = None,
+        ipv4: bool = True,
         ipv6: bool = False,
         internal: bool = False,
         attachable: bool = False,
@@ -173,9 +177,9 @@ class Networks:
     ) -> Network:
         """Make a network. Raises ``InvalidArgument``, ``Conflict``, ``Forbidden`` in Docker's words."""
         check_name(name)
-        if driver != "bridge":
-            raise NotSupported(f"network driver {driver} is not built yet (use bridge)")
-        chosen = _options(dict(options or {}))
+        chosen = _options(driver, dict(options or {}))
+        if not ipv4 and not ipv6:
+            raise InvalidArgument("IPv4 or IPv6 must be enabled")
         with self._changing():
             if os.path.exists(f"{self.root}/{name}.json"):
                 raise Conflict(f"network with name {name} already exists")
@@ -183,7 +187,9 @@ class Networks:
             own = self._subnets()
             config = [pools.check(pool, own) for pool in ipam or ()]
             versions = {pools.parse(pool.subnet).version for pool in config}
-            if 4 not in versions:
+            if 4 in versions and not ipv4:
+                raise InvalidArgument("an IPv4 subnet needs --ipv4")
+            if ipv4 and 4 not in versions:
                 config.insert(0, pools.choose(own + pools.of_host()))
             if 6 in versions and not ipv6:
                 raise InvalidArgument("an IPv6 subnet needs --ipv6")
@@ -194,6 +200,7 @@ class Networks:
                 name=name,
                 id=identifier,
                 created=_instant(datetime.now(UTC)),
+                driver=driver,
                 enable_ipv6=ipv6,
                 ipam=Ipam(options={}, config=config),
                 internal=internal,
@@ -201,6 +208,11 @@ class Networks:
                 labels=dict(labels or {}),
                 options=chosen,
             )
+            if not made.bridged:
+                with Netlink() as kernel:
+                    above.probe(kernel, made)
+                self._write(made)
+                return made
             self._check_bridge(made)
             self._write(made)
             try:
@@ -227,8 +239,9 @@ class Networks:
     def _remove(self, network: Network) -> None:
         """The document goes last, so that what was cut short can be done again."""
         self.filter.remove_network(network)
-        with Netlink() as kernel:
-            bridge.remove(kernel, network)
+        if network.bridged:
+            with Netlink() as kernel:
+                bridge.remove(kernel, network)
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{network.name}.json")
 
@@ -245,8 +258,22 @@ class Networks:
                 bridge.remove(kernel, network)
 
     def ready(self, kernel: Netlink, network: Network) -> Link | None:
-        """The network's bridge, if all that it needs in the kernel is there."""
-        return bridge.find(kernel, network)
+        """The network's bridge, if all that it needs in the kernel is there; or the link that it is above."""
+        return bridge.find(kernel, network) if network.bridged else above.find(kernel, network)
+
+    def plug(
+        self,
+        kernel: Netlink,
+        link: Link,
+        network: Network,
+        endpoint: Endpoint,
+        target: int,
+        *,
+        gateway: bool,
+    ) -> None:
+        """Make a container's link, where ``ready`` has found ``link``."""
+        driver = bridge if network.bridged else above
+        driver.plug(kernel, link, network, endpoint, target, gateway=gateway)
 
     def prepare(self, network: Network) -> None:
         """Make in the kernel what ``ready`` misses. Not to be called by who is ``connecting``."""
@@ -255,10 +282,31 @@ class Networks:
                 self._raise(network)
 
     def _raise(self, network: Network) -> None:
-        """Filter first: no packet passes over a bridge that the filter does not know."""
-        self.filter.add_networks(self.bridged())
+        """Filter first: no packet passes over a bridge that the filter does not know.
+
+        Where there is none, the host does not pass on anything for the sake of this network.
+        """
+        try:
+            self.filter.add_networks(self.bridged())
+        except NotSupported as error:
+            if network.internal:
+                raise NotSupported(f"an internal network needs the packet filter: {error}") from None
+            files.replace(f"{self.state}/{_UNFILTERED}", str(error).encode(), 0o600)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.state}/{_UNFILTERED}")
         with Netlink() as kernel:
-            bridge.make(kernel, network)
+            bridge.make(kernel, network, forward=not self.unfiltered())
+
+    def unfiltered(self) -> str:
+        """Why there is no packet filter, as far as is known without asking it; empty if there is."""
+        if not available():
+            return MISSING
+        try:
+            with open(f"{self.state}/{_UNFILTERED}", encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
     def _check_bridge(self, network: Network) -> None:
         if len(network.bridge) > 15:
@@ -269,14 +317,15 @@ class Networks:
 
     def bridged(self) -> list[Network]:
         """Those that have a bridge, or will have when it is needed."""
-        found = []
+        return [network for network in self._all_stored() if network.bridged]
+
+    def _all_stored(self) -> Iterator[Network]:
         for name in self._stored():
             with suppress(NotFound):  # removed meanwhile
-                found.append(self.get(name))
-        return found
+                yield self.get(name)
 
     def _subnets(self) -> list[Subnet]:
-        return [subnet for network in self.bridged() for subnet, _, _, _ in network.pools]
+        return [subnet for network in self._all_stored() for subnet, _, _, _ in network.pools]
 
     def _write(self, network: Network) -> None:
         files.replace(f"{self.root}/{network.name}.json", encoder.encode(network), 0o600)
@@ -292,9 +341,15 @@ def check_name(name: str) -> None:
         )
 
 
-def _options(options: dict[str, str]) -> dict[str, str]:
+def _options(driver: str, options: dict[str, str]) -> dict[str, str]:
+    known = OPTIONS
+    if driver in above.DRIVERS:
+        above.check_options(driver, options)
+        known = frozenset((above.PARENT, above.MODES[driver][0], above.FLAG, MTU))
+    elif driver != "bridge":
+        raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
     for name, value in options.items():
-        if name not in OPTIONS:
+        if name not in known:
             raise NotSupported(f"network option {name} is not supported")
         if name in (ICC, MASQUERADE) and value not in ("true", "false"):
             raise InvalidArgument(f"invalid value for {name}: {value} (use true or false)")

@@ -10,7 +10,8 @@ import errno
 import os
 
 from mydocker.errors import InvalidArgument, NotFound, StartFailed
-from mydocker.linux import namespace, netlink
+from mydocker.linux import namespace
+from mydocker.linux.links import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,31 +48,31 @@ def move(devices: dict[str, NetDevice], target: int) -> None:
 
 def _move(host: str, name: str, target: int) -> None:
     # Each socket belongs to the namespace that it was made in.
-    with netlink.Route() as here, _route_of(target) as there:
-        index = here.index_of(host)
-        if index is None:
+    with Netlink() as here, _links_of(target) as there:
+        link = here.link(host)
+        if link is None:
             raise NotFound(f"no such network interface on the host: {host}")
-        if there.index_of(name) is not None:
+        if there.link(name) is not None:
             # The kernel would tell after the move, with the interface in there under its old name.
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-        addresses = here.addresses(index)
-        here.set_up(index, False)
-        here.move(index, target, name)
-        moved = there.index_of(name)
+        addresses = here.permanent(link.index)
+        here.set_down(link.index)
+        here.move(link.index, target, name)
+        moved = there.link(name)
         if moved is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         for address in addresses:
-            there.add_address(moved, address)
-        there.set_up(moved, True)
+            there.restore(moved.index, address)
+        there.set_up(moved.index)
 
 
-def _route_of(target: int) -> netlink.Route:
+def _links_of(target: int) -> Netlink:
     """A socket of another network namespace; the caller stays in its own."""
     before = namespace.open_namespace("network")
     try:
         namespace.setns(target, namespace.CLONE_NEWNET)
         try:
-            return netlink.Route()
+            return Netlink()
         finally:
             namespace.setns(before, namespace.CLONE_NEWNET)
     finally:

@@ -42,7 +42,7 @@ def test_two_bindings_of_a_port() -> None:
 
 
 def flags(**given: Any) -> dict[str, Any]:
-    names = ("network", "net", "network-alias", "net-alias")
+    names = ("network", "net", "network-alias", "net-alias", "link", "network-opt")
     empty: dict[str, Any] = {**dict.fromkeys(names, ()), "ip": "", "ip6": "", "mac-address": ""}
     return {**empty, **{name.replace("_", "-"): value for name, value in given.items()}}
 

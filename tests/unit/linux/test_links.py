@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mydocker.linux import links, namespace
+from mydocker.linux import namespace
 from mydocker.linux.links import Netlink
 from support import command, probe
 
@@ -93,10 +93,29 @@ def test_settings_of_a_port() -> None:
     apart(work)
 
 
-def test_attributes() -> None:
-    data = links.text(3, "a") + links.number(4, 5) + links.nested(18, links.text(1, "b"))
-    found = links.attributes(data)
-    assert found[3] == b"a\0"
-    assert int.from_bytes(found[4], "little") == 5
-    assert links.attributes(found[18]) == {1: b"b\0"}
-    assert links.attributes(b"\0\0\0\0") == {}
+def test_a_link_above_another_and_a_route_to_it() -> None:
+    def work() -> None:
+        own = namespace.open_namespace("network")
+        with Netlink() as kernel:
+            kernel.add_bridge("br")
+            bridge = kernel.link("br")
+            assert bridge is not None
+            kernel.add_veth("one", bridge.index, peer="two", address=b"\2\0\0\0\0\1", namespace=own)
+            parent = kernel.link("two")
+            assert parent is not None
+            kernel.add_macvlan(
+                "above", parent.index, mode="vepa", address=b"\2\0\0\0\0\2", namespace=own, mtu=1200
+            )
+            made = kernel.link("above")
+            assert made is not None
+            assert (made.kind, made.mtu, made.address) == ("macvlan", 1200, b"\2\0\0\0\0\2")
+            assert "macvlan mode vepa" in command.run(["ip", "-d", "link", "show", "above"]).out
+            kernel.set_up(parent.index)
+            kernel.set_up(made.index)
+            kernel.add_address(made.index, socket.inet_aton("10.0.0.1"), 32)
+            kernel.add_default_link(4, made.index)
+            assert command.run(["ip", "route", "show", "default"]).out.startswith("default dev above")
+            kernel.set_down(made.index)
+            assert not kernel.link("above").up  # type: ignore[union-attr]
+
+    apart(work)

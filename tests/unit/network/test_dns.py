@@ -73,3 +73,25 @@ def test_reversed_addresses(name: str, address: str) -> None:
 
 def test_name_as_data() -> None:
     assert dns.name_data("web.net") == b"\3web\3net\0"
+
+
+def test_addresses_of_an_answer() -> None:
+    """Through a CNAME, with names in full and by pointer."""
+    question = b"\x01a\x00" + b"\0\x01\0\x01"
+    records = [
+        b"\xc0\x0c" + b"\0\x05\0\x01\0\0\0\x09\0\x04" + b"\x02bb\0",
+        b"\x02bb\0" + b"\0\x01\0\x01\0\0\x01\x00\0\x04" + bytes((10, 0, 0, 7)),
+        b"\x02bb\0" + b"\0\x1c\0\x01\0\0\0\x05\0\x10" + bytes.fromhex("fd00" + "00" * 13 + "01"),
+        b"\x02bb\0" + b"\0\x01\0\x03\0\0\0\x05\0\x04" + bytes((10, 0, 0, 8)),
+    ]
+    message = b"\0\1\x81\x80\0\1\0\4\0\0\0\0" + question + b"".join(records)
+    assert dns.addresses(message) == [("10.0.0.7", 256), ("fd00::1", 5)]
+
+
+@pytest.mark.parametrize("size", [0, 5, 13, 30, 40])
+def test_answers_that_end_too_early(size: int) -> None:
+    question = b"\x01a\x00" + b"\0\x01\0\x01"
+    record = b"\xc0\x0c" + b"\0\x01\0\x01\0\0\0\x09\0\x04" + bytes((10, 0, 0, 7))
+    message = b"\0\1\x81\x80\0\1\0\2\0\0\0\0" + question + record
+    with pytest.raises(dns.Malformed):
+        dns.addresses(message[:size])

@@ -32,6 +32,7 @@ def test_no_bounds(text: str) -> None:
 def test_held_until_closed(protocol: str) -> None:
     port, held = ports.hold(protocol, "127.0.0.1", "", "10.0.0.2", 80, nobody)
     assert held is not None
+    ports.listen(port, held)
     with held, pytest.raises(errors.Conflict, match=f"127.0.0.1:{port.host_port}.*address already in use"):
         ports.hold(protocol, "127.0.0.1", str(port.host_port), "10.0.0.2", 80, nobody)
     _, again = ports.hold(protocol, "127.0.0.1", str(port.host_port), "10.0.0.2", 80, nobody)
@@ -58,3 +59,44 @@ def test_another_containers() -> None:
 def test_sctp_has_no_socket() -> None:
     port, held = ports.hold("sctp", "0.0.0.0", "", "10.0.0.2", 80, lambda port: port.host_port < 50000)
     assert (port.host_port, held) == (50000, None)
+
+
+def test_nothing_is_accepted_before_it_listens() -> None:
+    """What the kernel accepted before the packet filter knows the port would wait for ever."""
+    port, held = ports.hold("tcp", "127.0.0.1", "", "10.0.0.2", 80, nobody)
+    assert held is not None
+    with held, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port.host_port))
+
+
+def test_somebody_who_listens_first() -> None:
+    port, held = ports.hold("tcp", "127.0.0.1", "", "10.0.0.2", 80, nobody)
+    assert held is not None
+    with held, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port.host_port))
+        other.listen()
+        with pytest.raises(errors.Conflict, match="address already in use"):
+            ports.listen(port, held)
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "filtered", "proxied"),
+    [
+        ("127.0.0.1", "10.0.0.2", True, False),
+        ("127.0.0.1", "10.0.0.2", False, True),
+        ("127.0.0.1", "fd00::2", True, True),
+        ("::1", "fd00::2", True, True),
+        ("::", "fd00::2", True, False),
+    ],
+)
+def test_what_the_filter_cannot_do(host: str, address: str, filtered: bool, proxied: bool) -> None:
+    port, held = ports.hold("udp", host, "", address, 80, nobody, filtered=filtered)
+    assert held is not None
+    held.close()
+    assert port.proxied == proxied
+
+
+def test_sctp_is_not_proxied() -> None:
+    with pytest.raises(errors.NotSupported, match="sctp ports cannot be published"):
+        ports.hold("sctp", "0.0.0.0", "80", "10.0.0.2", 80, nobody, filtered=False)

@@ -28,8 +28,6 @@ _HEADINGS = {
 
 
 def _create(invocation: Invocation) -> int:
-    if not invocation["ipv4"]:
-        raise errors.NotSupported("--ipv4=false is not built yet: every network has IPv4 addresses")
     pools = network.pools(
         invocation["subnet"], invocation["ip-range"], invocation["gateway"], to_map(invocation["aux-address"])
     )
@@ -37,6 +35,7 @@ def _create(invocation: Invocation) -> int:
         invocation.arguments[0],
         driver=invocation["driver"],
         ipam=pools,
+        ipv4=invocation["ipv4"],
         ipv6=invocation["ipv6"],
         internal=invocation["internal"],
         attachable=invocation["attachable"],
@@ -117,7 +116,16 @@ def _prune(invocation: Invocation) -> int:
 
 def _connect(invocation: Invocation) -> int:
     name, container = invocation.arguments
-    asked = network.Attachment(name, tuple(invocation["alias"]), invocation["ip"], invocation["ip6"])
+    asked = network.Attachment(
+        name,
+        tuple(invocation["alias"]),
+        invocation["ip"],
+        invocation["ip6"],
+        links=tuple(invocation["link"]),
+        options=tuple(
+            pair for flag in ("driver-opt", "network-opt") for given in invocation[flag] for pair in given
+        ),
+    )
     invocation.engine.networks.get(name).connect(container, network.endpoint(asked))
     return 0
 
@@ -201,10 +209,16 @@ CONNECT = Command(
         values("alias", "", "Add network-scoped alias for the container"),
         value("ip", "", "IPv4 address (e.g., 172.30.100.104)", network.parse_address, "ip", default=""),
         value("ip6", "", "IPv6 address (e.g., 2001:db8::33)", network.parse_address, "ip", default=""),
-        unbuilt("link", "containers find one another by name"),
+        values("link", "", "Add link to another container", network.parse_link),
         unbuilt("link-local-ip", "containers have no link-local addresses"),
         unbuilt("gw-priority", "the network that was connected first has the default route"),
-        unbuilt("driver-opt", "the driver has no options for one container"),
+        values(
+            "driver-opt",
+            "",
+            "driver options for the network (rate-in=RATE, rate-out=RATE)",
+            network.parse_options,
+        ),
+        values("network-opt", "", "The same by the name that it has with run", network.parse_options),
     ),
     least=2,
     most=2,

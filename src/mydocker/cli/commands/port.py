@@ -1,4 +1,8 @@
-"""``port``: which addresses of the host lead to which ports of a container."""
+"""``port``: which addresses of the host lead to which ports of a container; one more, or one less.
+
+Docker's ``port CONTAINER [PORT]`` has two arguments at most, so those of ``port add`` and ``port rm``, which
+are ours, are told by their number, and a container may be called ``add``.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,16 @@ from typing import Any
 from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
+from mydocker.cli.flags import network
+from mydocker.network.ports import shown
 
 
 def run(invocation: Invocation) -> int:
     reference, *wanted = invocation.arguments
+    if len(wanted) > 1:
+        if reference not in _CHANGES:
+            raise errors.InvalidArgument(f"unknown change of ports: {reference} (use add or rm)")
+        return _change(invocation, reference, *wanted)
     ports = invocation.engine.containers.get(reference).inspect()["NetworkSettings"]["Ports"]
     if not wanted:
         lines = [f"{port} -> {address(binding)}" for port in ports for binding in ports[port] or ()]
@@ -25,16 +35,29 @@ def run(invocation: Invocation) -> int:
     return 0
 
 
+def _change(invocation: Invocation, verb: str, reference: str, *ports: str) -> int:
+    """Each is done by itself, the first that fails is the last."""
+    for _, pairs in [network.parse_publish(text) for text in ports]:
+        for port, binding in pairs:
+            container = invocation.engine.containers.get(reference)
+            found = container.publish(port, binding) if verb == "add" else container.unpublish(port, binding)
+            for each in found if verb == "add" else ():
+                output.out(f"{port} -> {shown(each.host, each.host_port)}")
+    return 0
+
+
+_CHANGES = ("add", "rm")
+
+
 def address(binding: dict[str, Any]) -> str:
     """``0.0.0.0:8080``, ``[::]:8080``."""
-    host = binding["HostIp"]
-    return f"[{host}]:{binding['HostPort']}" if ":" in host else f"{host}:{binding['HostPort']}"
+    return shown(binding["HostIp"], binding["HostPort"])
 
 
 COMMAND = Command(
-    "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-    "List port mappings or a specific mapping for the container",
+    "port CONTAINER [PRIVATE_PORT[/PROTO]] | port add|rm CONTAINER [[ADDRESS:]HOST_PORT:]PORT[/PROTO]...",
+    "List port mappings or a specific mapping for the container; publish one more, or one less",
     run,
     least=1,
-    most=2,
+    most=None,
 )

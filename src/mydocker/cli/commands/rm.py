@@ -6,7 +6,7 @@ from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import PROGRAM, Command, Invocation
 from mydocker.cli.commands.each import all_at_once
-from mydocker.cli.flags.pflag import switch, unbuilt
+from mydocker.cli.flags.pflag import switch
 
 
 def run(invocation: Invocation) -> int:
@@ -14,6 +14,9 @@ def run(invocation: Invocation) -> int:
     containers = invocation.engine.containers
 
     def remove(reference: str) -> str | None:
+        if invocation["link"]:
+            containers.unlink(reference)
+            return reference
         try:
             containers.get(reference).remove(force=force, volumes=invocation["volumes"])
         except errors.NotFound as error:
@@ -32,7 +35,7 @@ COMMAND = Command(
     run,
     flags=(
         switch("force", "f", "Force the removal of a running container (uses SIGKILL)"),
-        unbuilt("link", "containers are not linked", short="l", switch=True),
+        switch("link", "l", "Remove the specified link"),
         switch("volumes", "v", "Remove anonymous volumes associated with the container"),
     ),
     least=1,

@@ -122,6 +122,8 @@ def _host_config(
         container_id_file=flags["cidfile"],
         log_config=LogConfig(type=flags["log-driver"] or "json-file", config=_log_options(flags["log-opt"])),
         network_mode=mode,
+        links=None if network.user_defined(mode) else list(flags["link"]) or None,
+        egress=[each for given in flags["egress"] for each in given] or None,
         port_bindings=ports or None,
         publish_all_ports=flags["publish-all"],
         dns=list(flags["dns"]) or None,

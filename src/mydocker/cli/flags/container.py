@@ -57,6 +57,8 @@ CONTAINER: tuple[Flag, ...] = (
     values("device-write-iops", "", "Limit write rate (IO/s) to a device", limit.parse_throttle_iops),
     content_trust(),
     text("domainname", "", "Container NIS domain name"),
+    values("egress", "", "The only places outside that it may talk to (none|HOST:PORT,...|CIDR,...)",
+           network.parse_egress),
     value("entrypoint", "", "Overwrite the default ENTRYPOINT of the image", str, "string"),
     values("env", "e", "Set environment variables", parse_env),
     values("env-file", "", "Read in a file of environment variables"),
@@ -78,6 +80,7 @@ CONTAINER: tuple[Flag, ...] = (
     text("ipc", "", "IPC mode to use"),
     values("label", "l", "Set meta data on a container", parse_label),
     values("label-file", "", "Read in a line delimited file of labels"),
+    values("link", "", "Add link to another container", network.parse_link),
     text("log-driver", "", "Logging driver for the container"),
     values("log-opt", "", "Log driver options"),
     value("memory", "m", "Memory limit", parse_size, "bytes", default=0),
@@ -91,6 +94,8 @@ CONTAINER: tuple[Flag, ...] = (
     text("mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     values("network", "", "Connect a container to a network", network.parse_network, "network"),
     values("net", "", "", network.parse_network, "network"),
+    values("network-opt", "", "How it is in its first network (rate-in=RATE,rate-out=RATE, as 10mbit)",
+           network.parse_options),
     values("network-alias", "", "Add network-scoped alias for the container"),
     values("net-alias", "", ""),
     text("ip", "", "IPv4 address (e.g., 172.30.100.104)"),
@@ -139,7 +144,6 @@ RUN: tuple[Flag, ...] = (
 )
 
 REFUSED: tuple[Flag, ...] = (
-    unbuilt("link", "in a network of your own, containers find one another by name (network create)"),
     unbuilt("link-local-ip", "containers have no link-local addresses"),
     unbuilt("volume-driver", "there are no volume drivers"),
     unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),

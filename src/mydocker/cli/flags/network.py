@@ -27,10 +27,12 @@ class Attachment(NamedTuple):
     ip: str = ""
     ip6: str = ""
     mac: str = ""
+    links: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def parse_network(text: str) -> Attachment:
-    """``NAME``, or ``name=NAME,alias=…,ip=…,ip6=…,mac-address=…``. Raises ``ValueError``."""
+    """``NAME``, or ``name=NAME,alias=…,ip=…,ip6=…,mac-address=…,driver-opt=…``. Raises ``ValueError``."""
     if "=" not in text:
         if not text:
             raise ValueError("network name is required")
@@ -41,7 +43,7 @@ def parse_network(text: str) -> Attachment:
         key, value = key.strip().lower(), value.strip()
         if not equals:
             raise ValueError(f"invalid field {field}")
-        if key not in ("name", "alias", "ip", "ip6", "mac-address"):
+        if key not in ("name", "alias", "ip", "ip6", "mac-address", "driver-opt"):
             raise ValueError(f"invalid field key {key}")
         found.setdefault(key, []).append(value)
     if "name" not in found:
@@ -53,7 +55,34 @@ def parse_network(text: str) -> Attachment:
         last.get("ip", ""),
         last.get("ip6", ""),
         last.get("mac-address", ""),
+        options=tuple(pair for given in found.get("driver-opt", ()) for pair in parse_options(given)),
     )
+
+
+def parse_options(text: str) -> list[tuple[str, str]]:
+    """``NAME=VALUE``, or several with commas between them."""
+    pairs = [word.partition("=") for word in text.split(",")]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise ValueError("invalid key value pair format in driver options")
+    return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
+
+
+def parse_link(text: str) -> str:
+    """``CONTAINER[:ALIAS]``"""
+    name, colon, alias = text.partition(":")
+    if not text:
+        raise ValueError("empty string specified for links")
+    if not name or (colon and not alias) or ":" in alias:
+        raise ValueError(f"bad format for links: {text}")
+    return text
+
+
+def parse_egress(text: str) -> list[str]:
+    """``none``, or places with commas between them; what they are is the engine's to say."""
+    found = [word.strip() for word in text.split(",")]
+    if not all(found):
+        raise ValueError("an empty place")
+    return found
 
 
 def parse_address(text: str) -> str:
@@ -67,7 +96,8 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
     """The network mode and how the container is in each network. Raises ``InvalidArgument``."""
     attachments = [*flags["network"], *flags["net"]]
     aliases = (*flags["network-alias"], *flags["net-alias"])
-    own = Attachment("", aliases, flags["ip"], flags["ip6"], flags["mac-address"])
+    options = tuple(pair for given in flags["network-opt"] for pair in given)
+    own = Attachment("", aliases, flags["ip"], flags["ip6"], flags["mac-address"], options=options)
     if not attachments:
         attachments = [Attachment("default")]
     names = [each.name for each in attachments]
@@ -90,6 +120,8 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
         first.ip or own.ip,
         first.ip6 or own.ip6,
         first.mac or own.mac,
+        tuple(flags["link"]) if user_defined(first.name) else (),
+        (*first.options, *own.options),
     )
     mode = merged.name
     if mode in ("none", "host") or mode.startswith("container:"):
@@ -103,6 +135,8 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
             raise errors.InvalidArgument(
                 "network-scoped aliases are only supported for user-defined networks"
             )
+        if merged.options:
+            raise errors.InvalidArgument("conflicting options: network-opt and the network mode")
         if merged.mac:
             raise errors.InvalidArgument("conflicting options: mac-address and the network mode")
         return mode, {}
@@ -112,12 +146,18 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
     return mode, found
 
 
+def user_defined(mode: str) -> bool:
+    return mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:")
+
+
 def endpoint(attachment: Attachment) -> EndpointConfig:
     ipam = EndpointIpam(ipv4_address=attachment.ip, ipv6_address=attachment.ip6)
     return EndpointConfig(
         ipam_config=ipam if attachment.ip or attachment.ip6 else None,
         aliases=list(attachment.aliases) or None,
+        links=list(attachment.links) or None,
         mac_address=attachment.mac,
+        driver_opts=dict(attachment.options) or None,
     )
 
 

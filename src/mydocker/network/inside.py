@@ -1,0 +1,101 @@
+"""The container's side of its links: addresses, routes and settings in its network namespace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from ..errors import Conflict, NotSupported
+from ..linux import namespace
+from ..linux.links import Netlink
+from . import rates
+from .document import Address, Endpoint
+
+_PATIENCE = 2.0
+"""seconds for the kernel to take apart a namespace that has ended: its links keep their MAC until then"""
+
+
+def packed(address: str | Address) -> bytes:
+    text = str(address)
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+class Inside:
+    """``with Inside(fd) as kernel``: this process is in that network namespace, and has a socket there."""
+
+    __slots__ = ("_kernel", "_outside", "_target")
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def __enter__(self) -> Netlink:
+        self._outside = namespace.open_namespace("network")
+        try:
+            namespace.setns(self._target, namespace.CLONE_NEWNET)
+            self._kernel = Netlink()
+        except BaseException:
+            self._leave()
+            raise
+        return self._kernel
+
+    def __exit__(self, *_: object) -> None:
+        self._kernel.__exit__()
+        self._leave()
+
+    def _leave(self) -> None:
+        namespace.setns(self._outside, namespace.CLONE_NEWNET)
+        os.close(self._outside)
+
+
+def settle(target: int, endpoint: Endpoint, *, gateway: bool) -> None:
+    """Give the link its addresses and bring it up; with ``gateway`` the default route goes this way.
+
+    ``target`` is a descriptor of the namespace.
+    """
+    with Inside(target) as inside:
+        link = inside.link(endpoint.interface)
+        if link is None:
+            raise Conflict(f"the link {endpoint.interface} is gone")
+        conf = f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6"
+        if os.path.exists(conf):
+            sysctl(conf, "0" if endpoint.address6 else "1")
+        if endpoint.address:
+            inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
+        if endpoint.address6:
+            inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
+        rates.hold(inside, link.index, endpoint.rate_out)
+        _up(inside, link.index)
+        if gateway:
+            lead(inside, endpoint, link.index)
+
+
+def lead(inside: Netlink, endpoint: Endpoint, index: int) -> None:
+    """Have the default route go by a link: to the gateways, or where there are none to whoever answers."""
+    for address, way in ((endpoint.address, endpoint.gateway), (endpoint.address6, endpoint.gateway6)):
+        if way:
+            inside.add_default_route(packed(way), index)
+        elif address and endpoint.routed:
+            inside.add_default_link(len(packed(address)), index)
+
+
+def _up(inside: Netlink, index: int) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            inside.set_up(index)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EBUSY) or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def sysctl(path: str, value: str) -> None:
+    try:
+        with open(path, "wb", buffering=0) as file:
+            file.write(value.encode())
+    except OSError as error:
+        raise NotSupported(f"cannot set {path} to {value}: {(error.strerror or '').lower()}") from error

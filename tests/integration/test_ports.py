@@ -1,0 +1,309 @@
+"""Ports of containers that run, and ports where the packet filter cannot help."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from support import command, hosts, killing, probe
+from support.command import Runner
+from support.hosts import HERE, THERE, Host
+
+_NEEDED = probe.missing_programs("nft", "ip", "nsenter")
+pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
+HERE_TOO = "127.0.0.1"
+NFT = probe.program("nft") or ""
+
+
+def start(mydocker: Runner, image: str, *flags: str) -> tuple[str, Host]:
+    container, pid = mydocker.start(image, *flags)
+    return container, Host(pid)
+
+
+def elements(port: int) -> list[str]:
+    """The elements of our maps that lead from this port."""
+    listed = json.loads(command.run(["nft", "-j", "list", "maps"]).out)["nftables"]
+    maps = [entry["map"] for entry in listed if "map" in entry]
+    found = [json.dumps(element) for each in maps for element in each.get("elem", ())]
+    return [each for each in found if f" {port}]" in each]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as other:
+        return other.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.both_ways
+def test_one_more_and_one_less(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, server = start(mydocker, image)
+    with server.echo("tcp", 80), hosts.outside() as other:
+        assert mydocker("port", "add", container, f"{port}:80").line == f"80/tcp -> 0.0.0.0:{port}"
+        assert len(elements(port)) == 1
+        assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+        assert other.ask("tcp", HERE, port) == f"hello from {THERE}"
+        assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
+        taken = mydocker("run", "--rm", "-p", f"{port}:80", image, "true", check=125)
+        assert "port is already allocated" in taken.err
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("", port))
+        mydocker("port", "rm", container, f"{port}:80")
+        assert elements(port) == []
+        assert not listens(port)
+        assert mydocker("port", container).out == ""
+    mydocker("port", "add", container, f"{port}:81/udp")
+    assert mydocker("port", container, "81/udp").line == f"0.0.0.0:{port}"
+
+
+def test_a_restart_has_them(mydocker: Runner, image: str) -> None:
+    one, two = hosts.free_port(), hosts.free_port()
+    container, _ = start(mydocker, image, "-p", f"{one}:80")
+    mydocker("port", "add", container, f"{two}:80", "5000/udp")
+    bindings = mydocker.inspect(container)["HostConfig"]["PortBindings"]
+    assert [each["HostPort"] for each in bindings["80/tcp"]] == [str(one), str(two)]
+    mydocker("port", "rm", container, f"{one}:80")
+    mydocker("restart", "--timeout", "0", container)
+    with Host(mydocker.inspect(container)["State"]["Pid"]).echo("tcp", 80):
+        assert hosts.session().ask("tcp", "127.0.0.1", two).startswith("hello")
+    assert not listens(one)
+    assert "5000/udp -> 0.0.0.0:" in mydocker("port", container).out
+    mydocker("stop", "--timeout", "0", container)
+    mydocker("port", "rm", container, "80")
+    mydocker("start", container)
+    assert "80/tcp" not in mydocker("port", container).out
+    assert mydocker("port", "rm", container, "80", check=1).err.startswith(
+        "mydocker: No public port '80/tcp'"
+    )
+
+
+def test_of_every_exposed_port_one_less(mydocker: Runner, image: str) -> None:
+    container, _ = start(mydocker, image, "-P", "--expose", "80-81")
+    mydocker("port", "rm", container, "80")
+    assert mydocker("port", container).out.startswith("81/tcp -> ")
+    mydocker("restart", "--timeout", "0", container)
+    assert mydocker("port", container).out.startswith("81/tcp -> ")
+
+
+def test_what_cannot_be_added(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, _ = start(mydocker, image, "--name", "add")
+    assert "No public port '80'" in mydocker("port", "add", "80", check=1).err
+    with hosts.session().echo("tcp", port):
+        refused = mydocker("port", "add", container, f"{port}:80", check=1)
+        assert "address already in use" in refused.err
+        assert elements(port) == []
+        assert not mydocker.inspect(container)["HostConfig"]["PortBindings"]
+    mydocker("port", "add", "add", f"{port}:80")
+    assert "already" in mydocker("port", "add", "add", f"{port}:80", check=1).err
+    assert "invalid containerPort: x" in mydocker("port", "add", "add", "x", check=1).err
+    assert "use add or rm" in mydocker("port", "more", "add", "80", check=1).err
+    mydocker.start(image, "--name", "alone", "--network", "none")
+    assert "the network mode" in mydocker("port", "add", "alone", "80:80", check=1).err
+
+
+def test_a_stopped_one(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container = mydocker("create", image, "sleep", "1000").line
+    assert mydocker("port", "add", container, f"{port}:80").out == ""
+    mydocker("start", container)
+    assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+
+
+# -- the proxy
+
+
+def test_loopback_of_ipv6(mydocker: Runner, image: str) -> None:
+    """The kernel sends nothing from ::1 over a bridge, whatever the packet filter says."""
+    port = hosts.free_port()
+    container, server = start(mydocker, image, "-p", f"[::1]:{port}:80", "-p", f"[::1]:{port}:81/udp")
+    with server.echo("tcp", 80), server.echo("udp", 81):
+        for protocol in ("tcp", "udp"):
+            assert hosts.session().ask(protocol, "::1", port).startswith("hello from 172.")
+        assert hosts.session().ask("tcp", "127.0.0.1", port) == "ConnectionRefusedError"
+    assert elements(port) == []
+    assert mydocker("port", container, "80").line == f"[::1]:{port}"
+    mydocker("port", "rm", container, f"[::1]:{port}:80")
+    assert hosts.session().ask("tcp", "::1", port) == "ConnectionRefusedError"
+
+
+def test_every_address_of_ipv6(mydocker: Runner, image: str) -> None:
+    mydocker("network", "create", "--ipv6", "six")
+    port = hosts.free_port()
+    _, server = start(mydocker, image, "--network", "six", "-p", f"{port}:80")
+    with server.echo("tcp", 80, "::"):
+        for address in ("::1", "127.0.0.1"):
+            assert hosts.session().ask("tcp", address, port).startswith("hello from "), address
+    mydocker.remove_all()
+    mydocker("network", "rm", "six")
+
+
+BULK = """
+import socket, sys, threading
+data = bytes(range(256)) * 40000
+client = socket.create_connection(("::1", int(sys.argv[1])), timeout=20)
+def send():
+    client.sendall(data)
+    client.shutdown(socket.SHUT_WR)
+threading.Thread(target=send).start()
+got = b""
+while part := client.recv(1 << 20):
+    got += part
+print(got == data)
+"""
+
+
+def test_much_both_ways_and_half_closed(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    mydocker("run", "-d", "--name", "cat", image, "nc", "-ll", "-p", "80", "-e", "cat")
+    mydocker("port", "add", "cat", f"[::1]:{port}:80")
+    end = time.monotonic() + 20
+    while hosts.session().ask("tcp", "::1", port) != "hello":
+        assert time.monotonic() < end
+    assert command.run(["python3", "-c", BULK, str(port)]).line == "True"
+
+
+def test_a_proxy_that_is_killed_comes_back(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, server = start(mydocker, image, "-p", f"[::1]:{port}:80")
+    ours = [each for each in killing.processes() if each.name == killing.MONITOR and each.levels == 1]
+    monitors = {each.pid for each in ours}
+    (proxy,) = [each for each in ours if each.parent in monitors]
+    os.kill(proxy.pid, signal.SIGKILL)
+    with server.echo("tcp", 80):
+        end = time.monotonic() + 20
+        while not hosts.session().ask("tcp", "::1", port, patience=2).startswith("hello"):
+            assert time.monotonic() < end
+    mydocker("rm", "-f", container)
+
+
+@pytest.fixture(params=["missing", "refused"])
+def without_nft(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """No program nft, or one that says what it says where the kernel has no nf_tables."""
+    script = tmp_path / "nft"
+    script.write_text("#!/bin/sh\necho 'netlink: Error: cache initialization failed' >&2\nexit 1\n")
+    script.chmod(0o755 if request.param == "refused" else 0o644)
+    command.run(["mount", "--bind", str(script), os.path.realpath(NFT)])
+    yield request.param
+    command.run(["umount", os.path.realpath(NFT)])
+
+
+def test_without_a_packet_filter(fresh: Runner, busybox_tar: str, without_nft: str) -> None:
+    fresh("import", busybox_tar, "box:1")
+    fresh("network", "create", "plain")
+    port = hosts.free_port()
+    flags = ["--name", "web", "--network", "plain", "-p", f"{port}:80", "-p", f"{port}:53/udp"]
+    told = fresh("run", "-d", *flags, "box:1", "sleep", "1000").err
+    reason = "nft is missing" if without_nft == "missing" else "cache initialization failed"
+    assert reason in told
+    assert "nothing beyond" in told
+    server = Host(fresh.inspect("web")["State"]["Pid"])
+    with hosts.outside() as other, server.echo("tcp", 80), server.echo("udp", 53):
+        for protocol in ("tcp", "udp"):
+            assert other.ask(protocol, HERE, port).startswith("hello from ")
+            assert hosts.session().ask(protocol, "127.0.0.1", port).startswith("hello from ")
+    refused = fresh("run", "--rm", "--network", "plain", "-p", "99:99/sctp", "box:1", "true", check=125)
+    assert "sctp ports cannot be published" in refused.err or reason in refused.err
+    within = fresh("network", "create", "--internal", "within", check=1)
+    assert "an internal network needs the packet filter" in within.err
+    fresh("rm", "-f", "web")
+    assert hosts.session().ask("tcp", "127.0.0.1", port) == "ConnectionRefusedError"
+    fresh("network", "rm", "plain")
+
+
+# -- flows that go on
+
+
+ASK_AGAIN = """
+import socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.settimeout(0.3)
+client.bind(("", 0))
+for line in sys.stdin:
+    answer = "nobody"
+    try:
+        client.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+        answer = client.recv(100).decode()
+    except OSError:
+        pass
+    print(answer, flush=True)
+"""
+
+
+def test_a_flow_of_udp_follows_the_port(mydocker: Runner, image: str) -> None:
+    """One client, one socket: before there is a server, with it, after a restart, and with another one."""
+    port = hosts.free_port()
+    with hosts.outside() as other:
+        argv = other.argv("python3", "-c", ASK_AGAIN, HERE, str(port))
+        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def ask() -> str:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write(b"\n")
+            client.stdin.flush()
+            return client.stdout.readline().decode().strip()
+
+        try:
+            assert ask() == "nobody"
+            container, guest = start(mydocker, image, "-p", f"{port}:5000/udp")
+            with guest.echo("udp", 5000):
+                assert ask() == f"hello from {THERE}"
+            mydocker("stop", "--timeout", "0", container)
+            assert ask() == "nobody"
+            _, thief = start(mydocker, image)  # it gets the address
+            with thief.echo("udp", 5000):
+                assert ask() == "nobody"
+            mydocker("start", container)
+            with Host(mydocker.inspect(container)["State"]["Pid"]).echo("udp", 5000):
+                assert ask() == f"hello from {THERE}"
+                mydocker("port", "rm", container, f"{port}:5000/udp")
+                assert ask() == "nobody"
+                mydocker("port", "add", container, f"{port}:5000/udp")
+                assert ask() == f"hello from {THERE}"
+        finally:
+            client.kill()
+            client.wait()
+
+
+def test_a_port_that_is_removed_ends_its_connections(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    mydocker("run", "-d", "--name", "cat", "-p", f"{port}:80", image, "nc", "-ll", "-p", "80", "-e", "cat")
+    end = time.monotonic() + 20
+    while hosts.session().ask("tcp", HERE_TOO, port) != "hello":
+        assert time.monotonic() < end
+    with socket.create_connection((HERE_TOO, port), timeout=10) as client:
+        client.sendall(b"first")
+        assert client.recv(100) == b"first"
+        mydocker("port", "rm", "cat", f"{port}:80")
+        client.sendall(b"second")
+        with pytest.raises(OSError, match="reset"):
+            client.recv(100)
+
+
+def test_a_client_that_waits_for_the_next_start(mydocker: Runner, image: str) -> None:
+    """It has begun when nobody answered; its next try comes to whoever has the port by then."""
+    port = hosts.free_port()
+    with hosts.outside() as other, ThreadPoolExecutor(1) as pool:
+        container, guest = start(mydocker, image, "-p", f"{port}:80")
+        for _ in range(3):  # a try in between, when nobody has the port, is refused
+            guest.run("ip", "link", "set", "eth0", "down")
+            answer = pool.submit(other.ask, "tcp", HERE, port, 30)
+            time.sleep(0.3)
+            mydocker("stop", "--timeout", "0", container)
+            start(mydocker, image)  # it gets the address
+            mydocker("start", container)
+            guest = Host(mydocker.inspect(container)["State"]["Pid"])
+            with guest.echo("tcp", 80):
+                found = answer.result()
+            if found != "ConnectionRefusedError":
+                break
+        assert found == f"hello from {THERE}"
