@@ -40,8 +40,6 @@ _NOTHING: dict[str, Any] = {
     "IOMaximumIOps": 0,
     "Isolation": "",
     "Links": None,
-    "VolumeDriver": "",
-    "VolumesFrom": None,
 }
 _ADDRESSES = {
     "EndpointID": "",

@@ -200,6 +200,8 @@ def _text(config: Config, host: HostConfig) -> None:
         carried(bind, "volume specification")
     for mount in host.mounts or ():
         carried(f"{mount.source}:{mount.target}", "mount")
+        if mount.volume_options is not None:
+            carried(mount.volume_options.subpath, "volume-subpath")
     for text in (config.hostname, config.domainname, config.user, config.working_dir, host.rootfs):
         carried(text, "option")
 

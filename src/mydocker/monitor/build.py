@@ -121,24 +121,25 @@ def _make(
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
-        pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
-        task = create(
-            plan.spec,  # type: ignore[arg-type]
-            id=brief.id,
-            bundle=plan.bundle,
-            rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
-            stdio=pipes.stdio if pipes is not None else None,
-            console_rows_columns=plan.size,
-            init_binary=plan.init,
-            observer=_observer(starter) if plan.explain and starter is not None else None,
-            parent_death_signal=signal.SIGKILL,
-            seccomp_cache=plan.seccomp_cache,
-            for_parent=True,
-        )
-        network = owner.connect(task.pid)
-        task.start()
-        listener = [listen(brief.run_directory)] if starter is not None else []
-        owner.started(task.pid)
+        with owner.trees(plan.spec):
+            pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
+            task = create(
+                plan.spec,  # type: ignore[arg-type]
+                id=brief.id,
+                bundle=plan.bundle,
+                rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
+                stdio=pipes.stdio if pipes is not None else None,
+                console_rows_columns=plan.size,
+                init_binary=plan.init,
+                observer=_observer(starter) if plan.explain and starter is not None else None,
+                parent_death_signal=signal.SIGKILL,
+                seccomp_cache=plan.seccomp_cache,
+                for_parent=True,
+            )
+            network = owner.connect(task.pid)
+            task.start()
+            listener = [listen(brief.run_directory)] if starter is not None else []
+            owner.started(task.pid)
     except Exception:
         if task is not None:
             task.delete()
