@@ -13,7 +13,15 @@ import pytest
 from mydocker import errors
 from mydocker.cli.flags import environment, filter, go, host, keys, limit, mount, network, size, timestamp
 from mydocker.cli.flags.network import Attachment
-from mydocker.container.config import DeviceMapping, Mount, ThrottleDevice, TmpfsOptions, Ulimit, WeightDevice
+from mydocker.container.config import (
+    BindOptions,
+    DeviceMapping,
+    Mount,
+    ThrottleDevice,
+    TmpfsOptions,
+    Ulimit,
+    WeightDevice,
+)
 
 GOOD: list[tuple[Callable[[str], Any], str, Any]] = [
     (size.parse_size, "64m", 64 << 20),
@@ -259,7 +267,7 @@ def test_mount_options_of_volumes() -> None:
     [
         (
             "bind-recursive=odd",
-            'bind-recursive: odd .must be "enabled", "disabled", "writable", or "readonly"',
+            'odd .must be "enabled", "disabled", "writable", or "readonly"',
         ),
         ("bind-recursive=writable", "'bind-recursive=writable' requires 'readonly' to be specified"),
         ("ro,bind-recursive=readonly", "requires 'bind-propagation=rprivate' to be specified"),
