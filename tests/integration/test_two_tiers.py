@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from support import probe, rootfs
+from support import command, probe, rootfs
 from support.command import Runner
 
 MISSING = probe.missing_programs("nft", "redis-check-rdb", "redis-cli", "ldd")
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "")
 
 PAGE = "<h1>{}</h1>"
-COUNT = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nredis-cli -h cache incr visits | tee -a /www/log\n"
+COUNT = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+redis-cli -h cache incr visits | tee -a /www/log
+"""
 
 
 def add_program(directory: Path, source: str, name: str) -> None:
     """A program of this system with the libraries that it needs."""
     shutil.copy(source, directory / "bin" / name)
-    for line in subprocess.run(
-        ["ldd", source], capture_output=True, text=True, check=True
-    ).stdout.splitlines():
+    for line in command.run(["ldd", source]).out.splitlines():
         library = next((word for word in line.split() if word.startswith("/")), "")
         if library:
             target = directory / library.lstrip("/")
@@ -35,9 +35,7 @@ def add_program(directory: Path, source: str, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def application(
-    session_runner: Runner, short_directory: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def application(session_runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> str:
     """One image with both servers; Debian's Redis is one program that goes by its name."""
     directory = Path(rootfs.build(str(tmp_path_factory.mktemp("application") / "root")))
     for path, name in (("/usr/bin/redis-check-rdb", "redis-server"), ("/usr/bin/redis-cli", "redis-cli")):
@@ -75,10 +73,10 @@ def visits(port: int) -> int:
 
 
 def start_database(mydocker: Runner, image: str) -> str:
-    command = ("redis-server", "--dir", "/data", "--appendonly", "yes", "--appendfsync", "always",
+    words = ("redis-server", "--dir", "/data", "--appendonly", "yes", "--appendfsync", "always",
                "--protected-mode", "no")  # fmt: skip
     flags = ("--name", "cache", "--network", "tiers", "-v", "records:/data", "--read-only")
-    return mydocker("run", "-d", *flags, image, *command).line
+    return mydocker("run", "-d", *flags, image, *words).line
 
 
 def start_web(mydocker: Runner, image: str) -> int:
@@ -133,7 +131,6 @@ def test_web_and_database(mydocker: Runner, application: str) -> None:
     assert visits(port) == 5, "as it was when the copy was made"
 
     mydocker("rm", "--force", "--volumes", "cache", "web")
-    assert mydocker("volume", "prune", "--all", "--force").out.startswith(
-        "Deleted Volumes:\npages\nrecords\n"
-    )
+    pruned = mydocker("volume", "prune", "--all", "--force").out
+    assert pruned.startswith("Deleted Volumes:\npages\nrecords\n")
     mydocker("network", "rm", "tiers")

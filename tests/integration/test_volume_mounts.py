@@ -54,7 +54,7 @@ def test_what_can_be_written(
 @pytest.mark.parametrize("form", ["-v", "--mount"])
 @pytest.mark.parametrize("propagation", ["private", "rprivate", "shared", "rshared", "slave", "rslave"])
 def test_propagation(mydocker: Runner, image: str, tree: Path, form: str, propagation: str) -> None:
-    """A mount on the host appears in the container if it is not private, and the other way if it is shared."""
+    """A mount on the host appears in the container unless it is private, and back if it is shared."""
     flags = [form, f"{tree}:/t:{propagation}"]
     if form == "--mount":
         flags = [form, f"type=bind,src={tree},dst=/t,bind-propagation={propagation}"]

@@ -31,6 +31,7 @@ TRACER = os.path.join(os.path.dirname(__file__), "tracer.py")
 _POINTS = re.compile(r"points (\d+): (.*)")
 NAME = "victim"
 OTHER = "victim-renamed"
+VAULT = "vault"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,32 @@ def scenarios(image: str) -> list[Scenario]:
             names=frozenset({NAME, OTHER}),
         ),
         Scenario("rm", ("rm", NAME), [create], allowed=frozenset({"created", "gone"})),
+        *_of_volumes(image),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
+    ]  # fmt: skip
+
+
+def _of_volumes(image: str) -> list[Scenario]:
+    """``vault`` begins with the image's /etc, so it has to have a ``passwd`` whenever it is used."""
+    filled = ("run", "--rm", "-v", f"{VAULT}:/etc", image, "true")
+    both = ("-v", f"{VAULT}:/etc", "-v", "/home", "--name", NAME, image)
+    create = ("create", *both, "true")
+    memory = ("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    return [
+        Scenario("create with volumes", create, allowed=frozenset({"created", "gone"})),
+        Scenario("exit and go with volumes", ("run", "-d", "--rm", *both, "true"), until="all",
+                 allowed=frozenset({"gone"})),
+        Scenario("start with a tmpfs", ("start", NAME),
+                 [memory, ("create", "-v", "memory:/v", "--name", NAME, image, "sleep", "1000")],
+                 allowed=frozenset({"running", "exited", "created"})),
+        Scenario("rm -v", ("rm", "-v", NAME), [create], allowed=frozenset({"created", "gone"})),
+        Scenario("volume create", ("volume", "create"), allowed=frozenset({"gone"})),
+        Scenario("volume rm", ("volume", "rm", VAULT), [filled], allowed=frozenset({"gone"})),
+        Scenario("volume rename", ("volume", "rename", VAULT, f"{VAULT}-2"), [filled],
+                 allowed=frozenset({"gone"}), names=frozenset({VAULT, f"{VAULT}-2"})),
+        Scenario("volume clone", ("volume", "clone", VAULT, f"{VAULT}-2"), [filled],
+                 allowed=frozenset({"gone"})),
     ]  # fmt: skip
 
 
@@ -159,9 +184,10 @@ class Injector:
         assert states <= scenario.allowed, f"lost or in another state: {listed}"
         checked = self._ask("system", "check")
         assert checked.code == 0, str(checked)
+        volumes = self._ask("volume", "ls", "-q").out.split()
         for name in scenario.names:
             found = self._ask("inspect", name)
-            assert (found.code == 0) == (name in shown), str(found)
+            assert (found.code == 0) == (name in shown or name in volumes), str(found)
         if states == {"running"}:
             works = self._ask("exec", next(iter(shown)), "echo", "works")
             # or somebody who was killed then had sent it a signal already
@@ -169,9 +195,16 @@ class Injector:
             assert works.out == "works\n" or not still, str(works)
         self._ask(*scenario.command)
         assert self._ask("logs", "bystander").out == "kept\n", "the log of the other container is lost"
+        for name in self._ask("volume", "ls", "-q").out.split():
+            data = os.path.join(self._runner.root, "volume", name, "_data")
+            whole = not name.startswith(VAULT) or os.path.exists(f"{data}/passwd")
+            assert whole, f"{name}: {os.listdir(data)}"
 
     def _clean(self) -> None:
         self._remove()
+        self._runner("volume", "prune", "--all", "--force")
+        place = os.path.join(self._runner.root, "volume")
+        assert os.listdir(place) == [], f"volumes left behind: {os.listdir(place)}"
         leaks.wait_for_nothing_left(self._before, self._runner.root, self._runner.state)
 
     def _remove(self) -> None:

@@ -96,7 +96,8 @@ def _look(
 def _volumes(store: Store) -> list[Fault]:
     """Volumes that cannot be used. Those of a container that somebody works on are not looked at."""
     volumes = VolumeStore(store.root)
-    names = volumes.names()
+    with volumes.changing():  # what a killed command has left goes, as it would with the next removal
+        names = volumes.names()
     users = volume_users(store)
     faults = [
         Fault("leftover", path, "is of a volume that was being made or removed", _TIDY, volumes.tidy)

@@ -192,6 +192,7 @@ class Volumes:
         filtering.check(chosen, _PRUNING)
         every = _all(chosen)
         reconcile(self._store)
+        VolumeStore(self._store.root).tidy()
         removed, freed = [], 0
         used = volumes.users(self._store)
         for volume in self._every():
