@@ -9,7 +9,7 @@ A file system of its own (tmpfs, a device) is mounted by the first container tha
 the same mount by one of those that run, so all see the same files, and it ends with the last of them. Who
 starts a container with one holds a lock until that container can be asked by others:
 
-    <state>/volume/<name>   flock; the device and inode of the root of the file system
+    <state>/volume/<name>   flock; device and inode of the root of the file system, and its identifier
 
 Out of scope: how a volume lies on disk (``volume/``).
 """
@@ -334,8 +334,9 @@ def _note(store: Store, name: str) -> str:
 
 
 def _identity(tree: int) -> str:
+    """Of the root of a file system: its number may be given to another one, its identifier hardly."""
     status = os.fstat(tree)
-    return f"{status.st_dev}:{status.st_ino}"
+    return f"{status.st_dev}:{status.st_ino}:{os.fstatvfs(tree).f_fsid}"
 
 
 @contextmanager
