@@ -42,11 +42,15 @@ class Installation:
 
     packages: str
     sockets: str
+    perl: bool
 
     def argv(self, program: str, *arguments: str) -> list[str]:
         launcher = os.path.join(self.packages, "mydocker", "forkserver")
-        start = [sys.executable, "-I", "-S", "-X", "utf8", "-c", START]
-        return [*start, launcher, "probe:main", "/somewhere/probe", program, *arguments]
+        if self.perl:
+            start = ["/usr/bin/perl", os.path.join(launcher, "launcher.pl"), sys.executable, self.packages]
+        else:
+            start = [sys.executable, "-I", "-S", "-X", "utf8", "-c", START, launcher]
+        return [*start, "probe:main", "/somewhere/probe", program, *arguments]
 
     def popen(
         self, program: str, *arguments: str, way: str = "forkserver", **options: object
@@ -90,17 +94,20 @@ class Installation:
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def installation(short_directory: str) -> Iterator[Installation]:
-    packages = os.path.join(short_directory, "forkserver", "site-packages")
-    sockets = os.path.join(short_directory, "forkserver", "run")
+@pytest.fixture(scope="module", params=["python", "perl"])
+def installation(short_directory: str, request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """With either launcher: they speak to the same server."""
+    if request.param == "perl" and not os.path.exists("/usr/bin/perl"):
+        pytest.skip("needs /usr/bin/perl")
+    packages = os.path.join(short_directory, f"forkserver-{request.param}", "site-packages")
+    sockets = os.path.join(short_directory, f"forkserver-{request.param}", "run")
     shutil.copytree(
         os.path.dirname(mydocker.__file__),
         os.path.join(packages, "mydocker"),
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     Path(packages, "probe.py").write_text(PROBE)
-    found = Installation(packages, sockets)
+    found = Installation(packages, sockets, request.param == "perl")
     yield found
     found.kill_servers()
 

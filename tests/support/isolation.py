@@ -65,6 +65,9 @@ def refusal() -> str | None:
 def enter() -> None:
     """Return in the isolated session; the caller's own process stays outside and never returns."""
     outer = os.getpid()
+    # A shell that starts the suite in the background has it ignore these, and so whatever the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     _check(
         _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET),
         "unshare(NEWNS | NEWIPC | NEWPID | NEWNET)",

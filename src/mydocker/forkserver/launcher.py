@@ -17,6 +17,9 @@ What passes between launcher, server and worker, over a stream socket:
 ``marshal`` is safe here: both ends belong to the same user, which each makes sure of (SO_PEERCRED), and to
 the same interpreter, which the identity contains.
 
+Where there is Perl, ``launcher.pl`` does all of this up to a request that is refused, in a quarter of the
+time, and comes here only when there is no server to be had. The two have to agree.
+
 A request is at risk of running twice only if the launcher falls back although the worker has begun. It
 falls back on end-of-file before b"A", and a worker runs nothing before b"A" has been sent.
 
@@ -37,7 +40,6 @@ import _socket
 import marshal
 import os
 import sys
-from _imp import source_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,14 +141,16 @@ def identity(package_parent: str) -> bytes:
     for path in ("/", sys.executable, package_parent, package, f"{package}/__init__.py"):
         found = os.stat(path)
         parts.append(f"{path} {found.st_dev} {found.st_ino} {found.st_mtime_ns}".encode())
-    parts.append(f"{scheduling} {sys.version}".encode())
+    parts.append(b"%d %d" % scheduling)
     if not package_parent.endswith("-packages"):
         parts.append(_newest_source(package))
     return b"\n".join(parts)
 
 
 def socket_path(directory: str, identity: bytes) -> str:
-    return f"{directory}/forkserver-{source_hash(0, identity).hex()}.sock"
+    """By the sum of its words, as that is what Perl has (``launcher.pl``); a worker compares all of it."""
+    words = memoryview(identity + bytes(-len(identity) % 8)).cast("Q")
+    return f"{directory}/forkserver-{sum(words) % 2**64:016x}.sock"
 
 
 def _newest_source(package: str) -> bytes:
