@@ -25,7 +25,7 @@ PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: without SELinux they say nothing, as in Docker
 _COPIES = frozenset(("copy", "nocopy"))
-_ID_MAP = re.compile(r"(?:([ug]):)?(\d+):(\d+)(?::(\d+))?")
+_ID_MAP = r"(?:([ug]):)?(\d+):(\d+)(?::(\d+))?"
 LAST_ID = 2**32 - 2
 """(uid_t) -1 is nobody's, man 2 chown"""
 _TMPFS_DEFAULT = ("noexec", "nosuid", "nodev")
@@ -222,7 +222,7 @@ def parse_idmap(text: str) -> tuple[list[tuple[int, int, int]], list[tuple[int, 
         return None
     found: dict[str, list[tuple[int, int, int]]] = {"u": [], "g": []}
     for part in text.split(";"):
-        match = _ID_MAP.fullmatch(part)
+        match = re.fullmatch(_ID_MAP, part)
         if match is None:
             raise InvalidArgument(
                 f"invalid idmap: '{text}' (use [u:|g:]HOST:CONTAINER[:COUNT], several with ';' between them)"

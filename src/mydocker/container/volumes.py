@@ -159,7 +159,10 @@ def rename(store: Store, name: str, new: str) -> Volume:
     with volumes.changing():
         volumes.get(name)
         _unused(store, "rename", name)
-        return volumes.rename(name, new)
+        renamed = volumes.rename(name, new)
+        with suppress(FileNotFoundError):
+            os.unlink(_note(store, name))
+        return renamed
 
 
 def _unused(store: Store, verb: str, name: str) -> None:
@@ -339,13 +342,29 @@ def _identity(tree: int) -> str:
     return f"{status.st_dev}:{status.st_ino}:{os.fstatvfs(tree).f_fsid}"
 
 
-@contextmanager
-def files_of(store: Store, volume: Volume) -> Iterator[int]:
-    """The directory of a volume's files (O_PATH), as they are for the containers that have it now.
+class Files:
+    """The files of a volume, as they are for the containers that have it now.
 
-    On a mount of its own: containers may be at work there, and devices do nothing on it.
+    ``top`` is their directory (O_PATH), on a mount of its own: containers may be at work there, and devices
+    do nothing on it.
     """
+
+    def __init__(self, volume: Volume, top: int) -> None:
+        self.top = top
+        self._volume = volume
+        self._status = os.stat(os.path.dirname(volume.mountpoint))
+
+    def check(self) -> None:
+        """``NotFound`` if the volume has been removed: then what was read of it need not be all."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(os.path.dirname(self._volume.mountpoint)), self._status):
+                return
+        raise NotFound(f"get {self._volume.name}: no such volume")
+
+
+@contextmanager
+def files_of(store: Store, volume: Volume) -> Iterator[Files]:
     with opening(store) as held:
         tree = held.whole(volume)
         mount.mount_setattr(tree, mount.MOUNT_ATTR_NODEV)
-        yield tree
+        yield Files(volume, tree)

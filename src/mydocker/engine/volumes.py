@@ -85,28 +85,33 @@ class Volume:
         """
         check_name(name)
         own = {} if self.document.anonymous else self.document.labels or {}
-        with volumes.files_of(self._store, self.document) as top:
-            made = VolumeStore(self._store.root).create(
-                name, labels={**own, **(labels or {})}, fill=lambda data: clone(top, data)
-            )
+        with volumes.files_of(self._store, self.document) as found:
+
+            def fill(data: str) -> None:
+                clone(found.top, data)
+                found.check()
+
+            made = VolumeStore(self._store.root).create(name, labels={**own, **(labels or {})}, fill=fill)
         volumes.tell(self._store, "create", name)
         return Volume(self._store, made)
 
     def export(self, target: str | int) -> None:
         """Write its files as a tar, at a path or to a descriptor."""
-        with opened(target) as descriptor, volumes.files_of(self._store, self.document) as top:
+        with opened(target) as descriptor, volumes.files_of(self._store, self.document) as found:
             writer = Writer(lambda piece: files.write_all(descriptor, piece))
-            directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=top)
+            directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found.top)
             try:
                 pack(directory, writer, whiteouts=False, top=True)
             finally:
                 os.close(directory)
+            found.check()
             writer.finish()
 
     def import_(self, source: str | int | Iterable[bytes]) -> None:
         """Add the files of a tar, compressed or not; those of the same name are replaced."""
-        with volumes.files_of(self._store, self.document) as top:
-            _unpack(source, top)
+        with volumes.files_of(self._store, self.document) as found:
+            _unpack(source, found.top)
+            found.check()
 
 
 class Volumes:

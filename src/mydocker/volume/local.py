@@ -14,18 +14,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from .. import errors
 from ..linux import mount
 from ..runtime.steps import options as mount_options
-from ..runtime.steps.mounts import filesystem
 
 _KNOWN = ("type", "o", "device", "size")
 _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])?i?b?)", re.IGNORECASE)
+_SIZE = r"(\d+(?:\.\d+)?) ?(?:([kmgtp])?i?b?)"
 _UNITS = "bkmgtp"
 
 Options = Mapping[str, str]
@@ -65,7 +63,7 @@ def check(name: str, options: Options) -> None:
 
 def parse_size(name: str, text: str) -> int:
     """Bytes, from ``100m`` and the like (docker/go-units, ``RAMInBytes``)."""
-    found = _SIZE.fullmatch(text)
+    found = re.fullmatch(_SIZE, text, re.IGNORECASE)
     if found is None:
         raise errors.InvalidArgument(f"create {name}: invalid size: '{text}'")
     return int(float(found[1]) * 1024 ** _UNITS.index((found[2] or "b").lower()))
@@ -96,6 +94,8 @@ def open_tree(options: Options, mountpoint: str) -> int:
                 device, mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if parsed.recursive else 0)
             )
         else:
+            from ..runtime.steps.mounts import filesystem
+
             tree = filesystem(options["type"], device, _data(options, parsed))
     except OSError as error:
         raise failed(mountpoint, f"mount {device}:{mountpoint}: {_reason(error)}", error) from error
@@ -150,6 +150,8 @@ def _data(options: Options, parsed: mount_options.Options) -> list[str]:
 
 def _resolved(option: str) -> str:
     """``addr=NAME`` of network file systems with an address, for the kernel asks no name server."""
+    import socket
+
     key, _, value = option.partition("=")
     if key != "addr":
         return option

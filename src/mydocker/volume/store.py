@@ -21,8 +21,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
-import secrets
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -38,7 +37,8 @@ from . import local
 
 ANONYMOUS = "com.docker.volume.anonymous"
 """the label that Docker puts on those that nobody has named"""
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_FIRST = frozenset(string.ascii_letters + string.digits)
+_REST = _FIRST | frozenset("_.-")
 _NEW, _GONE = ".new-", ".gone-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST = 255
@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
         raise errors.InvalidArgument(
             f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
         )
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise errors.InvalidArgument(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
@@ -75,6 +75,10 @@ def check_name(name: str) -> None:
         )
     if len(name) > _LONGEST:
         raise errors.InvalidArgument(f"create {name[:20]}…: a volume name has at most {_LONGEST} characters")
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and name[0] in _FIRST and _REST.issuperset(name)
 
 
 def check_driver(name: str, driver: str) -> None:
@@ -92,7 +96,7 @@ class VolumeStore:
     @staticmethod
     def new_name() -> str:
         """A name that no other volume has."""
-        return secrets.token_hex(32)
+        return os.urandom(32).hex()
 
     # -- locks
 
@@ -133,7 +137,7 @@ class VolumeStore:
         return True
 
     def _fresh(self, prefix: str) -> str:
-        return f"{self.root}/{prefix}{secrets.token_hex(8)}"
+        return f"{self.root}/{prefix}{os.urandom(8).hex()}"
 
     def tidy(self) -> None:
         """Remove what a killed command has left; ``OSError`` if something is in the way."""
@@ -174,7 +178,7 @@ class VolumeStore:
     def get(self, name: str) -> Volume:
         """NotFound, in Docker's words, if there is none of that name."""
         missing = errors.NotFound(f"get {name}: no such volume")
-        if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        if not _is_name(name) or len(name) > _LONGEST:
             raise missing
         try:
             with open(os.path.join(self.root, name, "config.json"), "rb") as file:
