@@ -24,7 +24,7 @@ from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
-from .owner import Starting
+from .owner import Connected, Starting
 from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
 
@@ -140,10 +140,21 @@ def _make(
             task.start()
             listener = [listen(brief.run_directory)] if starter is not None else []
             owner.started(task.pid)
+        _hand_over_task(monitor, task, pipes, network, listener, plan)
     except Exception:
         if task is not None:
-            task.delete()
+            task.delete()  # also one that runs, for its monitor is gone
         raise
+
+
+def _hand_over_task(
+    monitor: socket.socket,
+    task: runtime.Task,
+    pipes: _Pipes | None,
+    network: Connected,
+    listener: list[socket.socket],
+    plan: Plan,
+) -> None:
     streams = [task.console] if pipes is None and task.console is not None else []
     if pipes is not None:
         streams += pipes.ours
@@ -151,7 +162,7 @@ def _make(
     held = [each.fileno() for each in network.held]
     answer = Built(
         pid=task.pid,
-        terminal=terminal,
+        terminal=pipes is None,
         input=plan.open_stdin,
         output=True,
         dns=len(dns),
