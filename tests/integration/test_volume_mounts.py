@@ -163,6 +163,18 @@ def test_idmap_of_pairs(mydocker: Runner, image: str, owned: Path) -> None:
     assert "Value too large" in refused.err, "root has no number here"
 
 
+def test_idmap_of_what_is_mounted_below(mydocker: Runner, image: str, owned: Path) -> None:
+    (owned / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "uid=1234,gid=567", "below", owned / "below"], check=True)
+    mount = f"type=bind,src={owned},dst=/t,idmap"
+    try:
+        show = "touch /t/below/new; stat -c %u:%g /t/below"
+        assert mydocker("run", "--rm", "--mount", mount, image, "sh", "-c", show).line == "0:0"
+        assert (owned / "below/new").stat().st_uid == 1234
+    finally:
+        subprocess.run(["umount", owned / "below"], check=True)
+
+
 def test_idmap_read_only_and_in_a_copy(mydocker: Runner, image: str, owned: Path) -> None:
     mount = f"type=bind,src={owned},dst=/t,idmap,readonly"
     refused = mydocker("run", "--rm", "--mount", mount, image, "touch", "/t/x", check=1)

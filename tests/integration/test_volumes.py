@@ -157,6 +157,15 @@ def test_create_refused(mydocker: Runner, arguments: list[str], message: str) ->
     assert mydocker("volume", "create", *arguments, check=1).err.startswith(f"mydocker: {message}")
 
 
+def test_labels_that_are_not_text(mydocker: Runner, image: str) -> None:
+    said = mydocker("volume", "create", "--label", "a=\udcff", "vol", check=1)
+    assert "create vol: a label or an option is not UTF-8: b'\\xff'" in said.err
+    mount = "src=vol,dst=/v,volume-label=a=\udcff"
+    said = mydocker("run", "--rm", "--mount", mount, image, "true", check=125)
+    assert "label or option of a volume is not UTF-8" in said.err
+    assert mydocker("volume", "ls", "-q").out == ""
+
+
 def test_nfs(mydocker: Runner) -> None:
     """Refused where the kernel lacks it; where it has it, the volume can be made and says what it is."""
     with open("/proc/filesystems") as file:

@@ -76,6 +76,7 @@ def _user_mount(point: MountPoint, opened: bool) -> OciMount:
         }
     mount = _bind_mount(point.destination, point.source, options)
     if point.id_map:
+        options.append("ridmap" if point.recursive else "idmap")
         mount["uidMappings"], mount["gidMappings"] = id_mappings(point)
     return mount
 

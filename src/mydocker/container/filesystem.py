@@ -174,7 +174,7 @@ def _mounts(store: Store, record: Record, held: volumes.Opening) -> Iterator[tup
             tree = mount.open_tree(point.source, flags)
         if point.id_map:
             with _closing(idmap.user_namespace(*document.id_mappings(point))) as userns:
-                mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, userns=userns)
+                mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, userns=userns, recursive=point.recursive)
         if not point.rw:
             mount.mount_setattr(tree, mount.MOUNT_ATTR_RDONLY, recursive=True)
         yield tree, point.destination

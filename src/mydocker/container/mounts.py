@@ -79,14 +79,15 @@ def parse_bind(text: str, driver: str = "") -> MountPoint:
         raise InvalidArgument(wrong)
     if len(parts) == 1:
         check_driver("", driver)
-        return _volume(_destination(text, wrong))
+        return _volume(_destination(text, f'{wrong}: invalid mount config for type "volume"'))
     source, target = parts[:2]
+    kind = "bind" if source.startswith("/") else "volume"
     mode = parts[2] if len(parts) == 3 else ""
     if len(parts) == 2 and _is_mode(target):
         raise InvalidArgument(wrong)  # /target:ro: an anonymous volume has no options
-    destination = _destination(target, wrong)
     found = parse_mode(mode)
-    if source.startswith("/"):
+    destination = _destination(target, f'{wrong}: invalid mount config for type "{kind}"')
+    if kind == "bind":
         if "copy" in found:
             raise InvalidArgument(f"{wrong}: invalid mode: {mode}: there is nothing to copy to a bind mount")
         return MountPoint(

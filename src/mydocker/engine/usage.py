@@ -45,9 +45,11 @@ def measure(store: Store, image_store: ImageStore) -> DiskUsage:
     found = []
     for name in volumes.names():
         try:
-            found.append(VolumeUsage(volumes.get(name), usage(volumes.path(name)), len(links.get(name, ()))))
+            volume = volumes.get(name)
         except NotFound:
-            continue  # removed meanwhile, or not finished yet
+            continue  # removed meanwhile
+        if not volume.options:  # else its files take their room elsewhere
+            found.append(VolumeUsage(volume, usage(volume.mountpoint), len(links.get(name, ()))))
     return DiskUsage(
         images=images.measure(image_store),
         containers=[ContainerUsage(one, usage(store.directory(one.id))) for one in containers],

@@ -219,18 +219,24 @@ class VolumeStore:
         volume = Volume(
             name=name,
             mountpoint=self.path(name),
-            labels=dict(labels) if labels else None,
-            options=dict(options) if options else None,
+            labels=dict(sorted(labels.items())) if labels else None,
+            options=dict(sorted(options.items())) if options else None,
             created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         local.check(name, options or {})
+        try:
+            document = msgspec.json.encode(volume)
+        except UnicodeEncodeError as error:
+            raise errors.InvalidArgument(
+                f"create {name}: a label or an option is not UTF-8: {os.fsencode(error.object)!r}"
+            ) from None
         with self._draft() as draft:
             data = f"{draft}/_data"
             os.mkdir(data, 0o755)
             os.chmod(data, 0o755)
             if fill is not None:
                 fill(data)
-            files.replace(f"{draft}/config.json", msgspec.json.encode(volume))
+            files.replace(f"{draft}/config.json", document)
             try:
                 os.rename(draft, os.path.join(self.root, name))
             except OSError as error:
