@@ -20,7 +20,6 @@ from importlib import import_module
 from typing import NoReturn
 
 from ..linux.process import fork
-from ..monitor.rehearsal import rehearse
 from . import cold, worker
 from .launcher import START_LOCK, identity, socket_path
 from .spare import Spare
@@ -30,6 +29,8 @@ _CHECK_SECONDS = 30.0  # how often a server looks whether launchers still come t
 _QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare worker is forked
 _PATIENCE_SECONDS = 1.0  # with one of our own workers that is stopped in the middle of a request
 _BACKLOG = 128
+# What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
+_REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
 
@@ -50,7 +51,8 @@ def serve(package_parent: str, path: str, entry: str, idle: str = "") -> NoRetur
     sweep(os.path.dirname(path))
     listener = _listen(path)
     os.close(START_LOCK)
-    rehearse()
+    for rehearsal in _REHEARSALS:
+        cold.load(rehearsal)()
     gc.collect()
     gc.freeze()
 

@@ -21,6 +21,7 @@ from .. import errors
 from ..linux import pidfd, pty
 from . import build, protocol
 from .build import Built, tell
+from .builders import Builders
 from .health import Checks, Output
 from .log_sink import Log
 from .loop import POLLIN, Loop
@@ -28,7 +29,6 @@ from .owner import Owner
 from .plan import Brief
 from .process import Process
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
-from .spawn import forked
 from .streams import Client, Sink, Streams
 from .wires import Wires
 
@@ -52,7 +52,7 @@ class Monitor:
         self._loop = Loop()
         self._wires = Wires(self._loop, owner)
         self._processes: dict[int, Process] = {}
-        self._builders: set[int] = set()
+        self._builders = Builders(self._loop, self._crash_log)
         self._last = 0
         self._past: list[Added] = []
         self._paused = False
@@ -70,16 +70,15 @@ class Monitor:
         """Until the container has ended and everybody who was attached knows."""
         brief = self._brief
         starter = socket.socket(fileno=brief.starter)
-        builder, connection = forked(
-            lambda theirs: build.container(brief, self._owner, starter, theirs),
-            self._crash_log,
+        builder, connection = self._builders.fork(
+            lambda theirs: build.container(brief, self._owner, starter, theirs)
         )
-        with connection:
-            message, descriptors = build.receive(connection)
-        os.waitpid(builder, 0)
+        message, descriptors = build.receive(connection)
+        self._builders.part(builder, connection)
         for fd in brief.namespaces:
             os.close(fd)
         if not message:
+            self._builders.see_off()
             return  # it could not be started, and owner and starter know; or the builder was killed
         self.serve(build.built.decode(message[1:]), descriptors, starter)
 
@@ -150,6 +149,7 @@ class Monitor:
 
     def _exited(self, _: int) -> None:
         """Init has ended, and with it (PID namespace, cgroup) everything in the container."""
+        self._builders.see_off()
         init = self._processes.pop(0)
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)
@@ -196,26 +196,22 @@ class Monitor:
 
     def _again(self) -> None:
         try:
-            builder, made = forked(
-                lambda theirs: build.again(self._brief, self._owner, theirs), self._crash_log
-            )
+            builder, made = self._builders.fork(lambda theirs: build.again(self._brief, self._owner, theirs))
         except OSError:  # too many processes: there may be fewer later
             self._loop.after("restart", _FORK_PAUSE, self._again)
             return
         self._making = True
-        self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._made_again(builder, made))
 
     def _made_again(self, builder: int, made: socket.socket) -> None:
         self._loop.forget(made.fileno())
-        with made:
-            message, descriptors = build.receive(made)
-        os.waitpid(builder, 0)
-        self._builders.discard(builder)
+        message, descriptors = build.receive(made)
+        self._builders.part(builder, made)
         self._making = False
         resting, self._resting = self._resting, None
         assert resting is not None
         if not message or message[0] != Kind.STARTED:
+            self._builders.see_off()
             if message:
                 self._code = int(message[1:])
                 self._finish(resting)
@@ -255,7 +251,7 @@ class Monitor:
 
         One of ours that has ended, and that its own handler reaps, hides those behind it until then.
         """
-        known = {process.pid for process in self._processes.values()} | self._builders
+        known = {process.pid for process in self._processes.values()} | self._builders.pids
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -396,28 +392,25 @@ class Monitor:
             return
         init = self._processes[0]
         try:
-            builder, made = forked(
-                lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs),
-                self._crash_log,
+            builder, made = self._builders.fork(
+                lambda theirs: build.process(self._brief, init.pid, init.pidfd, body, theirs)
             )
         except OSError as error:  # too many processes
             tell(connection, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
             connection.close()
             return
-        self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._added(builder, made, connection))
 
     def _handed_over(self, builder: int, made: socket.socket) -> tuple[bytes, list[int]]:
         """A builder has handed over a process, or has failed, or was killed: then it is an ERROR."""
         self._loop.forget(made.fileno())
-        with made:
-            message, descriptors = build.receive(made)
-        os.waitpid(builder, 0)
-        self._builders.discard(builder)
+        message, descriptors = build.receive(made)
+        self._builders.part(builder, made)
         if not message:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
             message = packet(Kind.ERROR, protocol.encode(refusal))
         if message[0] != Kind.STARTED:
+            self._builders.see_off()
             self._reap_strangers()
         return message, descriptors
 
@@ -461,14 +454,12 @@ class Monitor:
             checks.rest()
             return
         try:
-            builder, made = forked(
-                lambda theirs: build.process(self._brief, init.pid, init.pidfd, self._owner.probe(), theirs),
-                self._crash_log,
+            builder, made = self._builders.fork(
+                lambda theirs: build.process(self._brief, init.pid, init.pidfd, self._owner.probe(), theirs)
             )
         except OSError as error:
             checks.failed(str(error))
             return
-        self._builders.add(builder)
         self._loop.watch(made.fileno(), POLLIN, lambda _: self._probing(builder, made, output, checks))
 
     def _probing(self, builder: int, made: socket.socket, output: Output, checks: Checks) -> None:
