@@ -159,7 +159,7 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
 def inherited(points: Sequence[MountPoint], host: HostConfig, access: str) -> list[MountPoint]:
     """What another container passes on of its ``points``: all but what its ``--tmpfs`` made."""
     return [
-        msgspec.structs.replace(point, rw=point.rw and access != "ro", copy_up=False)
+        msgspec.structs.replace(point, mode="", rw=point.rw and access != "ro", copy_up=False)
         for point in points
         if point.destination not in (host.tmpfs or {})
     ]
