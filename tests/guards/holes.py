@@ -22,6 +22,33 @@ _I = "tests/integration/"
 
 GUARDS = (
     Guard(
+        "volume-subpath",  # links in a volume lead nowhere outside (CVE-2021-25741 is Kubernetes' form of it)
+        (
+            (
+                "container/volumes.py",
+                "        resolve = path.RESOLVE_BENEATH | path.RESOLVE_NO_MAGICLINKS\n",
+                "        resolve = 0\n",
+            ),
+        ),
+        (f"{_I}test_volumes.py::test_subpath",),
+    ),
+    Guard(
+        "volume-lent",  # a container passes on the file system of the volume, or nothing
+        (("container/volumes.py", "if _identity(tree) == known:", "if True:"),),
+        (f"{_I}test_volumes.py::test_a_container_cannot_lend_something_else",),
+    ),
+    Guard(
+        "idmap-root",  # nobody in the container can make files of the host's root
+        (
+            (
+                "container/document.py",
+                "[(owner, 0, 1), (1, 1, before)",
+                "[(owner, 0, 1), (0, owner, 1), (1, 1, before)",
+            ),
+        ),
+        (f"{_I}test_volume_mounts.py::test_idmap",),
+    ),
+    Guard(
         "CVE-2019-5736",  # the interpreter executed from a read-only mount
         (("linux/sealed.py", '    exe = f"/proc/{pid}/exe"\n', "    return True\n"),),
         (f"{_I}test_security_exe.py::test_the_program_that_executes_itself",),

@@ -1,4 +1,4 @@
-"""The pages of docs/walkthrough, typed into a shell: what they show is what comes out."""
+"""The pages of docs/walkthrough and docs/volumes.md, typed into a shell: what they show is what comes out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from support.command import Runner
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "walkthrough"
 PAGES = sorted(path for path in DIRECTORY.glob("*.md") if path.name != "README.md")
+PAGES.append(DIRECTORY.parent / "volumes.md")
 
 # What a page needs beyond root and busybox.
 NEEDS = {"cgroups.md": [None if probe.cgroup_of("memory") else "shows the files of cgroup v1"]}

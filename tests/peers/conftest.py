@@ -8,7 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from support import docker_registry, peers, probe, recipe
+from support.beside import Both
+from support.command import Runner
 from support.peers import PeerImage, Tool
+
+BUSYBOX = "busybox:test"
 
 
 def _directory(parent: str, name: str) -> str:
@@ -74,3 +78,19 @@ def docker_image(docker: Tool, pristine_rootfs: str, short_directory: str) -> Pe
     docker("export", "--output", image.exported, "exported")
     docker("rm", "exported")
     return image
+
+
+@pytest.fixture(scope="module")
+def docker_busybox(docker: Tool, busybox_tar: str) -> Iterator[Tool]:
+    docker("import", busybox_tar, BUSYBOX)
+    yield docker
+    docker("rmi", BUSYBOX)
+
+
+@pytest.fixture
+def both(docker_busybox: Tool, mydocker: Runner, image: str) -> Iterator[Both]:
+    assert image == BUSYBOX
+    yield Both(docker_busybox, mydocker)
+    left = docker_busybox("ps", "-aq").out.split()
+    if left:
+        docker_busybox("rm", "-fv", *left)

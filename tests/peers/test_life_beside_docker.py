@@ -1,9 +1,5 @@
 """The life of a container, by docker and by us: what is printed, what is refused and how, exit statuses,
-documents and events.
-
-Docker's messages lost their capitals and some of their words between 20.10 and 28; what is compared is what
-they have in common.
-"""
+documents and events."""
 
 from __future__ import annotations
 
@@ -15,79 +11,19 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import compatibility, probe
-from support.command import Result, Runner
-from support.peers import Tool
+from support.beside import Both, assert_same, comparable
 
 IMAGE = "busybox:test"
 
 
-@dataclass(frozen=True)
-class Both:
-    """The same words to docker and to us; ``texts`` are what both said, made comparable."""
-
-    docker: Tool
-    ours: Runner
-
-    def __call__(
-        self, *words: str, cwd: str | None = None, stdin: bytes | None = None
-    ) -> tuple[Result, Result]:
-        options: dict[str, Any] = {"check": False, "cwd": cwd}
-        theirs = self.docker(*words, **options, **({"input": stdin} if stdin is not None else {}))
-        return theirs, self.ours(*words, **options, stdin=stdin)
-
-    def run(self, *words: str) -> None:
-        for result in self(*words):
-            assert result.code == 0, result
-
-
-@pytest.fixture(scope="module")
-def docker_busybox(docker: Tool, busybox_tar: str) -> Iterator[Tool]:
-    docker("import", busybox_tar, IMAGE)
-    yield docker
-    docker("rmi", IMAGE)
-
-
-@pytest.fixture
-def both(docker_busybox: Tool, mydocker: Runner, image: str) -> Iterator[Both]:
-    assert image == IMAGE
-    yield Both(docker_busybox, mydocker)
-    left = docker_busybox("ps", "-aq").out.split()
-    if left:
-        docker_busybox("rm", "-fv", *left)
-
-
 def create(both: Both, name: str, *flags: str, command: str = "sleep 1000") -> None:
     both.run("create", "--network", "none", "--name", name, *flags, IMAGE, *shlex.split(command))
-
-
-def comparable(text: str) -> str:
-    text = re.sub(r"[0-9a-f]{64}", "<id>", text)
-    text = re.sub(r"\b[0-9a-f]{12}\b", "<id>", text)
-    lines = []
-    for line in text.splitlines():
-        if line.startswith(("IPv4 forwarding", "Error: failed to", "time=")):
-            continue  # a warning of the host, a repetition, a log of the client's
-        line = line.removeprefix("Error response from daemon: ").removeprefix("mydocker: ")
-        line = line.removeprefix("Error: ")
-        line = re.sub(
-            r"No such container:path: (\w+):(\S+)", r"Could not find the file \2 in container \1", line
-        )
-        lines.append(line.lower().rstrip())
-    return "\n".join(sorted(lines))
-
-
-def assert_same(both: Both, line: str, cwd: str | None = None) -> None:
-    theirs, ours = both(*shlex.split(line), cwd=cwd)
-    assert comparable(ours.out) == comparable(theirs.out), line
-    assert comparable(ours.err) == comparable(theirs.err), line
-    assert ours.code == theirs.code, line
 
 
 SAME = """

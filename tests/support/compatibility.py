@@ -24,9 +24,10 @@ OTHER_COMMANDS = (
     ("events",), ("info",), ("inspect",), ("version",), ("system", "df"), ("system", "events"),
     ("system", "info"), ("system", "prune"), ("network", "connect"), ("network", "create"),
     ("network", "disconnect"), ("network", "inspect"), ("network", "ls"), ("network", "prune"),
-    ("network", "rm"),
+    ("network", "rm"), ("volume", "create"), ("volume", "inspect"), ("volume", "ls"), ("volume", "prune"),
+    ("volume", "rm"),
 )  # fmt: skip
-"""those about containers and networks that are not in docker's group ``container``"""
+"""those about containers, networks and volumes that are not in docker's group ``container``"""
 
 DIFFERENT = """
 - Messages begin with `mydocker:` where docker says `Error response from daemon:`; the rest is Docker's.
@@ -38,6 +39,8 @@ DIFFERENT = """
 - `wait --condition not-running|next-exit|removed` is docker's API, and ours alone on the command line.
 - `port add` and `port rm` change the ports of a container, also while it runs; `run --egress` and
   `--network-opt` limit what it may do in its networks.
+- `volume rename`, `clone`, `export` and `import` are ours, and so is `idmap` of `--mount type=bind`. Volumes
+  with options are mounted in the containers that have them, and not on the host as well.
 - `run --explain`, `logs --clear`, and `--rootfs`, `--timeout` and `--health-on-failure` of `run` and `create`
   are ours.
 - The log driver `json-file` rotates by default: 10 MB, 3 files.

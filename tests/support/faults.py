@@ -31,6 +31,7 @@ TRACER = os.path.join(os.path.dirname(__file__), "tracer.py")
 _POINTS = re.compile(r"points (\d+): (.*)")
 NAME = "victim"
 OTHER = "victim-renamed"
+VAULT = "vault"
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,32 @@ def scenarios(image: str) -> list[Scenario]:
         Scenario("port add", ("port", "add", NAME, "24999:80", "[::1]:24999:81"), [run],
                  allowed=frozenset({"running"})),
         Scenario("port rm", ("port", "rm", NAME, "80"), [published], allowed=frozenset({"running"})),
+        *_of_volumes(image),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
+    ]  # fmt: skip
+
+
+def _of_volumes(image: str) -> list[Scenario]:
+    """``vault`` begins with the image's /etc, so it has to have a ``passwd`` whenever it is used."""
+    filled = ("run", "--rm", "-v", f"{VAULT}:/etc", image, "true")
+    both = ("-v", f"{VAULT}:/etc", "-v", "/home", "--name", NAME, image)
+    create = ("create", *both, "true")
+    memory = ("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    return [
+        Scenario("create with volumes", create, allowed=frozenset({"created", "gone"})),
+        Scenario("exit and go with volumes", ("run", "-d", "--rm", *both, "true"), until="all",
+                 allowed=frozenset({"gone"})),
+        Scenario("start with a tmpfs", ("start", NAME),
+                 [memory, ("create", "-v", "memory:/v", "--name", NAME, image, "sleep", "1000")],
+                 allowed=frozenset({"running", "exited", "created"})),
+        Scenario("rm -v", ("rm", "-v", NAME), [create], allowed=frozenset({"created", "gone"})),
+        Scenario("volume create", ("volume", "create"), allowed=frozenset({"gone"})),
+        Scenario("volume rm", ("volume", "rm", VAULT), [filled], allowed=frozenset({"gone"})),
+        Scenario("volume rename", ("volume", "rename", VAULT, f"{VAULT}-2"), [filled],
+                 allowed=frozenset({"gone"}), names=frozenset({VAULT, f"{VAULT}-2"})),
+        Scenario("volume clone", ("volume", "clone", VAULT, f"{VAULT}-2"), [filled],
+                 allowed=frozenset({"gone"})),
     ]  # fmt: skip
 
 
@@ -167,9 +192,10 @@ class Injector:
         assert states <= scenario.allowed, f"lost or in another state: {shown}"
         checked = self._ask("system", "check")
         assert checked.code == 0, str(checked)
+        volumes = self._ask("volume", "ls", "-q").out.split()
         for name in scenario.names:
             found = self._ask("inspect", name)
-            assert (found.code == 0) == (name in shown), str(found)
+            assert (found.code == 0) == (name in shown or name in volumes), str(found)
         if states == {"running"}:
             works = self._ask("exec", next(iter(shown)), "echo", "works")
             # or somebody who was killed then had sent it a signal already
@@ -177,6 +203,10 @@ class Injector:
             assert works.out == "works\n" or not still, str(works)
         self._ask(*scenario.command)
         assert self._ask("logs", "bystander").out == "kept\n", "the log of the other container is lost"
+        for name in self._ask("volume", "ls", "-q").out.split():
+            data = os.path.join(self._runner.root, "volume", name, "_data")
+            whole = not name.startswith(VAULT) or os.path.exists(f"{data}/passwd")
+            assert whole, f"{name}: {os.listdir(data)}"
 
     def _listed(self, scenario: Scenario) -> dict[str, str]:
         """Names and states of its containers; one command that reconciles."""
@@ -190,6 +220,10 @@ class Injector:
 
     def _clean(self) -> None:
         self._remove()
+        place = os.path.join(self._runner.root, "volume")
+        end = time.monotonic() + leaks.PATIENCE  # a container that removes itself may be at it
+        while self._runner("volume", "prune", "--all", "--force") and os.listdir(place):
+            assert time.monotonic() < end, f"volumes left behind: {os.listdir(place)}"
         leaks.wait_for_nothing_left(self._before, self._runner.root, self._runner.state)
 
     def _remove(self) -> None:

@@ -28,13 +28,14 @@ _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def extract(stream: Stream, root: int, place: bytes, name: str, *, owners: bool) -> None:
+def extract(stream: Stream, root: int, place: bytes, name: str, *, owners: bool, top: bool = False) -> None:
     """Unpack below the directory ``place`` of the root that ``root`` is open on.
 
-    ``name`` stands for the archive in messages. Conflict for a file in the place of a directory or the other
+    ``name`` stands for the archive in messages. ``top``: if the archive has an entry for the directory itself
+    (``./``), it becomes what that says. Conflict for a file in the place of a directory or the other
     way round, HostileArchive and CorruptData as in ``apply``.
     """
-    with _Extractor(stream, root, place.strip(b"/"), name, owners) as extractor:
+    with _Extractor(stream, root, place.strip(b"/"), name, owners, top) as extractor:
         try:
             for entry in tar.Reader(stream):
                 extractor.entry(entry)
@@ -47,16 +48,17 @@ def extract(stream: Stream, root: int, place: bytes, name: str, *, owners: bool)
 class _Extractor(Unpacker):
     layer = False
 
-    def __init__(self, stream: Stream, root: int, place: bytes, name: str, owners: bool) -> None:
+    def __init__(self, stream: Stream, root: int, place: bytes, name: str, owners: bool, top: bool) -> None:
         super().__init__(stream, root, name, Limits(), True, None)
         self._below = place
         self._owners = owners
+        self._takes_top = top
 
     def __enter__(self) -> _Extractor:
         return self
 
     def entry(self, entry: tar.Entry) -> None:
-        if self._clean(entry, entry.name) == self._below:
+        if self._clean(entry, entry.name) == self._below and not self._takes_top:
             return  # the directory itself, which is as it is
         if not self._owners:
             entry.uid = entry.gid = -1  # man 2 chown: stays as it is

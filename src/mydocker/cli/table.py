@@ -55,7 +55,7 @@ OTHERS = {
     "export": Entry("export", "Export a container's filesystem as a tar archive"),
     "history": Entry("history", "Show the history of an image"),
     "import": Entry("import_", "Import the contents from a tarball to create a filesystem image"),
-    "inspect": Entry("inspect", "Return low-level information on containers, images and networks"),
+    "inspect": Entry("inspect", "Return low-level information on containers, images, networks and volumes"),
     "kill": Entry("kill", "Kill one or more running containers"),
     "load": Entry("load", "Load an image from a tar archive or STDIN"),
     "login": Entry("login", "Authenticate to a registry"),
@@ -139,6 +139,17 @@ GROUPS = {
         "prune": Entry("network", "Remove all unused networks", "PRUNE"),
         **dict.fromkeys(("rm", "remove"), Entry("network", "Remove one or more networks", "REMOVE")),
     },
+    "volume": {
+        "clone": Entry("volume", "Create a volume with a copy of another one's files", "CLONE"),
+        "create": Entry("volume", "Create a volume", "CREATE"),
+        "export": Entry("volume", "Export a volume's files as a tar archive", "EXPORT"),
+        "import": Entry("volume", "Import the files of a tar archive into a volume", "IMPORT"),
+        "inspect": Entry("volume", "Display detailed information on one or more volumes", "INSPECT"),
+        **dict.fromkeys(("ls", "list"), Entry("volume", "List volumes", "LIST")),
+        "prune": Entry("volume", "Remove unused local volumes", "PRUNE"),
+        "rename": Entry("volume", "Rename a volume that no container has", "RENAME"),
+        **dict.fromkeys(("rm", "remove"), Entry("volume", "Remove one or more volumes", "REMOVE")),
+    },
     "system": {
         "check": Entry("system_check", "Verify every image, layer, container and volume"),
         "events": OTHERS["events"],
@@ -155,6 +166,7 @@ GROUP_SUMMARIES = {
     "manifest": "Manage Docker image manifests and manifest lists",
     "network": "Manage networks",
     "system": "Manage mydocker",
+    "volume": "Manage volumes",
 }
 _SYNONYMS = frozenset(("list", "ps", "remove"))
 

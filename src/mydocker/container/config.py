@@ -6,7 +6,7 @@ stored ``config.json``, ``inspect`` and the API say the same thing. The values a
 the kernel is decided in ``spec.py``, whether they may be combined in ``validate.py``.
 
 Ours beyond Docker, in ``HostConfig``: ``Rootfs``, the directory of ``--rootfs``, ``Timeout``,
-``HealthOnFailure``, and ``Egress``.
+``HealthOnFailure`` and ``Egress``; in ``BindOptions``: ``IdMap``.
 
 Units: memory and rates in bytes, times in microseconds (``CpuPeriod``, ``CpuQuota``) or nano-CPUs.
 ``-1`` means unlimited and ``0`` means not set, as in Docker.
@@ -86,11 +86,24 @@ class BindOptions(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
+    read_only_non_recursive: bool = False
+    """what is mounted below a read-only one stays as it is"""
+    read_only_force_recursive: bool = False
+    id_map: str = ""
+    """``owner``, or pairs of ids: see ``mounts.parse_idmap``"""
+
+
+class Driver(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
+    name: str = ""
+    options: dict[str, str] | None = None
 
 
 class VolumeOptions(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     no_copy: bool = False
     labels: dict[str, str] | None = None
+    driver_config: Driver | None = None
+    subpath: str = ""
+    """a directory or file in the volume, which is mounted in its place"""
 
 
 class TmpfsOptions(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
@@ -171,6 +184,10 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     readonly_rootfs: bool = False
     security_opt: list[str] | None = None
     """``no-new-privileges[:true|false]``, ``seccomp=unconfined``, ``seccomp=<the JSON document itself>``"""
+    volume_driver: str = ""
+    """of the volumes that ``Binds`` and ``Volumes`` make"""
+    volumes_from: list[str] | None = None
+    """``container[:ro|rw|z|Z]``: the mounts of other containers, by identifier once it is created"""
     tmpfs: dict[str, str] | None = None
     """target -> mount options, ``{"/run": "rw,size=64m"}``"""
     uts_mode: str = msgspec.field(name="UTSMode", default="")

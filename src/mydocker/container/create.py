@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,10 +26,10 @@ from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..image import platforms
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from . import events, files, health, links, merge, names, networks, rootfs, volumes
+from ..volume.store import VolumeStore
+from . import events, files, health, links, merge, mounts, names, networks, rootfs, volumes
 from .attached import of
 from .config import Config, EndpointConfig, HostConfig
-from .mounts import mount_points
 from .reconcile import destroy
 from .record import Record
 from .state import State
@@ -119,11 +119,13 @@ def _create(
     health.check_action(config, host)
     identifier, lock = _new(store)
     record: Record | None = None
+    unwritten = ExitStack()
     try:
         directory = store.directory(identifier)
         os.mkdir(directory, 0o710)
         config = _named(store, config, host, identifier)
-        points, anonymous = volumes.name_anonymous(mount_points(config, host), store.root)
+        unwritten.enter_context(_volumes(store, config, host))
+        points, anonymous = volumes.choose(store, config, host)
         path, args = merge.command(config)
         draft = Record(
             id=identifier,
@@ -139,20 +141,19 @@ def _create(
             mounts=points,
             anonymous_volumes=anonymous,
         )
-        record = _claim(store, draft)
+        record = _claim(store, draft, unwritten.close)
         recorded()
         rootfs.prepare(directory, record)
         files.write(directory, record)
         links.note(store, record)
-        volumes.create(store.root, record)
+        volumes.create(store, record)
         if not starting:
             store.write_state(identifier, State(), durable=record.durable)
             store.release(identifier, lock)
     except BaseException:
+        unwritten.close()
         destroy(store, identifier, record, lock)
         raise
-    for volume in anonymous:
-        events.emit(store, "volume", "create", volume, {"driver": "local"})
     events.container(store, record, "create")
     return record, lock if starting else None
 
@@ -167,16 +168,29 @@ def _new(store: Store) -> tuple[str, Lock]:
             return identifier, lock
 
 
-def _claim(store: Store, record: Record) -> Record:
-    """Write the record and take its name; without one, take the first generated name that is free."""
+def _volumes(store: Store, config: Config, host: HostConfig) -> AbstractContextManager[object]:
+    """What keeps volumes from being taken away until the record is written, if there are to be any."""
+    chosen = config.volumes or host.volumes_from or host.binds
+    if chosen or any(mount.type == "volume" for mount in host.mounts or ()):
+        return VolumeStore(store.root).holding()
+    return nullcontext()
+
+
+def _claim(store: Store, record: Record, written: Callable[[], None]) -> Record:
+    """Write the record and take its name; without one, take the first generated name that is free.
+
+    ``written`` is called when the record is there, before anything is waited for.
+    """
     if record.name:
         store.write_record(record)
+        written()
         store.claim(record.name, record.id)
         return record
     attempt = 0
     while True:
         named = msgspec.structs.replace(record, name=names.generate(attempt))
         store.write_record(named)
+        written()
         try:
             store.claim(named.name, named.id)
         except Conflict:
@@ -198,6 +212,12 @@ def _named(store: Store, config: Config, host: HostConfig, identifier: str) -> C
     return config
 
 
+def _volumes_from(store: Store, text: str) -> str:
+    container, _ = mounts.parse_volumes_from(text)
+    _, colon, mode = text.partition(":")
+    return f"{store.resolve(container)}{colon}{mode}"
+
+
 def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> HostConfig:
     """Identifiers in place of names of other containers, swap in place of "not said", rootfs looked at."""
     changes: dict[str, object] = {}
@@ -208,6 +228,8 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
         host = msgspec.structs.replace(host, **changes)
     if host.network_mode == "host" and (host.port_bindings or host.publish_all_ports):
         warn("Published ports are discarded when using host network mode")
+    if host.volumes_from:
+        changes["volumes_from"] = [_volumes_from(store, text) for text in host.volumes_from]
     for field in ("network_mode", "pid_mode", "ipc_mode"):
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import errors
 from ..linux import mount, namespace, path
-from . import files, rootfs
+from ..runtime import idmap
+from . import document, files, rootfs, volumes
 from .reconcile import settle
 from .record import Record
 from .state import ALIVE, Status
@@ -144,12 +146,11 @@ def _assemble(store: Store, record: Record) -> int:
     overlay = rootfs.stack(store.directory(record.id), record)
     overlay.mount_privately()
     root = os.open(overlay.target, _ROOT)
-    for source, destination, writable, recursive in _mounts(store, record):
-        tree = mount.open_tree(source, mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if recursive else 0))
-        if not writable:
-            mount.mount_setattr(tree, mount.MOUNT_ATTR_RDONLY, recursive=True)
-        make = path.make_directory_in_root if os.path.isdir(source) else path.make_file_in_root
-        mount.move_mount(tree, make(root, destination))
+    with volumes.opening(store, record.id) as held:
+        for tree, destination in _mounts(store, record, held):
+            is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+            make = path.make_directory_in_root if is_directory else path.make_file_in_root
+            mount.move_mount(tree, make(root, destination))
     whole = mount.open_tree(overlay.target, mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE)
     mount.mount_setattr(whole, _SAFE, recursive=True)
     if record.host_config.readonly_rootfs:
@@ -157,19 +158,31 @@ def _assemble(store: Store, record: Record) -> int:
     return whole
 
 
-def _mounts(store: Store, record: Record) -> Iterator[tuple[str, str, bool, bool]]:
-    """Source, destination, whether it may be written to, whether with what is mounted below it."""
+def _mounts(store: Store, record: Record, held: volumes.Opening) -> Iterator[tuple[int, str]]:
+    """Mounts that are attached nowhere yet, and where they belong."""
     for destination, source in files.sources(store, record).items():
         if os.path.exists(source):
-            yield source, destination, True, False
+            yield mount.open_tree(source, mount.OPEN_TREE_CLONE), destination
+    opened = volumes.opened(store, record)
     for point in sorted(record.mounts, key=lambda point: point.destination.count("/")):
-        if point.type in ("bind", "volume"):
-            yield point.source, point.destination, point.rw, point.recursive
+        if point.type not in ("bind", "volume"):
+            continue
+        if point.destination in opened:
+            tree = held.tree(point)
+        else:
+            flags = mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if point.recursive else 0)
+            tree = mount.open_tree(point.source, flags)
+        if point.id_map:
+            with _closing(idmap.user_namespace(*document.id_mappings(point))) as userns:
+                mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, userns=userns, recursive=point.recursive)
+        if not point.rw:
+            mount.mount_setattr(tree, mount.MOUNT_ATTR_RDONLY, recursive=True)
+        yield tree, point.destination
 
 
 @contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
+def _closing(descriptor: int) -> Iterator[int]:
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -1,28 +1,33 @@
-"""What is mounted into a container beyond its root: ``-v``, ``--mount``, ``--tmpfs``, an image's volumes.
+"""What is mounted into a container beyond its root, read into one list.
 
-In scope: reading the four forms into one list of ``MountPoint``, with Docker's checks and messages, and
-turning that list and the default mounts into the ``mounts`` of a runtime document. Out of scope: making
-volumes (``volumes.py``), and mounting, which init does inside of the container's own root.
-Source: moby, ``volume/mounts/linux_parser.go`` and ``daemon/oci_linux.go`` (``withMounts``).
+In scope: the forms ``-v``, ``--mount``, ``--tmpfs``, ``--volumes-from`` and an image's VOLUME as a list of
+``MountPoint``, with Docker's checks and messages. Out of scope: making volumes (``volumes.py``), and what the
+list becomes in a runtime document (``document.py``).
+Source: moby, ``volume/mounts/linux_parser.go`` and ``daemon/volumes.go``.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Sequence
+
+import msgspec
 
 from ..errors import InvalidArgument
-from ..oci import defaults
-from .config import Config, HostConfig, Mount
+from ..volume.store import check_driver, check_name
+from .config import BindOptions, Config, Driver, HostConfig, Mount, VolumeOptions
 from .record import MountPoint
-
-if TYPE_CHECKING:
-    from ..oci.runtime import Mount as OciMount
 
 PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: without SELinux they say nothing, as in Docker
+_COPIES = frozenset(("copy", "nocopy"))
+_ID_MAP = r"(?:([ug]):)?(\d+):(\d+)(?::(\d+))?"
+LAST_ID = 2**32 - 2
+"""(uid_t) -1 is nobody's, man 2 chown"""
 _TMPFS_DEFAULT = ("noexec", "nosuid", "nodev")
 _TMPFS_FLAGS = {
     "rw": "ro",
@@ -37,9 +42,10 @@ _TMPFS_OPPOSITES = {**_TMPFS_FLAGS, **{value: key for key, value in _TMPFS_FLAGS
 _TMPFS_VALUES = frozenset(("size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge"))
 
 
-def mount_points(config: Config, host: HostConfig) -> list[MountPoint]:
-    """All mount points that were asked for, in no particular order; a volume has no name yet.
+def mount_points(config: Config, host: HostConfig, inherited: Sequence[MountPoint] = ()) -> list[MountPoint]:
+    """All mount points that were asked for, in no particular order; an anonymous volume has no name yet.
 
+    ``inherited``: those of ``--volumes-from``, the last one for a place counts, and others take their places.
     Raises ``InvalidArgument`` in Docker's words.
     """
     points: dict[str, MountPoint] = {}
@@ -50,67 +56,113 @@ def mount_points(config: Config, host: HostConfig) -> list[MountPoint]:
         points[point.destination] = point
 
     for text in host.binds or ():
-        add(parse_bind(text))
+        add(parse_bind(text, host.volume_driver))
     for mount in host.mounts or ():
         add(parse_mount(mount))
     for target, options in (host.tmpfs or {}).items():
         destination = _destination(target, f"invalid tmpfs mount: {target}")
         add(MountPoint(type="tmpfs", destination=destination, options=tmpfs_options(options)))
+    points = {**{point.destination: point for point in inherited}, **points}
     for target in config.volumes or {}:
         destination = _destination(target, f"invalid volume specification: '{target}'")
-        if (
-            destination not in points
-        ):  # a bind or tmpfs on the same place takes precedence over the image's volume
-            points[destination] = _volume(destination, read_only=False, copy_up=True)
+        if destination not in points:  # what was asked for takes precedence over the image's volume
+            check_driver("", host.volume_driver)
+            points[destination] = _volume(destination)
     return list(points.values())
 
 
-def parse_bind(text: str) -> MountPoint:
-    """``/source:/target[:options]``, or ``/target`` alone for an anonymous volume."""
+def parse_bind(text: str, driver: str = "") -> MountPoint:
+    """``/source:/target[:options]``, ``name:/target[:options]``, or ``/target`` for an anonymous volume."""
     parts = text.split(":")
     wrong = f"invalid volume specification: '{text}'"
     if len(parts) > 3 or not all(parts):
         raise InvalidArgument(wrong)
     if len(parts) == 1:
-        return _volume(_destination(text, wrong), read_only=False, copy_up=True)
+        check_driver("", driver)
+        return _volume(_destination(text, f'{wrong}: invalid mount config for type "volume"'))
     source, target = parts[:2]
-    destination = _destination(target, wrong)
-    if not source.startswith("/"):
-        raise InvalidArgument(
-            f"{wrong}: the source must be an absolute path (named volumes are not supported yet)"
-        )
+    kind = "bind" if source.startswith("/") else "volume"
     mode = parts[2] if len(parts) == 3 else ""
-    access, propagation = _bind_mode(mode)
+    if len(parts) == 2 and _is_mode(target):
+        raise InvalidArgument(wrong)  # /target:ro: an anonymous volume has no options
+    found = parse_mode(mode)
+    destination = _destination(target, f'{wrong}: invalid mount config for type "{kind}"')
+    if kind == "bind":
+        if "copy" in found:
+            raise InvalidArgument(f"{wrong}: invalid mode: {mode}: there is nothing to copy to a bind mount")
+        return MountPoint(
+            type="bind",
+            source=posixpath.normpath(source),
+            destination=destination,
+            mode=mode,
+            rw=found.get("access") != "ro",
+            propagation=found.get("propagation", "rprivate"),
+            options=["create"],
+        )
+    check_name(source)
+    check_driver(source, driver)
+    if "propagation" in found:
+        raise InvalidArgument(
+            f'{wrong}: invalid mount config for type "volume": field BindOptions must not be specified'
+        )
     return MountPoint(
-        type="bind",
-        source=posixpath.normpath(source),
+        type="volume",
+        name=source,
         destination=destination,
-        mode=mode,
-        rw=access != "ro",
-        propagation=propagation or "rprivate",
-        options=["create"],
+        driver="local",
+        mode=mode or "z",
+        rw=found.get("access") != "ro",
+        copy_up=found.get("copy") != "nocopy",
     )
 
 
-def _bind_mode(mode: str) -> tuple[str, str]:
-    """Access and propagation from ``ro,rshared``; each kind of option at most once."""
-    access = propagation = ""
-    seen: set[str] = set()
+def parse_mode(mode: str) -> dict[str, str]:
+    """``ro,rshared`` by kind: access, propagation, label, copy, consistency; each at most once."""
+    found: dict[str, str] = {}
     for option in mode.split(",") if mode else ():
         if option in ("ro", "rw"):
-            kind, access = "access", option
+            kind = "access"
         elif option in PROPAGATIONS:
-            kind, propagation = "propagation", option
+            kind = "propagation"
         elif option in _LABELS:
             kind = "label"
+        elif option in _COPIES:
+            kind = "copy"
         elif option in _CONSISTENCY:
             kind = "consistency"
         else:
             raise InvalidArgument(f"invalid mode: {mode}")
-        if kind in seen:
+        if kind in found:
             raise InvalidArgument(f"invalid mode: {mode}")
-        seen.add(kind)
-    return access, propagation
+        found[kind] = option
+    return found
+
+
+def _is_mode(text: str) -> bool:
+    try:
+        return bool(parse_mode(text))
+    except InvalidArgument:
+        return False
+
+
+def parse_volumes_from(text: str) -> tuple[str, str]:
+    """``container[:mode]``, as container and access: ``ro``, ``rw`` or neither."""
+    if not text:
+        raise InvalidArgument("volumes-from specification cannot be an empty string")
+    container, _, mode = text.partition(":")
+    found = parse_mode(mode)
+    if not container or "propagation" in found or "copy" in found:
+        raise InvalidArgument(f"invalid mode: {mode}")
+    return container, found.get("access", "")
+
+
+def inherited(points: Sequence[MountPoint], host: HostConfig, access: str) -> list[MountPoint]:
+    """What another container passes on of its ``points``: all but what its ``--tmpfs`` made."""
+    return [
+        msgspec.structs.replace(point, mode="", rw=point.rw and access != "ro", copy_up=False)
+        for point in points
+        if point.destination not in (host.tmpfs or {})
+    ]
 
 
 def parse_mount(mount: Mount) -> MountPoint:
@@ -127,12 +179,7 @@ def parse_mount(mount: Mount) -> MountPoint:
     if mount.tmpfs_options is not None:
         raise InvalidArgument(f"{wrong}: field TmpfsOptions must not be specified")
     if mount.type == "volume":
-        if mount.source:
-            raise InvalidArgument(
-                f"{wrong}: {mount.source}: named volumes are not supported yet (leave the source out)"
-            )
-        no_copy = mount.volume_options is not None and mount.volume_options.no_copy
-        return _volume(destination, read_only=mount.read_only, copy_up=not no_copy)
+        return _named(mount, destination, wrong)
     raise InvalidArgument(f"{wrong}: mount type unknown")
 
 
@@ -145,21 +192,83 @@ def _bind(mount: Mount, destination: str, wrong: str) -> MountPoint:
         raise InvalidArgument(f"{wrong}: field VolumeOptions must not be specified")
     if mount.tmpfs_options is not None:
         raise InvalidArgument(f"{wrong}: field TmpfsOptions must not be specified")
-    options = mount.bind_options
-    propagation = options.propagation if options is not None else ""
-    if propagation and propagation not in PROPAGATIONS:
-        raise InvalidArgument(f"{wrong}: invalid propagation mode: {propagation}")
-    create = options is not None and options.create_mountpoint
-    if not create and not os.path.lexists(mount.source):
+    options = mount.bind_options or BindOptions()
+    if options.propagation and options.propagation not in PROPAGATIONS:
+        raise InvalidArgument(f"{wrong}: invalid propagation mode: {options.propagation}")
+    if options.read_only_force_recursive and options.read_only_non_recursive:
+        raise InvalidArgument(f"{wrong}: ReadOnlyForceRecursive and ReadOnlyNonRecursive exclude each other")
+    if options.id_map:
+        parse_idmap(options.id_map)
+    if not options.create_mountpoint and not os.path.lexists(mount.source):
         raise InvalidArgument(f"{wrong}: bind source path does not exist: {mount.source}")
     return MountPoint(
         type="bind",
         source=posixpath.normpath(mount.source),
         destination=destination,
         rw=not mount.read_only,
-        propagation=propagation or "rprivate",
-        recursive=options is None or not options.non_recursive,
-        options=["create"] if create else [],
+        propagation=options.propagation or "rprivate",
+        recursive=not options.non_recursive,
+        read_only_recursive=not options.read_only_non_recursive,
+        id_map=options.id_map,
+        options=["create"] if options.create_mountpoint else [],
+    )
+
+
+def parse_idmap(text: str) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]] | None:
+    """User and group ids, each as ``(host, container, count)``; nothing for ``owner``.
+
+    ``[u:|g:]HOST:CONTAINER[:COUNT]``, several with ``;`` between them; without a letter it is both.
+    """
+    if text == "owner":
+        return None
+    found: dict[str, list[tuple[int, int, int]]] = {"u": [], "g": []}
+    for part in text.split(";"):
+        match = re.fullmatch(_ID_MAP, part)
+        if match is None:
+            raise InvalidArgument(
+                f"invalid idmap: '{text}' (use [u:|g:]HOST:CONTAINER[:COUNT], several with ';' between them)"
+            )
+        host, container, count = int(match[2]), int(match[3]), int(match[4] or "1")
+        if count < 1 or max(host, container) + count - 1 > LAST_ID:
+            raise InvalidArgument(f"invalid idmap: '{part}': ids are in the range 0-{LAST_ID}")
+        for kind in match[1] or "ug":
+            found[kind].append((host, container, count))
+    for kind, name in (("u", "user"), ("g", "group")):
+        if not found[kind]:
+            raise InvalidArgument(f"invalid idmap: '{text}': it has no {name} ids")
+        for side in (0, 1):
+            ranges = sorted((each[side], each[2]) for each in found[kind])
+            if any(first + count > second for (first, count), (second, _) in itertools.pairwise(ranges)):
+                raise InvalidArgument(f"invalid idmap: '{text}': ranges of {name} ids overlap")
+    return found["u"], found["g"]
+
+
+def _named(mount: Mount, destination: str, wrong: str) -> MountPoint:
+    options = mount.volume_options or VolumeOptions()
+    driver = options.driver_config or Driver()
+    if options.subpath:
+        parts = options.subpath.split("/")
+        if options.subpath.startswith("/") or ".." in parts:
+            raise InvalidArgument(f"{wrong}: subpath must be a relative path within the volume")
+    if not mount.source:
+        if mount.read_only:
+            raise InvalidArgument(f"{wrong}: must not set ReadOnly mode when using anonymous volumes")
+        if options.subpath:
+            raise InvalidArgument(f"{wrong}: must not set Subpath when using anonymous volumes")
+    else:
+        check_name(mount.source)
+    check_driver(mount.source, driver.name)
+    return MountPoint(
+        type="volume",
+        name=mount.source,
+        destination=destination,
+        driver="local",
+        mode="z" if mount.source else "",
+        rw=not mount.read_only,
+        copy_up=not options.no_copy and not options.subpath,
+        sub_path=options.subpath,
+        volume_options=driver.options or {},
+        volume_labels=options.labels or {},
     )
 
 
@@ -181,10 +290,8 @@ def _tmpfs(mount: Mount, destination: str, wrong: str) -> MountPoint:
     return MountPoint(type="tmpfs", destination=destination, rw=not mount.read_only, options=options)
 
 
-def _volume(destination: str, *, read_only: bool, copy_up: bool) -> MountPoint:
-    return MountPoint(
-        type="volume", destination=destination, driver="local", rw=not read_only, copy_up=copy_up
-    )
+def _volume(destination: str) -> MountPoint:
+    return MountPoint(type="volume", destination=destination, driver="local", copy_up=True)
 
 
 def tmpfs_options(text: str) -> list[str]:
@@ -210,52 +317,3 @@ def _destination(target: str, wrong: str) -> str:
     if destination == "/":
         raise InvalidArgument(f"{wrong}: invalid specification: destination can't be '/'")
     return destination
-
-
-# -- the runtime document
-
-
-def oci_mounts(
-    points: list[MountPoint], files: dict[str, str], *, host: HostConfig, shm: OciMount | None
-) -> list[OciMount]:
-    """Default mounts, then ours (``files``: destination -> source), then the user's, outer ones first.
-
-    What the user mounts on a place of the others takes their place. ``shm`` is the mount for /dev/shm when it
-    is not a new one.
-    """
-    own_shm = shm is None and host.ipc_mode != "none"
-    mounts = defaults.mounts(privileged=host.privileged, shm_size=host.shm_size if own_shm else None)
-    if shm is not None:
-        mounts.append(shm)
-    taken = {point.destination for point in points}
-    result = [mount for mount in mounts if not _covered(mount["destination"], taken)]
-    result += [
-        _bind_mount(destination, source, ["rbind", "rprivate"])
-        for destination, source in files.items()
-        if destination not in taken
-    ]
-    for point in sorted(points, key=lambda point: (point.destination.count("/"), point.destination)):
-        result.append(_user_mount(point))
-    return result
-
-
-def _covered(destination: str, taken: set[str]) -> bool:
-    return destination in taken or ("/dev" in taken and destination.startswith("/dev/"))
-
-
-def _user_mount(point: MountPoint) -> OciMount:
-    if point.type == "tmpfs":
-        return {
-            "destination": point.destination,
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": point.options,
-        }
-    options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate"]
-    if not point.rw:
-        options.append("ro")
-    return _bind_mount(point.destination, point.source, options)
-
-
-def _bind_mount(destination: str, source: str, options: list[str]) -> OciMount:
-    return {"destination": destination, "type": "bind", "source": source, "options": options}

@@ -144,9 +144,7 @@ def destroy(
             _unlink(f"{directory}/config.json")
         _unlink(f"{directory}/state.json")
         if with_volumes and record is not None:
-            volumes.remove(store.root, record)
-            for volume in record.anonymous_volumes:
-                events.emit(store, "volume", "destroy", volume, {"driver": "local"})
+            volumes.remove_anonymous(store, record)
         remove_tree(directory)
     store.release(identifier, lock)
 

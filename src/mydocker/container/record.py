@@ -26,7 +26,16 @@ class MountPoint(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     options: list[str] = []
     """for tmpfs: its mount options"""
     copy_up: bool = False
-    """a new volume: it starts with what the image has at the destination"""
+    """an empty volume: it starts with what the image has at the destination"""
+    read_only_recursive: bool = True
+    """of one that is not ``rw``: with what is mounted below it"""
+    sub_path: str = ""
+    """what of the volume is mounted"""
+    volume_options: dict[str, str] = {}
+    volume_labels: dict[str, str] = {}
+    """of the volume, should there be none yet"""
+    id_map: str = ""
+    """as in ``BindOptions``"""
 
 
 class Record(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):

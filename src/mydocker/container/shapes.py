@@ -39,8 +39,6 @@ _NOTHING: dict[str, Any] = {
     "IOMaximumBandwidth": 0,
     "IOMaximumIOps": 0,
     "Isolation": "",
-    "VolumeDriver": "",
-    "VolumesFrom": None,
 }
 _ADDRESSES = {
     "EndpointID": "",

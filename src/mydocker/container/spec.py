@@ -2,7 +2,8 @@
 
 Everything that was decided when the container was created is in the record; what can only be known when it
 starts (where the namespaces of another container are) comes in through ``Surroundings``. Beside the device
-nodes of ``--device`` and the kernel's version nothing is looked up here, and nothing is changed.
+nodes of ``--device``, owners for ``idmap`` and the kernel's version nothing is looked up here, and nothing is
+changed.
 Source of the defaults: moby, ``daemon/pkg/oci/defaults.go`` and ``daemon/oci_linux.go``.
 """
 
@@ -16,7 +17,8 @@ import msgspec
 
 from ..oci import defaults
 from ..oci.capabilities import bounding_set, effective_capabilities
-from . import mounts, resources, security
+from . import document as documents
+from . import resources, security
 from .config import HostConfig, Ulimit
 from .merge import environment
 from .record import Record
@@ -40,6 +42,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """where the root file system is put together"""
     files: dict[str, str]
     """destination -> source of the files that the engine provides (hostname, hosts, resolv.conf)"""
+    opened: list[str] = []
+    """destinations of the volumes that are opened just before they are mounted (``volumes.py``)"""
     namespaces: dict[str, str] = {}
     """kind -> path of a namespace to join, for those that are another container's"""
     ipc_donor: int = 0
@@ -58,7 +62,9 @@ def document(record: Record, around: Surroundings) -> Spec:
     spec: Spec = {
         "ociVersion": OCI_VERSION,
         "root": {"path": around.root, "readonly": host.readonly_rootfs},
-        "mounts": mounts.oci_mounts(record.mounts, around.files, host=host, shm=_shm(host, around)),
+        "mounts": documents.oci_mounts(
+            record.mounts, around.files, host=host, shm=_shm(host, around), opened=around.opened
+        ),
         "process": _process(record, around, capabilities, chosen.no_new_privileges),
         "linux": _linux(record, around),
     }

@@ -19,7 +19,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, links, logs, rootfs, spec, supervise
+from . import events, files, health, links, logs, rootfs, spec, supervise, volumes
 from .reconcile import GONE, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -190,6 +190,7 @@ def plan(
     around = spec.Surroundings(
         root=stack.target,
         files=files.sources(store, record),
+        opened=volumes.opened(store, record),
         namespaces=namespaces,
         ipc_donor=donors.get("ipc", 0),
         cgroup_v2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),

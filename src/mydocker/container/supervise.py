@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 from .. import errors
 from ..monitor import spawn
@@ -19,7 +20,7 @@ from ..monitor.plan import Brief, Plan, decode_brief
 from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..runtime import cgroup
-from . import events, execute, health, networks, restart
+from . import events, execute, health, networks, restart, volumes
 from .directory import Directory
 from .reconcile import destroy
 from .record import Record
@@ -72,6 +73,9 @@ class Owner:
         self._forced = False
         self._signals: list[int] = []
         self._store = Store(brief.root, brief.state)
+
+    def trees(self, spec: Mapping[str, Any]) -> AbstractContextManager[None]:
+        return volumes.trees(self._store, self._brief.id, spec)
 
     def connect(self, pid: int) -> Connected:
         record, _ = self._read()

@@ -16,7 +16,7 @@ from ..errors import InvalidArgument
 from ..network import egress, ports
 from ..oci.capabilities import effective_capabilities
 from . import health, logs, resources, restart, security
-from .config import Config, HostConfig, PortBinding
+from .config import Config, HostConfig, PortBinding, VolumeOptions
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
 
@@ -212,8 +212,17 @@ def _text(config: Config, host: HostConfig) -> None:
         carried(bind, "volume specification")
     for mount in host.mounts or ():
         carried(f"{mount.source}:{mount.target}", "mount")
+        if mount.volume_options is not None:
+            _carried_volume(mount.volume_options)
     for text in (config.hostname, config.domainname, config.user, config.working_dir, host.rootfs):
         carried(text, "option")
+
+
+def _carried_volume(options: VolumeOptions) -> None:
+    carried(options.subpath, "volume-subpath")
+    driver = (options.driver_config.options if options.driver_config is not None else None) or {}
+    for name, value in {**(options.labels or {}), **driver}.items():
+        carried(f"{name}={value}", "label or option of a volume")
 
 
 def _process(config: Config, host: HostConfig) -> None:

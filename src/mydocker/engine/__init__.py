@@ -15,6 +15,7 @@ from ..container.config import (
     BindOptions,
     Config,
     DeviceMapping,
+    Driver,
     EndpointConfig,
     EndpointIpam,
     HostConfig,
@@ -44,6 +45,7 @@ from .manifests import Manifests
 from .networks import Network, Networks
 from .prune import SystemPruned
 from .usage import ContainerUsage, DiskUsage, VolumeUsage
+from .volumes import Volume, Volumes, VolumesPruned
 
 __all__ = [
     "DEFAULT_DETACH_KEYS",
@@ -56,6 +58,7 @@ __all__ = [
     "Containers",
     "DeviceMapping",
     "DiskUsage",
+    "Driver",
     "EndpointConfig",
     "EndpointIpam",
     "Engine",
@@ -83,7 +86,10 @@ __all__ = [
     "ThrottleDevice",
     "TmpfsOptions",
     "Ulimit",
+    "Volume",
     "VolumeOptions",
     "VolumeUsage",
+    "Volumes",
+    "VolumesPruned",
     "WeightDevice",
 ]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from ..container import check as containers
 from ..container.store import Store
+from ..container.volumes import remove
+from ..container.volumes import users as volume_users
 from ..content.fault import Fault, settle
 from ..content.lock import Lock
 from ..errors import CorruptData, NotFound, Unavailable
@@ -23,6 +25,7 @@ from ..image.store import ImageStore
 from ..volume.store import VolumeStore
 
 _PATIENCE = 10.0
+_TIDY = "`mydocker system check --repair` removes it"
 _GIVE_UP = "`mydocker system check --repair --remove-broken` removes it"
 
 
@@ -93,11 +96,15 @@ def _look(
 def _volumes(store: Store) -> list[Fault]:
     """Volumes that cannot be used. Those of a container that somebody works on are not looked at."""
     volumes = VolumeStore(store.root)
-    names = volumes.names()
-    users = _volume_users(store)  # after the names: who makes a volume has written its record before
-    faults = []
+    with volumes.changing():  # what a killed command has left goes, as it would with the next removal
+        names = volumes.names()
+    users = volume_users(store)
+    faults = [
+        Fault("leftover", path, "is of a volume that was being made or removed", _TIDY, volumes.tidy)
+        for path in volumes.leftovers()
+    ]
     for name in names:
-        user = users.get(name)
+        user = next(iter(users.get(name, ())), None)
         if user is not None and store.held(user):
             continue
         try:
@@ -108,22 +115,12 @@ def _volumes(store: Store) -> list[Fault]:
         except CorruptData as error:
             problem = str(error)
         if problem and user is None:
-            faults.append(Fault("volume", name, problem, _GIVE_UP, sacrifice=_remove(volumes, name)))
+            faults.append(Fault("volume", name, problem, _GIVE_UP, sacrifice=_remove(store, name)))
         elif problem and user is not None and "_data" not in problem:  # else the container has told
             remedy = f"remove container {user[:12]}, which has it, with its volumes"
             faults.append(Fault("volume", name, problem, remedy))
     return faults
 
 
-def _volume_users(store: Store) -> dict[str, str]:
-    """Volume -> container, those that are being made included."""
-    users: dict[str, str] = {}
-    for identifier in store.ids():
-        with suppress(NotFound, CorruptData):
-            record = store.read_record(identifier)
-            users.update((point.name, identifier) for point in record.mounts if point.type == "volume")
-    return users
-
-
-def _remove(volumes: VolumeStore, name: str) -> Callable[[], None]:
-    return lambda: volumes.remove(name)
+def _remove(store: Store, name: str) -> Callable[[], None]:
+    return lambda: remove(store, name)

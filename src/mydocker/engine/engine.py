@@ -25,6 +25,7 @@ from .manifests import Manifests
 from .networks import Networks
 from .prune import SystemPruned
 from .usage import DiskUsage
+from .volumes import Volumes
 
 if TYPE_CHECKING:
     from ..registry.client import Registries
@@ -57,6 +58,7 @@ class Engine:
         self.images = Images(self._images, self._store, lambda: self.registries)
         self.containers = Containers(self._store, self._images)
         self.networks = Networks(self._store)
+        self.volumes = Volumes(self._store)
 
     @cached_property
     def registries(self) -> Registries:

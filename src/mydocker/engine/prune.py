@@ -13,17 +13,15 @@ from dataclasses import dataclass
 
 from ..container.reconcile import sweep
 from ..container.store import Store
-from ..errors import InvalidArgument, NotFound
+from ..errors import InvalidArgument
 from ..image import filters as filtering
 from ..image.filters import Filters
 from ..image.prune import Pruned, prune
 from ..image.store import ImageStore
-from ..snapshot.usage import usage
-from ..volume.store import ANONYMOUS, VolumeStore
 from .containers import Containers
 from .images import tell_removals
 from .networks import Networks
-from .usage import volume_links
+from .volumes import Volumes, VolumesPruned
 
 
 @dataclass(frozen=True)
@@ -49,26 +47,8 @@ def everything(
     sweep(store)
     removed, freed = Containers(store, images).prune(filters)
     left = Networks(store).prune(filters)
-    gone, room = _volumes(store, filters) if volumes else ([], 0)
+    gone = Volumes(store).prune(filters) if volumes else VolumesPruned([], 0)
     chosen = {**filters, "dangling": ["false" if all else "true"]}
     pruned = prune(images, chosen, downloads=True)
     tell_removals(store, pruned.removals)
-    return SystemPruned(removed, left, gone, pruned, freed + room + pruned.reclaimed)
-
-
-def _volumes(store: Store, filters: Filters) -> tuple[list[str], int]:
-    volumes = VolumeStore(store.root)
-    removed, freed = [], 0
-    names = volumes.names()
-    linked = volume_links(store)  # after the names: who made them has written its record before
-    for name in names:
-        try:
-            labels = volumes.get(name).labels
-        except NotFound:
-            continue  # it is being made or removed
-        if name in linked or ANONYMOUS not in labels or not filtering.labelled(labels, filters):
-            continue
-        freed += usage(volumes.path(name))
-        volumes.remove(name)
-        removed.append(name)
-    return removed, freed
+    return SystemPruned(removed, left, gone.names, pruned, freed + gone.reclaimed + pruned.reclaimed)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..container.store import Store
+from ..container.volumes import users
 from ..errors import NotFound
 from ..image import usage as images
 from ..image.store import ImageStore
@@ -39,29 +40,18 @@ class DiskUsage:
 
 def measure(store: Store, image_store: ImageStore) -> DiskUsage:
     containers = Containers(store, image_store).list(all=True)
-    links = volume_links(store)
+    links = users(store)
     volumes = VolumeStore(store.root)
     found = []
     for name in volumes.names():
         try:
-            found.append(VolumeUsage(volumes.get(name), usage(volumes.path(name)), links.get(name, 0)))
+            volume = volumes.get(name)
         except NotFound:
-            continue  # removed meanwhile, or not finished yet
+            continue  # removed meanwhile
+        if not volume.options:  # else its files take their room elsewhere
+            found.append(VolumeUsage(volume, usage(volume.mountpoint), len(links.get(name, ()))))
     return DiskUsage(
         images=images.measure(image_store),
         containers=[ContainerUsage(one, usage(store.directory(one.id))) for one in containers],
         volumes=found,
     )
-
-
-def volume_links(store: Store) -> dict[str, int]:
-    """How many containers have each volume, those that are being created included."""
-    links: dict[str, int] = {}
-    for identifier in store.ids():
-        try:
-            record = store.read_record(identifier)
-        except NotFound:
-            continue
-        for name in {point.name for point in record.mounts if point.type == "volume"}:
-            links[name] = links.get(name, 0) + 1
-    return links

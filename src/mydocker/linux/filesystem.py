@@ -1,15 +1,18 @@
-"""File system calls that ``os`` lacks: ``syncfs`` and the inode flags of ``chattr``.
+"""File system calls that ``os`` lacks: ``syncfs``, ``FICLONE`` and the inode flags of ``chattr``.
 
-In scope: flushing one file system (man 2 syncfs), taking off the inode flags that forbid removal (man 2
-ioctl_iflags). Path lookup is in ``path``; everything else about files is in ``os``, which takes ``dir_fd``.
+In scope: flushing one file system (man 2 syncfs), sharing the blocks of a file (man 2 ioctl_ficlone), taking
+off the inode flags that forbid removal (man 2 ioctl_iflags). Path lookup is in ``path``; everything else
+about files is in ``os``, which takes ``dir_fd``.
 """
 
+import errno
 import fcntl
 import struct
 
 from .syscall import check, libc
 
-# linux/fs.h: _IOR('f', 1, long) and _IOW('f', 2, long), and two of the flags
+# linux/fs.h: _IOW(0x94, 9, int), _IOR('f', 1, long) and _IOW('f', 2, long), and two of the flags
+FICLONE = 0x40049409
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
 FS_IMMUTABLE_FL = 0x10
@@ -26,3 +29,15 @@ def clear_flags(descriptor: int, flags: int) -> None:
     (current,) = struct.unpack("l", fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, struct.pack("l", 0)))
     if current & flags:
         fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", current & ~flags))
+
+
+def ficlone(source: int, target: int) -> bool:
+    """Give the file ``target`` the contents of ``source`` by sharing its blocks; whether that can be done."""
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError as error:
+        # the file system cannot, or there are two, or this kind of file is not to be cloned
+        if error.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EISDIR):
+            return False
+        raise
+    return True

@@ -24,7 +24,7 @@ from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from . import protocol
 from .client import listen
-from .owner import Starting
+from .owner import Connected, Starting
 from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
 
@@ -123,28 +123,40 @@ def _make(
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
     try:
-        pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
-        task = create(
-            plan.spec,  # type: ignore[arg-type]
-            id=brief.id,
-            bundle=plan.bundle,
-            rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
-            stdio=pipes.stdio if pipes is not None else None,
-            console_rows_columns=plan.size,
-            init_binary=plan.init,
-            observer=_observer(starter) if plan.explain and starter is not None else None,
-            parent_death_signal=signal.SIGKILL,
-            seccomp_cache=plan.seccomp_cache,
-            for_parent=True,
-        )
-        network = owner.connect(task.pid)
-        task.start()
-        listener = [listen(brief.run_directory)] if starter is not None else []
-        owner.started(task.pid)
+        with owner.trees(plan.spec):
+            pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
+            task = create(
+                plan.spec,  # type: ignore[arg-type]
+                id=brief.id,
+                bundle=plan.bundle,
+                rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
+                stdio=pipes.stdio if pipes is not None else None,
+                console_rows_columns=plan.size,
+                init_binary=plan.init,
+                observer=_observer(starter) if plan.explain and starter is not None else None,
+                parent_death_signal=signal.SIGKILL,
+                seccomp_cache=plan.seccomp_cache,
+                for_parent=True,
+            )
+            network = owner.connect(task.pid)
+            task.start()
+            listener = [listen(brief.run_directory)] if starter is not None else []
+            owner.started(task.pid)
+        _hand_over_task(monitor, task, pipes, network, listener, plan)
     except Exception:
         if task is not None:
-            task.delete()
+            task.delete()  # also one that runs, for its monitor is gone
         raise
+
+
+def _hand_over_task(
+    monitor: socket.socket,
+    task: runtime.Task,
+    pipes: _Pipes | None,
+    network: Connected,
+    listener: list[socket.socket],
+    plan: Plan,
+) -> None:
     streams = [task.console] if pipes is None and task.console is not None else []
     if pipes is not None:
         streams += pipes.ours
@@ -153,7 +165,7 @@ def _make(
     held = [each.handle.fileno() for each in ports]
     answer = Built(
         pid=task.pid,
-        terminal=terminal,
+        terminal=pipes is None,
         input=plan.open_stdin,
         output=True,
         dns=len(dns),

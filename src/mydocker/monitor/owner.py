@@ -1,8 +1,9 @@
 """What a monitor asks of whoever owns the container's record (``container/supervise.py``)."""
 
 import socket
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 from .plan import Plan
 from .resolver import Directory
@@ -26,6 +27,10 @@ class Connected(NamedTuple):
 
 class Starting(Protocol):
     """What a start means for the container's record."""
+
+    def trees(self, spec: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """To be held from before its mounts are made until it has ``started``: what is to be opened for the
+        runtime document is, and the document has the descriptors."""
 
     def connect(self, pid: int) -> Connected:
         """Init is made and waits: connect its network."""

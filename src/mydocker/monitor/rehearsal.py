@@ -13,6 +13,9 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from . import protocol
 from .build import Built
@@ -118,6 +121,9 @@ class _Names:
 
 class _Nobody:
     """An owner without a record."""
+
+    def trees(self, spec: Mapping[str, Any]) -> AbstractContextManager[None]:  # noqa: ARG002 - the protocol
+        return nullcontext()
 
     def connect(self, pid: int) -> Connected:  # noqa: ARG002 - the protocol has it
         return Connected()

@@ -50,14 +50,14 @@ def _copy_file(source: str, target: str) -> None:
     try:
         writing = os.open(target, _CREATE, 0o600)
         try:
-            _copy_data(reading, writing, os.fstat(reading).st_size)
+            copy_data(reading, writing, os.fstat(reading).st_size)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
 
 
-def _copy_data(reading: int, writing: int, size: int) -> None:
+def copy_data(reading: int, writing: int, size: int) -> None:
     """Only what is stored (man 2 lseek, SEEK_DATA); the kernel copies, or shares the blocks."""
     at = 0
     while at < size:
@@ -69,8 +69,18 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
             break  # a hole up to the end
         end = os.lseek(reading, at, os.SEEK_HOLE)
         while at < end:
-            copied = os.copy_file_range(reading, writing, end - at, at, at)
+            copied = _copy_range(reading, writing, at, end - at)
             if copied == 0:
                 raise OSError(errno.EIO, "the file became shorter while it was copied")
             at += copied
     os.ftruncate(writing, size)
+
+
+def _copy_range(reading: int, writing: int, at: int, count: int) -> int:
+    try:
+        return os.copy_file_range(reading, writing, count, at, at)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+    os.lseek(writing, at, os.SEEK_SET)  # between two kinds of file systems
+    return os.sendfile(writing, reading, at, count)

@@ -13,7 +13,15 @@ import pytest
 from mydocker import errors
 from mydocker.cli.flags import environment, filter, go, host, keys, limit, mount, network, size, timestamp
 from mydocker.cli.flags.network import Attachment
-from mydocker.container.config import DeviceMapping, Mount, ThrottleDevice, TmpfsOptions, Ulimit, WeightDevice
+from mydocker.container.config import (
+    BindOptions,
+    DeviceMapping,
+    Mount,
+    ThrottleDevice,
+    TmpfsOptions,
+    Ulimit,
+    WeightDevice,
+)
 
 GOOD: list[tuple[Callable[[str], Any], str, Any]] = [
     (size.parse_size, "64m", 64 << 20),
@@ -234,17 +242,59 @@ def test_volumes() -> None:
     relative = mount.parse_volume("./a:/x")
     assert relative == f"{os.getcwd()}/a:/x"
     assert mount.split_volumes(["/a:/b:ro", "/c"]) == (["/a:/b:ro"], ["/c"])
-    with pytest.raises(
-        errors.InvalidArgument, match='"rel/x" includes invalid characters for a local volume name'
-    ):
-        mount.split_volumes(["rel/x:/y"])
-    with pytest.raises(errors.NotSupported, match="'name:/x': the source must be an absolute path"):
-        mount.split_volumes(["name:/x"])
+    assert mount.split_volumes(["name:/x"]) == (["name:/x"], [])
     for malformed in (":/x", "/a:", "/a:/b:c:d"):
         with pytest.raises(errors.InvalidArgument, match="invalid volume specification"):
             mount.split_volumes([malformed])
-    with pytest.raises(errors.NotSupported, match="named volumes are not built yet: name"):
-        mount.parse_mount("source=name,target=/x")
+    assert mount.parse_mount("source=name,target=/x").source == "name"
+
+
+def test_mount_options_of_volumes() -> None:
+    parsed = mount.parse_mount(
+        "src=a,dst=/v,volume-nocopy,volume-label=x=y,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"
+        "volume-driver=local,volume-subpath=sub"
+    )
+    assert parsed.volume_options is not None
+    assert (parsed.volume_options.no_copy, parsed.volume_options.subpath) == (True, "sub")
+    assert parsed.volume_options.labels == {"x": "y"}
+    assert parsed.volume_options.driver_config is not None
+    assert parsed.volume_options.driver_config.name == "local"
+    assert parsed.volume_options.driver_config.options == {"type": "tmpfs", "device": "tmpfs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "bind-recursive=odd",
+            'odd .must be "enabled", "disabled", "writable", or "readonly"',
+        ),
+        ("bind-recursive=writable", "'bind-recursive=writable' requires 'readonly' to be specified"),
+        ("ro,bind-recursive=readonly", "requires 'bind-propagation=rprivate' to be specified"),
+        ("idmap=1000", "invalid value for idmap: invalid idmap: '1000'"),
+        ("idmap=u:1:2", "it has no group ids"),
+        ("idmap=0:0:10;5:20", "ranges of user ids overlap"),
+        ("idmap=0:0:4294967296", "ids are in the range 0-4294967294"),
+        ("volume-subpath=x", "cannot mix 'volume-[*]' options with mount type 'bind'"),
+    ],
+)
+def test_mount_options_of_binds_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mount.parse_mount(f"type=bind,src=/a,dst=/b,{text}")
+
+
+def test_mount_options_of_binds() -> None:
+    def options(text: str) -> BindOptions | None:
+        return mount.parse_mount(f"type=bind,src=/a,dst=/b,{text}").bind_options
+
+    assert options("bind-recursive=enabled") is None
+    assert options("bind-recursive=disabled") == BindOptions(non_recursive=True)
+    assert options("ro,bind-recursive=writable") == BindOptions(read_only_non_recursive=True)
+    assert options("ro,bind-recursive=readonly,bind-propagation=rprivate") == BindOptions(
+        propagation="rprivate", read_only_force_recursive=True
+    )
+    assert options("idmap") == options("idmap=true") == options("idmap=owner") == BindOptions(id_map="owner")
+    assert options("idmap=1000:0;u:5:5:2") == BindOptions(id_map="1000:0;u:5:5:2")
 
 
 def test_security_options(tmp_path: Path) -> None:

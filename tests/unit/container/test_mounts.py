@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mydocker.container import mounts
+from mydocker.container import document, mounts
 from mydocker.container.config import (
     BindOptions,
     Config,
@@ -42,7 +42,12 @@ def test_bind_paths_are_cleaned() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("relative:/x", "invalid volume specification: 'relative:/x': the source must be an absolute path"),
+        ("/a:ro", "invalid volume specification: '/a:ro'"),
+        ("a:/x", "create a: volume name is too short, names should be at least two alphanumeric characters"),
+        ("rel/ative:/x", 'create rel/ative: "rel/ative" includes invalid characters for a local volume name'),
+        ("data:/x:rshared", "field BindOptions must not be specified"),
+        ("data:/x:copy,nocopy", "invalid mode: copy,nocopy"),
+        ("/a:/b:nocopy", "there is nothing to copy to a bind mount"),
         ("/a:relative", "mount path must be absolute"),
         ("/a:/", "destination can't be '/'"),
         ("/a:/b:bogus", "invalid mode: bogus"),
@@ -95,7 +100,18 @@ def test_mount_bind(tmp_path: Path) -> None:
             Mount(type="tmpfs", target="/x", bind_options=BindOptions()),
             "field BindOptions must not be specified",
         ),
-        (Mount(type="volume", source="named", target="/x"), "named: named volumes are not supported yet"),
+        (
+            Mount(type="volume", target="/x", read_only=True),
+            "must not set ReadOnly mode when using anonymous volumes",
+        ),
+        (
+            Mount(type="volume", target="/x", volume_options=VolumeOptions(subpath="a")),
+            "must not set Subpath when using anonymous volumes",
+        ),
+        (
+            Mount(type="volume", source="data", target="/x", volume_options=VolumeOptions(subpath="a/../..")),
+            "subpath must be a relative path within the volume",
+        ),
         (Mount(type="npipe", target="/x"), "mount type unknown"),
     ],
 )
@@ -152,7 +168,7 @@ def test_a_bind_takes_the_place_of_the_image_s_volume() -> None:
 
 def destinations(points: list[MountPoint], host: HostConfig | None = None) -> list[str]:
     files = {"/etc/hosts": "/c/hosts"}
-    made = mounts.oci_mounts(points, files, host=host or HostConfig(), shm=None)
+    made = document.oci_mounts(points, files, host=host or HostConfig(), shm=None)
     return [mount["destination"] for mount in made]
 
 

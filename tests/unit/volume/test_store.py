@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mydocker import errors
-from mydocker.volume.store import ANONYMOUS, VolumeStore
+from mydocker.volume.store import ANONYMOUS, VolumeStore, check_name
 from support import tree
 
 pytestmark = pytest.mark.root
@@ -50,8 +51,13 @@ def lowers(tmp_path: Path) -> list[str]:
     return [str(upper), str(lower)]
 
 
+def remove(store: VolumeStore, name: str) -> bool:
+    with store.removing() as take_away:
+        return take_away(name)
+
+
 def test_create_and_remove(store: VolumeStore, tmp_path: Path) -> None:
-    name = store.create(labels={"owner": "me"})
+    name = store.create(labels={"owner": "me"}).name
     assert len(name) == 64
     assert store.path(name) == str(tmp_path / "volume" / name / "_data")
     assert os.listdir(store.path(name)) == []
@@ -59,23 +65,46 @@ def test_create_and_remove(store: VolumeStore, tmp_path: Path) -> None:
     assert store.names() == [name]
     with pytest.raises(errors.Conflict, match=name):
         store.create(name)
-    store.remove(name)
-    store.remove(name)
+    assert remove(store, name)
+    assert not remove(store, name)
     assert store.names() == []
-    with pytest.raises(errors.NotFound, match=name):
+    with pytest.raises(errors.NotFound, match=f"get {name}: no such volume"):
         store.get(name)
+    assert os.listdir(store.root) == []
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "x", "", "A" * 64, "a" * 63])
-def test_names(store: VolumeStore, name: str) -> None:
-    with pytest.raises(errors.InvalidArgument, match="64 hex digits"):
-        store.path(name)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("..", "includes invalid characters for a local volume name"),
+        ("../x", "includes invalid characters"),
+        ("x", "create x: volume name is too short, names should be at least two alphanumeric characters"),
+        ("", "includes invalid characters"),
+        ("-x", "If you intended to pass a host directory, use absolute path"),
+        ("a" * 256, "at most 255 characters"),
+    ],
+)
+def test_names(name: str, message: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as caught:
+        check_name(name)
+    assert message in str(caught.value)
 
 
+def filled(store: VolumeStore, lowers: list[str], place: str) -> str:
+    return store.create(fill=lambda data: store.fill(data, lowers, place)).name
+
+
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("place", ["/data", "/var/link", "/var/../data/"])
-def test_starts_with_the_content_of_the_image(store: VolumeStore, lowers: list[str], place: str) -> None:
-    name = store.create()
-    store.populate(name, lowers, place)
+def test_starts_with_the_content_of_the_image(
+    store: VolumeStore, lowers: list[str], place: str, late: bool
+) -> None:
+    if late:
+        name = store.create("some").name
+        store.populate(name, lowers, place)
+        assert sorted(os.listdir(f"{store.root}/{name}")) == ["_data", "config.json"]
+    else:
+        name = filled(store, lowers, place)
     found = tree.from_directory(store.path(name))
     lower = tree.from_directory(lowers[1] + "/data")
     upper = tree.from_directory(lowers[0] + "/data")
@@ -92,13 +121,64 @@ def test_starts_with_the_content_of_the_image(store: VolumeStore, lowers: list[s
 
 
 def test_nothing_there(store: VolumeStore, lowers: list[str]) -> None:
-    name = store.create()
+    name = filled(store, lowers, "/nothing/here")
     store.populate(name, lowers, "/nothing/here")
     assert os.listdir(store.path(name)) == []
     assert stat.S_IMODE(os.stat(store.path(name)).st_mode) == 0o755
 
 
 def test_a_file_there(store: VolumeStore, lowers: list[str]) -> None:
-    name = store.create()
+    with pytest.raises(errors.InvalidArgument, match="file exists /data/added"):
+        filled(store, lowers, "/data/added")
+    assert os.listdir(store.root) == []
+    name = store.create("some").name
     with pytest.raises(errors.InvalidArgument, match="file exists /data/added"):
         store.populate(name, lowers, "/data/added")
+
+
+def test_only_an_empty_volume_is_filled(store: VolumeStore, lowers: list[str]) -> None:
+    name = store.create("some").name
+    Path(store.path(name), "mine").touch()
+    store.populate(name, lowers, "/data")
+    assert os.listdir(store.path(name)) == ["mine"]
+
+
+def test_a_filling_that_was_cut_short_is_completed(store: VolumeStore, lowers: list[str]) -> None:
+    name = store.create("some").name
+    directory = Path(store.root, name)
+    (directory / "filling").mkdir()
+    (directory / "filling/half").touch()
+    store.populate(name, lowers, "/data")
+    assert "half" not in os.listdir(store.path(name))
+    os.rename(directory / "_data", directory / "filled")
+    (directory / "_data").mkdir()
+    os.rename(directory / "filled/added", directory / "_data/added")
+    store.populate(name, lowers, "/data")
+    assert {"added", "two", "sub"} <= set(os.listdir(store.path(name)))
+    assert sorted(os.listdir(directory)) == ["_data", "config.json"]
+
+
+def test_rename(store: VolumeStore) -> None:
+    name = store.create(labels={"a": "b"}).name
+    store.create("taken")
+    with store.changing():
+        with pytest.raises(errors.Conflict, match="a volume with the name taken exists already"):
+            store.rename(name, "taken")
+        store.rename(name, "other")
+    assert store.names() == ["other", "taken"]
+    found = store.get("other")
+    assert (found.name, found.mountpoint, found.labels) == ("other", store.path("other"), {"a": "b"})
+
+
+def test_leftovers_go_but_not_what_somebody_works_on(store: VolumeStore) -> None:
+    store.create("some")
+    for name in (".new-1", ".gone-1", ".gone-2"):
+        os.makedirs(f"{store.root}/{name}/_data/x")
+    working = os.open(f"{store.root}/.gone-2", os.O_RDONLY)
+    fcntl.flock(working, fcntl.LOCK_EX)
+    assert sorted(store.leftovers()) == [f"{store.root}/.gone-1", f"{store.root}/.new-1"]
+    remove(store, "none")
+    assert sorted(os.listdir(store.root)) == [".gone-2", "some"]
+    os.close(working)
+    store.tidy()
+    assert sorted(os.listdir(store.root)) == ["some"]

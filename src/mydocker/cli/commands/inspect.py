@@ -1,4 +1,4 @@
-"""``inspect``: the documents of containers and images, whole or through a template."""
+"""``inspect``: the documents of containers, images, networks and volumes, whole or through a template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mydocker.cli.format.rows import Document
 from mydocker.cli.template.printing import to_json
 from mydocker.image.inspect import document as image_document
 
-_BUILT = ("container", "image", "network")
+_BUILT = ("container", "image", "network", "volume")
 _Find = Callable[[Invocation, str], dict[str, Any]]
 
 
@@ -31,9 +31,13 @@ def _network(invocation: Invocation, reference: str) -> dict[str, Any]:
     return invocation.engine.networks.get(reference).inspect()
 
 
+def _volume(invocation: Invocation, reference: str) -> dict[str, Any]:
+    return invocation.engine.volumes.get(reference).inspect()
+
+
 def _either(invocation: Invocation, reference: str) -> dict[str, Any]:
-    """A container, or else an image or a network; a name of two is the first one's, as in Docker."""
-    for find in (_container, _image, _network):
+    """A container, else an image, a network, a volume; a name of two is the first one's, as in Docker."""
+    for find in (_container, _image, _network, _volume):
         try:
             return find(invocation, reference)
         except errors.NotFound:
@@ -50,6 +54,7 @@ _FINDERS: dict[str, _Find] = {
     "container": _container,
     "image": _image,
     "network": _network,
+    "volume": _volume,
 }
 
 
@@ -93,10 +98,10 @@ def _command(usage: str, summary: str, action: Callable[[Invocation], int], *fla
 
 COMMAND = _command(
     "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-    "Return low-level information on containers, images and networks",
+    "Return low-level information on containers, images, networks and volumes",
     run,
     _SIZE,
-    text("type", "", "Only inspect objects of the given type (container, image, network)"),
+    text("type", "", "Only inspect objects of the given type (container, image, network, volume)"),
 )
 CONTAINER = _command(
     "inspect [OPTIONS] CONTAINER [CONTAINER...]",

@@ -83,7 +83,9 @@ def details(usage: DiskUsage, *, truncate: bool) -> dict[str, list[rows.Row]]:
                 "Driver": one.volume.driver,
                 "Scope": one.volume.scope,
                 "Mountpoint": one.volume.mountpoint,
-                "Labels": ",".join(f"{name}={value}" for name, value in sorted(one.volume.labels.items())),
+                "Labels": ",".join(
+                    f"{name}={value}" for name, value in sorted((one.volume.labels or {}).items())
+                ),
                 "Links": str(one.links),
                 "Size": human_size(one.size),
             }

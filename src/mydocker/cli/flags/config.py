@@ -145,6 +145,8 @@ def _host_config(
         privileged=flags["privileged"],
         readonly_rootfs=flags["read-only"],
         security_opt=security.options or None,
+        volume_driver=flags["volume-driver"],
+        volumes_from=list(flags["volumes-from"]) or None,
         tmpfs=dict(flags["tmpfs"]) or None,
         uts_mode=host.check_mode("uts", flags["uts"], "UTS", "host"),
         userns_mode=host.check_mode("userns", flags["userns"], "USER", "host"),

@@ -132,7 +132,9 @@ CONTAINER: tuple[Flag, ...] = (
     text("user", "u", "Username or UID (format: <name|uid>[:<group|gid>])"),
     text("userns", "", "User namespace to use"),
     text("uts", "", "UTS namespace to use"),
-    values("volume", "v", "Bind mount a directory or a file", mount.parse_volume),
+    values("volume", "v", "Bind mount a volume", mount.parse_volume),
+    text("volume-driver", "", "Optional volume driver for the container"),
+    values("volumes-from", "", "Mount volumes from the specified container(s)"),
     text("workdir", "w", "Working directory inside the container"),
 )  # fmt: skip
 
@@ -145,8 +147,6 @@ RUN: tuple[Flag, ...] = (
 
 REFUSED: tuple[Flag, ...] = (
     unbuilt("link-local-ip", "containers have no link-local addresses"),
-    unbuilt("volume-driver", "there are no volume drivers"),
-    unbuilt("volumes-from", "volumes are not shared by container (name the directory with -v)"),
     unbuilt("storage-opt", "the size of a container's layer is not limited"),
     unbuilt("gpus", "there are no device requests (use --device)"),
     unbuilt("runtime", "there is one runtime, mydocker's own"),

@@ -15,10 +15,12 @@ from typing import Any
 from mydocker import errors
 from mydocker.cli.flags import go
 from mydocker.cli.flags.size import parse_size
-from mydocker.container.config import BindOptions, Mount, TmpfsOptions, VolumeOptions
+from mydocker.container.config import BindOptions, Driver, Mount, TmpfsOptions, VolumeOptions
+from mydocker.container.mounts import parse_idmap
 
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+_MAPS = ("volume_labels", "volume_options")
+_EXPLAINED = ("mode", "recursive", "id_map")
+_SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src", "idmap")
 
 
 def parse_volume(text: str) -> str:
@@ -30,7 +32,7 @@ def parse_volume(text: str) -> str:
 
 
 def split_volumes(given: list[str]) -> tuple[list[str], list[str]]:
-    """``-v`` values as ``(binds, anonymous volumes)``. Raises ``InvalidArgument``, ``NotSupported``."""
+    """``-v`` values as ``(binds, anonymous volumes)``. Raises ``InvalidArgument``."""
     binds, anonymous = [], []
     for text in given:
         source, colon, rest = text.partition(":")
@@ -39,17 +41,6 @@ def split_volumes(given: list[str]) -> tuple[list[str], list[str]]:
             continue
         if not source or not rest or text.count(":") > 2:
             raise errors.InvalidArgument(f"invalid volume specification: '{text}'")
-        if not source.startswith("/"):
-            if not _VOLUME_NAME.fullmatch(source):
-                raise errors.InvalidArgument(
-                    f'create {source}: "{source}" includes invalid characters for a local volume name, only '
-                    '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
-                    "If you intended to pass a host directory, use absolute path"
-                )
-            raise errors.NotSupported(
-                f"invalid volume specification: '{text}': the source must be an absolute path "
-                "(named volumes are not built yet)"
-            )
         binds.append(text)
     return binds, anonymous
 
@@ -82,9 +73,9 @@ def parse_mount(text: str) -> Mount:
             parsed = parse(value)
         except ValueError as error:
             raise ValueError(
-                f"invalid value for {key}: {error.args[0] if name == 'mode' else value}"
+                f"invalid value for {key}: {error.args[0] if name in _EXPLAINED else value}"
             ) from error
-        if name == "volume_labels":
+        if name in _MAPS:
             parsed = {**values.get(name, {}), **parsed}
         values[name] = parsed
     return _build(values)
@@ -92,33 +83,68 @@ def parse_mount(text: str) -> Mount:
 
 def _build(values: dict[str, Any]) -> Mount:
     kind = values.get("type") or "volume"
-    if kind == "volume" and values.get("source"):
-        raise errors.NotSupported(
-            f"named volumes are not built yet: {values['source']} (use type=bind, or no source)"
-        )
     if not values.get("target"):
         raise ValueError("target is required")
     groups = {
-        "volume": ("volume_no_copy", "volume_labels"),
-        "bind": ("propagation", "non_recursive", "create_mountpoint"),
+        "volume": (
+            "volume_no_copy",
+            "volume_labels",
+            "volume_subpath",
+            "volume_driver",
+            "volume_options",
+        ),
+        "bind": ("propagation", "recursive", "non_recursive", "create_mountpoint", "id_map"),
         "tmpfs": ("size_bytes", "mode"),
     }
     for group, names in groups.items():
         if kind != group and any(name in values for name in names):
             raise ValueError(f"cannot mix '{group}-*' options with mount type '{kind}'")
-    bind = {name: values[name] for name in groups["bind"] if name in values}
+    bind = _bind_options(values)
     tmpfs = {name: values[name] for name in groups["tmpfs"] if name in values}
-    volume = {name.removeprefix("volume_"): values[name] for name in groups["volume"] if name in values}
+    volume = _volume_options(values)
     return Mount(
         type=kind,
         source=values.get("source", ""),
         target=values["target"],
         read_only=values.get("read_only", False),
         consistency=values.get("consistency", ""),
-        bind_options=BindOptions(**bind) if bind else None,
+        bind_options=bind,
         tmpfs_options=TmpfsOptions(**tmpfs) if tmpfs else None,
-        volume_options=VolumeOptions(**volume) if volume else None,
+        volume_options=volume,
     )
+
+
+def _bind_options(values: dict[str, Any]) -> BindOptions | None:
+    names = ("propagation", "non_recursive", "create_mountpoint", "id_map")
+    given = {name: values[name] for name in names if name in values}
+    recursive = values.get("recursive", "enabled")
+    if recursive == "disabled":
+        given["non_recursive"] = True
+    elif recursive != "enabled":
+        if not values.get("read_only"):
+            raise ValueError(
+                f"option 'bind-recursive={recursive}' requires 'readonly' to be specified in conjunction"
+            )
+        if recursive == "readonly" and values.get("propagation") != "rprivate":
+            raise ValueError(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in "
+                "conjunction"
+            )
+        given[f"read_only_{'non' if recursive == 'writable' else 'force'}_recursive"] = True
+    return BindOptions(**given) if given else None
+
+
+def _volume_options(values: dict[str, Any]) -> VolumeOptions | None:
+    given: dict[str, Any] = {
+        name: values[f"volume_{name}"]
+        for name in ("no_copy", "labels", "subpath")
+        if f"volume_{name}" in values
+    }
+    if "volume_driver" in values or "volume_options" in values:
+        given["driver_config"] = Driver(
+            name=values.get("volume_driver", ""), options=values.get("volume_options")
+        )
+    return VolumeOptions(**given) if given else None
 
 
 def _source(text: str) -> str:
@@ -132,13 +158,21 @@ def _mode(text: str) -> int:
     return int(text, 8)
 
 
-def _recursive(text: str) -> bool:
-    """``bind-recursive``: whether submounts stay out."""
-    if text == "enabled":
-        return False
-    if text == "disabled":
-        return True
-    raise ValueError(text)
+def _recursive(text: str) -> str:
+    if text not in ("enabled", "disabled", "writable", "readonly"):
+        raise ValueError(f'{text} (must be "enabled", "disabled", "writable", or "readonly")')
+    return text
+
+
+def _id_map(text: str) -> str:
+    """``owner`` when it is said alone, or true."""
+    if text in ("true", "owner"):
+        return "owner"
+    try:
+        parse_idmap(text)
+    except errors.InvalidArgument as error:
+        raise ValueError(str(error)) from None
+    return text
 
 
 def _label(text: str) -> dict[str, str]:
@@ -158,10 +192,14 @@ _KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "consistency": ("consistency", str.lower),
     "bind-propagation": ("propagation", str.lower),
     "bind-nonrecursive": ("non_recursive", go.parse_bool),
-    "bind-recursive": ("non_recursive", _recursive),
+    "bind-recursive": ("recursive", _recursive),
+    "idmap": ("id_map", _id_map),
     "bind-create-src": ("create_mountpoint", go.parse_bool),
     "volume-nocopy": ("volume_no_copy", go.parse_bool),
     "volume-label": ("volume_labels", _label),
+    "volume-subpath": ("volume_subpath", str),
+    "volume-driver": ("volume_driver", str),
+    "volume-opt": ("volume_options", _label),
     "tmpfs-size": ("size_bytes", parse_size),
     "tmpfs-mode": ("mode", _mode),
 }

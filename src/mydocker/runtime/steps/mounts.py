@@ -14,10 +14,7 @@ import os
 import stat
 
 from mydocker.errors import Forbidden, InvalidArgument, NotFound, NotSupported
-from mydocker.linux import mount, namespace, path, prctl
-from mydocker.linux.pidfd import pidfd_open, reap
-from mydocker.linux.process import clone3
-from mydocker.runtime.channel import Channel
+from mydocker.linux import mount, path
 from mydocker.runtime.rootfs import mount_line
 from mydocker.runtime.step import Context, Step
 from mydocker.runtime.steps.options import Options, parse
@@ -67,6 +64,8 @@ def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux
         return Bind(os.path.join(bundle, source), destination, options, mappings)
     if type == "mydocker.tree":
         return Borrowed(entry.get("source", ""), destination, options)
+    if type == "mydocker.opened":
+        return Opened(entry.get("source", ""), destination, options)
     if not type or type == "none":
         raise InvalidArgument(f"the mount on {destination} has no type")
     if type == "cgroup":
@@ -261,53 +260,34 @@ class Bind(_Attached):
 class Borrowed(Bind):
     """A directory as another process sees it, "<pid>:<path>": /dev/shm of the container whose IPC is shared.
 
-    Mount type ``mydocker.tree``, ours. A process of the runtime's enters that mount namespace, resolves the
-    path in its root, and hands the cloned tree back.
+    Mount type ``mydocker.tree``, ours.
     """
 
     __slots__ = ()
 
     def prepare(self) -> None:
+        from mydocker.runtime.borrow import borrow
+
         number, _, name = self.source.partition(":")
         if not number.isdigit() or not name.startswith("/"):
             raise InvalidArgument(f"the source of a mydocker.tree is pid:/path, not {self.source!r}")
-        try:
-            pidfd = pidfd_open(int(number))
-        except ProcessLookupError:
-            raise NotFound(f"no such process to take {name} from: {number}") from None
-        ours, theirs = Channel.pair()
-        try:
-            pid, child = clone3()
-            if pid == 0:
-                _lend(pidfd, name, theirs)
-            theirs.close()
-            kind, fields, descriptor = ours.receive()
-            reap(child)
-            os.close(child)
-        finally:
-            os.close(pidfd)
-            ours.close()
-            theirs.close()
-        if descriptor is None:
-            reason = fields[0] if kind == "error" and fields else "the helper process ended"
-            raise NotFound(f"cannot take {name} from process {number}: {reason}")
-        self.tree = descriptor
-        self.is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        self.tree = borrow(int(number), name, recursive=True)
+        self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
 
 
-def _lend(pidfd: int, name: str, channel: Channel) -> None:
-    """In a process of its own: send the tree at ``name`` in the mount namespace of ``pidfd``."""
-    try:
-        prctl.set_dumpable(False)
-        namespace.setns(pidfd, namespace.CLONE_NEWNS)
-        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        point = path.open_in_root(root, name)
-        tree = mount.open_tree("", mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE | mount.AT_EMPTY_PATH, point)
-        channel.send("tree", descriptor=tree)
-    except OSError as error:
-        channel.send("error", (error.strerror or str(error)).lower())
-    finally:
-        os._exit(0)
+class Opened(Bind):
+    """A mount that the caller has made, attached nowhere: its descriptor. Mount type ``mydocker.opened``."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return f"mount a volume on {self.destination}"
+
+    def prepare(self) -> None:
+        if not self.source.isdigit():
+            raise InvalidArgument(f"the source of a mydocker.opened is a descriptor, not {self.source!r}")
+        self.tree = os.dup(int(self.source))
+        self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
 
 
 class CgroupMount(_Attached):

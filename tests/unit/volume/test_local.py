@@ -1,0 +1,94 @@
+"""Options of the driver ``local``: what can be, and where the files are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mydocker import errors
+from mydocker.volume import local
+
+TMPFS = {"type": "tmpfs", "device": "tmpfs"}
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "bind", "lasting"),
+    [
+        ({}, False, False, True),
+        (TMPFS, True, False, False),
+        ({"type": "none", "o": "bind", "device": "/a"}, True, True, True),
+        ({"type": "none", "o": "ro,rbind", "device": "/a"}, True, True, True),
+        ({"type": "ext4", "o": "noatime", "device": "/dev/x"}, True, False, True),
+    ],
+)
+def test_where_the_files_are(options: dict[str, str], source: bool, bind: bool, lasting: bool) -> None:
+    found = local.has_source(options), local.is_bind(options), local.is_lasting(options)
+    assert found == (source, bind, lasting)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"odd": "1"}, 'create v: invalid option: "odd"'),
+        ({"type": "tmpfs"}, 'create v: missing required option: "device"'),
+        ({"device": "/x"}, 'create v: missing required option: "type"'),
+        ({"o": "ro", "device": "/x"}, 'create v: missing required option: "type"'),
+        ({"size": "1g"}, "create v: quota size requested but no quota support"),
+        ({**TMPFS, "size": "-1"}, "create v: invalid size: '-1'"),
+        ({**TMPFS, "size": "1x"}, "create v: invalid size: '1x'"),
+    ],
+)
+def test_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as caught:
+        local.check("v", options)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("10", 10), ("1k", 1024), ("1.5M", 3 << 19), ("2gb", 2 << 30), ("3 MiB", 3 << 20)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert local.parse_size("v", text) == size
+
+
+@pytest.mark.root
+def test_opened() -> None:
+    options = {**TMPFS, "size": "1m", "o": "mode=700,noexec,nr_inodes=100"}
+    local.check("v", options)
+    with local.opened(options, "/v/_data") as path:
+        room = os.statvfs(path)
+        assert room.f_blocks * room.f_frsize == 1 << 20
+        assert room.f_files == 100
+        assert room.f_flag & os.ST_NOEXEC
+        assert os.stat(path).st_mode & 0o7777 == 0o700
+        Path(path, "file").touch()
+    with local.opened(options, "/v/_data") as path:
+        assert os.listdir(path) == [], "another one"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({**TMPFS, "o": "nonsense=1"}, errors.InvalidArgument, "mount tmpfs:/v/_data: invalid argument"),
+        ({"type": "ext4", "device": "/no/such"}, errors.NotFound, "mount /no/such:/v/_data: no such file"),
+        ({"type": "none", "o": "bind", "device": "/no/such"}, errors.NotFound, "no such file or directory"),
+    ],
+)
+def test_not_mounted(options: dict[str, str], error: type[errors.Error], message: str) -> None:
+    with pytest.raises(error) as caught, local.opened(options, "/v/_data"):
+        pass
+    assert str(caught.value).startswith(
+        "error while mounting volume '/v/_data': failed to mount local volume: "
+    )
+    assert message in str(caught.value)
+
+
+def test_addresses_of_servers() -> None:
+    """The kernel wants an address where a person may give a name."""
+    assert local._resolved("addr=localhost") in ("addr=127.0.0.1", "addr=::1")
+    assert local._resolved("rw") == "rw"
+    with pytest.raises(errors.NotFound, match="error resolving passed in network volume address"):
+        local._resolved("addr=no such name")
