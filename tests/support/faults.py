@@ -47,23 +47,25 @@ class Scenario:
 
 
 def scenarios(image: str) -> list[Scenario]:
-    create = ("create", "--name", NAME, image, "sleep", "1000")
-    run = ("run", "-d", "--name", NAME, image, "sleep", "1000")
+    flags = ("--publish", "127.0.0.1::80", "--volume", "/data", "--name", NAME)
+    create = ("create", *flags, image, "sleep", "1000")
+    run = ("run", "--detach", *flags, image, "sleep", "1000")
+    ends = ("run", "--detach", *flags)
     ended = frozenset({"exited", "created", "gone"})
     return [
         Scenario("create", create, allowed=frozenset({"created", "gone"})),
         Scenario("run", run, allowed=frozenset({"running", "exited", "created", "gone"})),
         Scenario("start", ("start", NAME), [create], allowed=frozenset({"running", "exited", "created"})),
         Scenario(
-            "exit", ("run", "-d", "--name", NAME, image, "sh", "-c", "echo out"), until="all", allowed=ended
+            "exit", (*ends, image, "sh", "-c", "echo out"), until="all", allowed=ended
         ),
         Scenario(
-            "exit and go", ("run", "-d", "--rm", "--name", NAME, image, "sh", "-c", "echo out"), until="all",
+            "exit and go", (*ends, "--rm", image, "sh", "-c", "echo out"), until="all",
             allowed=frozenset({"gone"}),
         ),
         Scenario(
             "start by policy",
-            ("run", "-d", "--restart", "on-failure:1", "--name", NAME, image, "sh", "-c", "echo out; exit 1"),
+            (*ends, "--restart", "on-failure:1", image, "sh", "-c", "echo out; exit 1"),
             until="all", allowed=ended,
         ),
         Scenario("restart", ("restart", "-t", "0", NAME), [run], allowed=frozenset({"running", "exited"})),
@@ -71,8 +73,8 @@ def scenarios(image: str) -> list[Scenario]:
             "rename", ("rename", NAME, OTHER), [create], allowed=frozenset({"created"}),
             names=frozenset({NAME, OTHER}),
         ),
-        Scenario("rm", ("rm", NAME), [create], allowed=frozenset({"created", "gone"})),
-        Scenario("rm of a running one", ("rm", "-f", NAME), [run],
+        Scenario("rm", ("rm", "-v", NAME), [create], allowed=frozenset({"created", "gone"})),
+        Scenario("rm of a running one", ("rm", "-f", "-v", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
     ]  # fmt: skip
 
@@ -149,20 +151,15 @@ class Injector:
         return done
 
     def _check(self, scenario: Scenario) -> None:
-        listed = self._ask("ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.State}}")  # reconciles
-        assert listed.code == 0, str(listed)
-        shown = dict(line.split(" ") for line in listed.out.splitlines())
-        assert shown.pop("bystander", "") == "exited", f"the other container is lost: {listed}"
-        assert len(shown) <= 1, f"one container too many: {listed}"
-        assert shown.keys() <= scenario.names, str(listed)
-        states = set(shown.values()) or {"gone"}
-        assert states <= scenario.allowed, f"lost or in another state: {listed}"
+        shown = self._list(scenario)  # reconciles
         checked = self._ask("system", "check")
         assert checked.code == 0, str(checked)
         for name in scenario.names:
             found = self._ask("inspect", name)
-            assert (found.code == 0) == (name in shown), str(found)
-        if states == {"running"}:
+            if (found.code == 0) != (name in shown):
+                shown = self._list(scenario)  # whoever is left of the command has gone on meanwhile
+            assert (found.code == 0) == (name in shown), f"inspect {name} -> {found.code}, but ps: {shown}"
+        if "running" in shown.values():
             works = self._ask("exec", next(iter(shown)), "echo", "works")
             # or somebody who was killed then had sent it a signal already
             still = self._runner("ps", "-q", "--filter", "name=victim").out
@@ -170,9 +167,22 @@ class Injector:
         self._ask(*scenario.command)
         assert self._ask("logs", "bystander").out == "kept\n", "the log of the other container is lost"
 
+    def _list(self, scenario: Scenario) -> dict[str, str]:
+        """The state of the scenario's container by its name, if there is one; it has to be an allowed one."""
+        listed = self._ask("ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.State}}")
+        assert listed.code == 0, str(listed)
+        shown = dict(line.split(" ") for line in listed.out.splitlines())
+        assert shown.pop("bystander", "") == "exited", f"the other container is lost: {listed}"
+        assert len(shown) <= 1, f"one container too many: {listed}"
+        assert shown.keys() <= scenario.names, str(listed)
+        assert (set(shown.values()) or {"gone"}) <= scenario.allowed, f"lost or in another state: {listed}"
+        return shown
+
     def _clean(self) -> None:
         self._remove()
         leaks.wait_for_nothing_left(self._before, self._runner.root, self._runner.state)
+        left = os.listdir(os.path.join(self._runner.root, "volume"))
+        assert not left, f"left behind: volumes {left}"
 
     def _remove(self) -> None:
         left = self._runner("ps", "-aq", "--no-trunc", "--filter", "name=victim").out.split()

@@ -20,14 +20,16 @@ import sys
 import time
 
 STEPS = {
-    1: "write", 18: "pwrite64", 20: "writev", 42: "connect", 44: "sendto", 46: "sendmsg", 49: "bind",
-    50: "listen", 56: "clone", 57: "fork", 58: "vfork", 62: "kill", 73: "flock", 74: "fsync", 76: "truncate",
-    77: "ftruncate", 82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink", 88: "symlink",
-    90: "chmod", 92: "chown", 133: "mknod", 155: "pivot_root", 165: "mount", 166: "umount2", 258: "mkdirat",
-    259: "mknodat", 260: "fchownat", 263: "unlinkat", 264: "renameat", 265: "linkat", 266: "symlinkat",
-    268: "fchmodat", 272: "unshare", 308: "setns", 316: "renameat2", 424: "pidfd_send_signal",
-    428: "open_tree", 429: "move_mount", 430: "fsopen", 431: "fsconfig", 432: "fsmount", 435: "clone3",
-    442: "mount_setattr",
+    1: "write", 18: "pwrite64", 20: "writev", 40: "sendfile", 42: "connect", 44: "sendto", 46: "sendmsg",
+    49: "bind", 50: "listen", 56: "clone", 57: "fork", 58: "vfork", 62: "kill", 73: "flock", 74: "fsync",
+    76: "truncate", 77: "ftruncate", 82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink",
+    88: "symlink", 90: "chmod", 91: "fchmod", 92: "chown", 93: "fchown", 94: "lchown", 133: "mknod",
+    155: "pivot_root", 165: "mount", 166: "umount2", 188: "setxattr", 189: "lsetxattr", 190: "fsetxattr",
+    197: "removexattr", 198: "lremovexattr", 199: "fremovexattr", 258: "mkdirat", 259: "mknodat",
+    260: "fchownat", 263: "unlinkat", 264: "renameat", 265: "linkat", 266: "symlinkat", 268: "fchmodat",
+    272: "unshare", 280: "utimensat", 285: "fallocate", 308: "setns", 316: "renameat2", 321: "bpf",
+    326: "copy_file_range", 424: "pidfd_send_signal", 428: "open_tree", 429: "move_mount", 430: "fsopen",
+    431: "fsconfig", 432: "fsmount", 435: "clone3", 442: "mount_setattr",
 }  # fmt: skip
 OPENAT = 257
 CREATES = os.O_CREAT
