@@ -167,8 +167,10 @@ def test_exec_refusals(sleeper: Container) -> None:
         sleeper.exec(["/etc/passwd"])
     with pytest.raises(errors.InvalidArgument, match="No exec command specified"):
         sleeper.exec([])
-    with pytest.raises(errors.InvalidArgument, match="working directory 'x' is invalid"):
+    with pytest.raises(errors.StartFailed, match="working directory 'x' is invalid"):
         sleeper.exec(["true"], workdir="x")
+    with pytest.raises(errors.StartFailed, match="unable to find user nobody-here"):
+        sleeper.exec(["true"], user="nobody-here")
     assert hear(sleeper.exec(["echo", "well"])).stdout == b"well\n"
     sleeper.kill()
     sleeper.wait()

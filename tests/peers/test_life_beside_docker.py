@@ -60,6 +60,9 @@ update --cpu-period 5 created
 exec created true
 exec nope true
 exec running sh -c 'exit 7'
+run --rm --network none -u alice busybox:test id
+run --rm --network none -u 1234 busybox:test id
+port running 80/tcp
 exec running sh -c 'echo out; echo err >&2'
 logs nope
 logs exited
@@ -112,6 +115,34 @@ def test_messages_and_exit_statuses(four: Both, tmp_path: Path) -> None:
         except AssertionError as error:
             different.append(str(error))
     assert not different, "\n\n".join(different)
+
+
+EXECS = """
+exec -u nope running true
+exec -u 0:nope running true
+exec -d -u nope running true
+exec -d running nope
+exec -w /nope running true
+exec -w relative running true
+exec running /etc/passwd
+exec running sh -c 'kill -9 $$'
+exec -u alice running id
+exec -u 1234:5678 running id
+exec -u 1234 running id
+"""
+
+
+def test_exit_statuses_of_exec(four: Both) -> None:
+    """The daemon prints what keeps the process from starting as if it were its output."""
+    different = []
+    for line in EXECS.strip().splitlines():
+        theirs, ours = four(*shlex.split(line))
+        same_output = ours.out == theirs.out if ours.code == 0 else ours.out == ""
+        if (ours.code, same_output) != (theirs.code, True):
+            different.append(f"{line}: {theirs} {ours}")
+    assert not different, "\n\n".join(different)
+    not_found = four.ours("exec", "running", "nope", check=127)  # 127 since docker 25, 126 before
+    assert not_found.err == 'mydocker: exec: "nope": executable file not found in $PATH\n'
 
 
 def test_a_paused_container(both: Both) -> None:

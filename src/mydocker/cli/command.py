@@ -71,6 +71,8 @@ class Command(NamedTuple):
     """whether flags may follow arguments"""
     failure: int = 1
     """exit status when the engine refuses"""
+    start_failure: int | None = None
+    """exit status of ``StartFailed``, where that is another one"""
 
     def parse(self, name: str, words: Sequence[str], globals_: Mapping[str, Any]) -> Invocation:
         """Raises ``FlagError``, ``HelpRequested`` and ``ArgumentsError``."""
@@ -91,7 +93,10 @@ class Command(NamedTuple):
             raise ArgumentsError(f"{called} requires {least} argument{'s' * (least != 1)}")
         if self.most is None:
             raise ArgumentsError(f"{called} requires at least {least} argument{'s' * (least != 1)}")
-        raise ArgumentsError(f"{called} requires at most {self.most} argument{'s' * (self.most != 1)}")
+        most = f"at most {self.most} argument{'s' * (self.most != 1)}"
+        if least:
+            most = f"at least {least} and {most}"
+        raise ArgumentsError(f"{called} requires {most}")
 
     def usage_line(self, name: str) -> str:
         """``mydocker container ls [OPTIONS]`` when it was called so."""

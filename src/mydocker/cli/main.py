@@ -6,7 +6,8 @@ The statuses are Docker's:
     0         done; or the container's own
     1         the engine refused, or the words make no command
     125       a flag cannot be read; or, of ``run``, anything before the container's own status counts
-    126, 127  of ``run`` and ``exec``: the command cannot be executed, does not exist
+    126, 127  of ``run`` and ``exec``: the command cannot be executed, does not exist; 126 also for what else
+              keeps the process of an ``exec`` from being started (a user that the container does not know)
     128+n     ended by signal n (this program dies by the signal itself, and the shell adds the 128)
 """
 
@@ -116,6 +117,8 @@ def _report(error: errors.Error | OSError, command: Command, see: str, debug: bo
         return NOT_FOUND
     if isinstance(error, errors.CommandNotExecutable):
         return NOT_EXECUTABLE
+    if isinstance(error, errors.StartFailed) and command.start_failure is not None:
+        return command.start_failure
     return command.failure
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
+from ..errors import Conflict, InvalidArgument, NotFound, StartFailed, Unavailable
 from ..monitor import client
 from ..monitor.client import Session
 from ..monitor.protocol import ExecRequest
@@ -37,13 +37,14 @@ def execute(
 ) -> Session | None:
     """Run ``command`` in the container; the session of its streams, or ``None`` with ``detach``.
 
-    Raises ``CommandNotFound`` and ``CommandNotExecutable`` for the command, ``Conflict`` if the container
-    does not run.
+    Raises ``CommandNotFound`` and ``CommandNotExecutable`` for the command, ``StartFailed`` for what else it
+    cannot be started with (a user that the container does not know), ``Conflict`` if the container does not
+    run.
     """
     if not command:
         raise InvalidArgument("No exec command specified")
     if working_dir and not working_dir.startswith("/"):
-        raise InvalidArgument(
+        raise StartFailed(
             f"the working directory '{working_dir}' is invalid, it needs to be an absolute path"
         )
     for word in command:
@@ -90,6 +91,8 @@ def execute(
     except Unavailable:
         settle(store, record.id, patience=GONE)
         raise Conflict(f"container {record.id} is not running") from None
+    except (NotFound, InvalidArgument) as error:
+        raise StartFailed(str(error)) from error
     if detach:
         session.close()
         return None

@@ -32,7 +32,8 @@ def look_up(name: str, root: str = "/") -> Account:
     """Return the account ``user``, ``uid``, ``user:group``, ``uid:gid`` … stands for.
 
     A number that no line names is itself; a name that no line names is ``NotFound``. The supplementary groups
-    are those that list the user, unless a group is given.
+    are those that list the user, unless a group is given; and always the first group, which a program of the
+    container that gives it up by setgid(2) then still has (CVE-2022-36109: rights that only others have).
     """
     user, _, group = name.partition(":")
     uid, gid, home, login = 0, 0, "/", ""
@@ -46,11 +47,12 @@ def look_up(name: str, root: str = "/") -> Account:
             raise NotFound(f"unable to find user {user}: no matching entries in passwd file")
         uid = _id(user or "0")
     if group:
-        return Account(uid, group_id(group, root), [], home)
-    groups: list[int] = []
+        gid = group_id(group, root)
+        return Account(uid, gid, [gid], home)
+    groups = [gid]
     if login:
         rows = _lines(root, "etc/group", 4)
-        groups = [_id(fields[2]) for fields in rows if login in fields[3].split(",")]
+        groups += [_id(fields[2]) for fields in rows if login in fields[3].split(",")]
     return Account(uid, gid, groups, home)
 
 

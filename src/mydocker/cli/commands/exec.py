@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mydocker import errors
 from mydocker.cli import attach, terminal
 from mydocker.cli.attach import Manner, Signals
 from mydocker.cli.command import Command, Invocation
@@ -21,18 +22,23 @@ def run(invocation: Invocation) -> int:
         terminal.require(0)
     manner = Manner(stdin=stdin, tty=tty, proxy=False)
     with Signals(manner) as signals:
-        session = container.exec(
-            command,
-            tty=tty,
-            stdin=stdin and not detach,
-            detach=detach,
-            env=env,
-            user=invocation["user"],
-            workdir=invocation["workdir"],
-            privileged=invocation["privileged"],
-            size=terminal.size(0, 1) if tty else None,
-            detach_keys=keys,
-        )
+        try:
+            session = container.exec(
+                command,
+                tty=tty,
+                stdin=stdin and not detach,
+                detach=detach,
+                env=env,
+                user=invocation["user"],
+                workdir=invocation["workdir"],
+                privileged=invocation["privileged"],
+                size=terminal.size(0, 1) if tty else None,
+                detach_keys=keys,
+            )
+        except errors.StartFailed as error:
+            if detach:  # 126 and 127 stand for the exit status of a command that is waited for
+                raise errors.Error(str(error)) from error
+            raise
         if session is None:
             return 0
         with session:
@@ -57,4 +63,5 @@ COMMAND = Command(
     least=2,
     most=None,
     interspersed=False,
+    start_failure=126,
 )

@@ -28,6 +28,10 @@ def run(invocation: Invocation) -> int:
             output.out("\n".join(sorted(lines)))
         return 0
     number, slash, protocol = wanted[0].partition("/")
+    if not (number.isascii() and number.isdigit()):
+        raise errors.InvalidArgument(
+            f'invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax'
+        )
     bindings = ports.get(f"{number}/{protocol if slash else 'tcp'}")
     if not bindings:
         raise errors.NotFound(f"No public port '{wanted[0]}' published for {reference}")

@@ -18,8 +18,10 @@ def run(invocation: Invocation) -> int:
         if invocation["attach"]:
             raise errors.InvalidArgument("conflicting options: cannot specify both --attach and --detach")
         container = create.make(invocation, starting=True)
-        _start_detached(container, invocation)
-        output.out(container.id)
+        try:
+            _start_detached(container, invocation)
+        finally:
+            output.out(container.id)  # it exists, also when it could not be started
         return 0
     if invocation["interactive"] and invocation["tty"]:
         terminal.require(0)

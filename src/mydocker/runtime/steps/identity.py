@@ -120,7 +120,7 @@ class Identity(Step):
         os.umask(self.finder.user.get("umask", 0o022))
         capability.limit_bounding(sets["bounding"], last)
         prctl.prctl(prctl.PR_SET_KEEPCAPS, 1)
-        _set_groups(account.groups)
+        _set_groups(account.groups, account.gid)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
         # Changing ids made /proc/self the user's again, and this process one that the user may trace.
@@ -168,11 +168,11 @@ class NoNewPrivileges(Step):
         return f"NoNewPrivs {prctl.prctl(prctl.PR_GET_NO_NEW_PRIVS)}"
 
 
-def _set_groups(groups: list[int]) -> None:
+def _set_groups(groups: list[int], gid: int) -> None:
     try:
         os.setgroups(groups)
     except PermissionError:
         # user_namespaces(7): denied for good where an unprivileged user made the namespace.
         with open("/proc/self/setgroups") as file:
-            if groups or file.read().strip() != "deny":
+            if {*groups} - {gid} or file.read().strip() != "deny":
                 raise
