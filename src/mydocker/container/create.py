@@ -24,8 +24,8 @@ import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound
 from ..image import platforms
+from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
-from ..runtime import cgroup
 from . import events, files, health, merge, names, networks, rootfs, volumes
 from .config import Config, EndpointConfig, HostConfig
 from .mounts import mount_points
@@ -199,7 +199,7 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
         kind, _, name = getattr(host, field).partition(":")
         if kind == "container":
             changes[field] = f"container:{store.resolve(name)}"
-    if host.memory > 0 and host.memory_swap == 0 and cgroup.swap_limits():
+    if host.memory > 0 and host.memory_swap == 0 and hierarchy.swap_limits():
         changes["memory_swap"] = host.memory * 2
     if host.rootfs:
         if not os.path.isabs(host.rootfs):

@@ -50,7 +50,7 @@ def create(
     move_root: bool = False,
     keep_keyring: bool = False,
     rootless: bool = False,
-    without_cgroup: bool = False,
+    cgroup_manager: str = "cgroupfs",
 ) -> Task:
     """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
 
@@ -60,8 +60,8 @@ def create(
     ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready. The
     program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
     pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
-    does without the cgroups that this user may not make; ``without_cgroup`` makes none at all, and sets no
-    limits.
+    does without the cgroups that this user may not make. The ``cgroup_manager`` is ``cgroupfs``, ``systemd``
+    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and no limits set.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -80,7 +80,11 @@ def create(
     try:
         own.open()
         place = linux.get("cgroupsPath") or plans.default_cgroup(id)
-        if not without_cgroup:
+        if cgroup_manager == "systemd":
+            from mydocker.runtime import cgroup_systemd
+
+            cgroup = cgroup_systemd.prepare(place, linux.get("resources", {}), spec.get("annotations", {}))
+        elif cgroup_manager != "disabled":
             cgroup = _prepare_cgroup(place, linux.get("resources", {}), rootless)
         if observer is not None and cgroup is not None:
             for file, value in cgroup.describe():
@@ -138,6 +142,8 @@ def create(
         task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
         theirs.close()
         try:
+            if cgroup is not None:
+                cgroup.settle()
             set_oom_score(spec["process"], task)
             if devices := linux.get("netDevices"):
                 _give_network_devices(devices, own, pid)

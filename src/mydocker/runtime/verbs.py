@@ -159,7 +159,11 @@ def _delete(entry: Entry, force: bool) -> None:
     try:
         cgroup_of(entry).remove()
     except NotFound:
-        pass  # removed already: by hand, or with the last process of a manager's own cgroup
+        # Removed already: by hand, by systemd, or with the last process of a manager's own cgroup.
+        if entry.unit:
+            from mydocker.runtime import cgroup_systemd
+
+            cgroup_systemd.stop(entry.unit)
     if entry.pid:
         console.warn(dialogue.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
     entry.remove()
@@ -224,14 +228,21 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
 
         size = terminal_size()
     linux = spec.setdefault("linux", {})
-    linux["cgroupsPath"] = linux.get("cgroupsPath") or f"/mydocker-runtime/{id}"
+    unit = ""
+    if call.manager == "systemd":
+        from mydocker.runtime import cgroup_systemd
+
+        linux["cgroupsPath"] = linux.get("cgroupsPath") or f"{cgroup_systemd.SLICE}:mydocker-runtime:{id}"
+        unit = cgroup_systemd.unit_of(linux["cgroupsPath"])[1]
+    else:
+        linux["cgroupsPath"] = linux.get("cgroupsPath") or f"/mydocker-runtime/{id}"
     entry = store.claim(call.root, id)
     listener: _socket.socket | None = None
     task: Task | None = None
     done = False
     try:
         # From here on whoever finds the directory knows which cgroup belongs to it.
-        entry.bundle, entry.spec, entry.created = bundle, spec, _now()
+        entry.bundle, entry.spec, entry.created, entry.unit = bundle, spec, _now(), unit
         entry.creator_started = store.start_time(entry.creator)
         entry.save()
         if wait_for_start:
@@ -248,7 +259,7 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
             move_root=options.flag("no-pivot"),
             keep_keyring=options.flag("no-new-keyring"),
             rootless=call.rootless,
-            without_cgroup=not call.cgroups,
+            cgroup_manager=call.manager,
         )
         if task.cgroup is not None:
             entry.cgroups = task.cgroup.paths()
@@ -303,6 +314,11 @@ def _seccomp_cache(entry: Entry) -> str:
 
 
 def cgroup_of(entry: Entry) -> Cgroup:
+    """The container's cgroup; ``NotFound`` once it is gone."""
+    if entry.unit:
+        from mydocker.runtime import cgroup_systemd
+
+        return cgroup_systemd.open(entry.unit, entry.cgroups)
     from mydocker.runtime import cgroup
 
     if entry.cgroups:
