@@ -88,7 +88,11 @@ class Manager:
                 raise
             self.reset_failed(unit)
             (job,) = self._manager(*start)
-        result = self._wait(job)
+        try:
+            result = self._wait(job)
+        except TimeoutError:
+            self._manager("StopUnit", "ss", unit, "replace")  # the job would be done some day
+            raise
         if result != "done":
             self.reset_failed(unit)
             raise BusError("", f"the job to start the unit {unit} ended as {result}")

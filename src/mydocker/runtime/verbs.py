@@ -147,7 +147,7 @@ def _delete(entry: Entry, force: bool) -> None:
             from mydocker.linux.pidfd import wait_exit
 
             if status == "paused":
-                cgroup_of(entry).thaw()
+                _thaw(entry)
             if not wait_exit(descriptor, 0.2):
                 from mydocker.runtime.cgroup_process import thaw
 
@@ -167,6 +167,14 @@ def _delete(entry: Entry, force: bool) -> None:
     if entry.pid:
         console.warn(dialogue.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
     entry.remove()
+
+
+def _thaw(entry: Entry) -> None:
+    """Of cgroup v2 a frozen process can be killed; then the cgroup may be gone with it."""
+    try:
+        cgroup_of(entry).thaw()
+    except NotFound:
+        pass
 
 
 def pause(call: Call) -> int:
