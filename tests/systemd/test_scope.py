@@ -256,7 +256,7 @@ def test_what_is_refused_leaves_nothing(
 def test_a_failed_unit_of_the_name_is_in_nobodys_way(runtime: Runtime, busybox_rootfs: str) -> None:
     """A container that systemd had to end leaves a failed unit, and that goes with it by ``delete``."""
     place, unit = _place()
-    annotations = {"org.systemd.property.RuntimeMaxSec": "1"}
+    annotations = {"org.systemd.property.RuntimeMaxSec": "1", "org.systemd.property.TimeoutStopSec": "1"}
     directory = runtime.bundle_of(
         _document(busybox_rootfs, ["sleep", "1000"], place, annotations=annotations)
     )

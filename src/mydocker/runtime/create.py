@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mydocker.oci.runtime import NetDevice, Resources, Spec
+    from mydocker.oci.runtime import NetDevice, Spec
     from mydocker.runtime.cgroup import Cgroup
 
     Observer = Callable[[Event], None]
@@ -80,12 +80,7 @@ def create(
     try:
         own.open()
         place = linux.get("cgroupsPath") or plans.default_cgroup(id)
-        if cgroup_manager == "systemd":
-            from mydocker.runtime import cgroup_systemd
-
-            cgroup = cgroup_systemd.prepare(place, linux.get("resources", {}), spec.get("annotations", {}))
-        elif cgroup_manager != "disabled":
-            cgroup = _prepare_cgroup(place, linux.get("resources", {}), rootless)
+        cgroup = prepare_cgroup(cgroup_manager, place, spec, rootless)
         if observer is not None and cgroup is not None:
             for file, value in cgroup.describe():
                 observer(Event(f"limit by {file}", value))
@@ -171,7 +166,15 @@ def create(
                 cgroup.remove()
 
 
-def _prepare_cgroup(path: str, resources: Resources, rootless: bool) -> Cgroup | None:
+def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgroup | None:
+    """The cgroup for ``spec`` with its limits; none if nobody makes any (``disabled``), or may do so."""
+    if manager == "disabled":
+        return None
+    resources = spec.get("linux", {}).get("resources", {})
+    if manager == "systemd":
+        from mydocker.runtime import cgroup_systemd
+
+        return cgroup_systemd.prepare(path, resources, spec.get("annotations", {}))
     try:
         return cgroups.prepare(path, resources)
     except (errors.Forbidden, errors.NotSupported):
