@@ -12,7 +12,7 @@
 #   make peers     crun's test suite against crun, runc and ours; writes docs/conformance.md. CRUN_TESTS=DIR is a
 #                  copy of the directory tests/ of https://github.com/containers/crun (expected: at least as many
 #                  passes as runc, and a reason for every failure; 10 minutes)
-#   make test-vm   the tests of the unified cgroup hierarchy, in a QEMU guest
+#   make test-vm   the tests of the unified cgroup hierarchy and of systemd, in a QEMU guest
 #   make clean     remove what the others made here
 
 PYTHON ?= python3

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     refusal = probe.missing_root()
     for item in items:
         place = item.path.parts
-        if "integration" in place or "peers" in place:
+        if {"integration", "peers", "systemd"} & {*place}:
             item.add_marker("root")
         if "peers" in place:
             item.add_marker("peer")

@@ -332,14 +332,18 @@ def test_without_cgroups(runtime: Runtime, busybox_rootfs: str) -> None:
     assert result.out == own
 
 
-def test_the_systemd_manager_is_refused(runtime: Runtime, busybox_rootfs: str) -> None:
+def test_the_systemd_manager_needs_systemd(runtime: Runtime, busybox_rootfs: str) -> None:
     place = runtime.bundle(busybox_rootfs, ["true"])
     for option in (["--systemd-cgroup"], ["--cgroup-manager", "systemd"]):
         result = command.run(
             [runtime.program, "--root", runtime.root, *option, "run", "-b", place, "c"], check=False
         )
         assert result.code == 1
-        assert "the cgroup manager systemd is not supported" in result.err
+        assert "systemd not running on this host, cannot use systemd cgroups manager" in result.err
+        assert runtime.ids() == []
+    other = ["--cgroup-manager", "other"]
+    result = command.run([runtime.program, *other, "run", "-b", place, "c"], check=False)
+    assert "--cgroup-manager is cgroupfs, systemd or disabled, not other" in result.err
 
 
 def test_help_version_and_what_is_unknown(runtime: Runtime) -> None:

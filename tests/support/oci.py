@@ -22,9 +22,10 @@ from support.command import Result
 
 
 class Runtime:
-    def __init__(self, program: str, directory: str) -> None:
+    def __init__(self, program: str, directory: str, *options: str) -> None:
         self.program = program
         self.directory = directory
+        self.options = options  # for every command
         self.root = os.path.join(directory, "state")
 
     def bundle(self, rootfs: str, args: list[str], **changes: Any) -> str:
@@ -40,7 +41,8 @@ class Runtime:
 
     def __call__(self, *arguments: str, check: bool | int = True, **options: Any) -> Result:
         """Run to the end with pipes; ``check`` as for ``command.Runner``."""
-        found = command.run([self.program, "--root", self.root, *arguments], check=False, **options)
+        argv = [self.program, "--root", self.root, *self.options, *arguments]
+        found = command.run(argv, check=False, **options)
         wanted = 0 if check is True else check
         if check is not False and found.code != wanted:
             raise command.Failed(f"expected exit status {wanted}: {found}")
@@ -50,7 +52,7 @@ class Runtime:
         """The same for a command that leaves a process behind: its streams are files."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             done = subprocess.run(
-                [self.program, "--root", self.root, *arguments],
+                [self.program, "--root", self.root, *self.options, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

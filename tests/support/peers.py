@@ -139,11 +139,10 @@ address = "{socket}"
         daemon.wait(30)
 
 
-def podman(directory: str, runtime: str = "runc") -> Tool:
+def podman(directory: str, runtime: str = "runc", cgroup_manager: str = "cgroupfs") -> Tool:
     # crun before 1.9 refuses a hybrid cgroup layout, so runc
-    return Tool(
-        (_program("podman"), *_storage(directory), "--cgroup-manager", "cgroupfs", "--runtime", runtime), {}
-    )
+    options = ("--cgroup-manager", cgroup_manager, "--runtime", runtime)
+    return Tool((_program("podman"), *_storage(directory), *options), {})
 
 
 def buildah(directory: str) -> Tool:

@@ -20,7 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 META_PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_pci", "virtio_blk", "overlay", "bfq", "veth", "bridge", "nf_tables", "loop")
+MODULES = (
+    *("virtio_pci", "virtio_blk", "overlay", "bfq", "veth", "bridge", "nf_tables", "loop"),
+    *(
+        "unix_diag",
+        "tcp_diag",
+        "udp_diag",
+        "af_packet_diag",
+        "netlink_diag",
+        "nf_conntrack_netlink",
+    ),  # for criu
+)
 
 INIT = """\
 #!/bin/busybox sh

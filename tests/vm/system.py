@@ -23,13 +23,17 @@ from pathlib import Path
 PACKAGES = (
     "attr",
     "busybox-static",
+    "criu",
+    "dbus",
     "iproute2",
     "libcap2-bin",
     "libseccomp2",
+    "podman",
     "procps",
     "python3",
     "python3-venv",
     "strace",
+    "systemd",
     "util-linux",
 )
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")

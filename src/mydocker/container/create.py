@@ -24,8 +24,8 @@ import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..image import platforms
+from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
-from ..runtime import cgroup
 from ..volume.store import VolumeStore
 from . import events, files, health, links, merge, mounts, names, networks, rootfs, volumes
 from .attached import of
@@ -235,7 +235,7 @@ def _settled(store: Store, host: HostConfig, warn: Callable[[str], None]) -> Hos
         if kind == "container":
             changes[field] = f"container:{store.resolve(name)}"
     changes["links"] = links.settled(store, host)
-    if host.memory > 0 and host.memory_swap == 0 and cgroup.swap_limits():
+    if host.memory > 0 and host.memory_swap == 0 and hierarchy.swap_limits():
         changes["memory_swap"] = host.memory * 2
     if host.rootfs:
         if not os.path.isabs(host.rootfs):

@@ -12,6 +12,7 @@ import time
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
+from ..linux.cgroup import hierarchy
 from ..oci.runtime import Resources
 from ..runtime import cgroup
 from . import events, resources
@@ -100,7 +101,7 @@ def merged(host: HostConfig, changes: dict[str, int | str]) -> HostConfig:
                 "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at "
                 "the same time"
             )
-        if host.memory_swap == 0 and cgroup.swap_limits():
+        if host.memory_swap == 0 and hierarchy.swap_limits():
             changes = {**changes, "memory_swap": memory * 2}
     return msgspec.structs.replace(host, **changes)
 

@@ -13,7 +13,6 @@ from ..container.store import Store
 from ..errors import NotFound
 from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
-from ..runtime import cgroup
 
 _GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -69,7 +68,7 @@ def info(store: Store, *, images: int) -> dict[str, object]:
         "DriverStatus": [["Backing Filesystem", _file_system(store.root)], ["Supports d_type", "true"]],
         "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": [*logs.DRIVERS]},
         "MemoryLimit": "memory" in controllers,
-        "SwapLimit": cgroup.swap_limits(),
+        "SwapLimit": hierarchy.swap_limits(),
         "CpuCfsPeriod": "cpu" in controllers,
         "CpuCfsQuota": "cpu" in controllers,
         "CPUShares": "cpu" in controllers,

@@ -26,7 +26,7 @@ import time
 from ..errors import Conflict, InvalidArgument, NotFound, NotSupported, Unavailable
 from ..linux.cgroup import hierarchy as hierarchies
 from ..linux.cgroup.directory import Directory
-from ..linux.cgroup.hierarchy import UNIFIED, Hierarchy
+from ..linux.cgroup.hierarchy import UNIFIED
 from . import cgroup_device
 from .cgroup_limit import Group, refusal
 
@@ -147,6 +147,9 @@ class Cgroup:
                 os.write(descriptor, b"0")
             except OSError as error:
                 raise refusal(error, f"{group.path}/tasks", "0") from error
+
+    def settle(self) -> None:
+        """Init is in it now: what had to hold the place for it may go. Here that is nothing."""
 
     def close(self) -> None:
         """Close the descriptors; the object can still be used, it opens them again."""
@@ -399,16 +402,22 @@ def prepare(path: str, resources: "oci.Resources") -> Cgroup:
 
     An empty cgroup that is there already is taken over, one with processes in it is a Conflict.
     """
-    groups = _locate(path)
+    cgroup = Cgroup(path, locate(path))
+    establish(cgroup, resources)
+    return cgroup
+
+
+def establish(cgroup: Cgroup, resources: "oci.Resources", *, occupied: bool = False) -> None:
+    """Make the directories and set the limits, or undo it; ``occupied`` if processes may be in there."""
+    groups = cgroup._groups
     if not groups:
         raise NotSupported("no cgroup hierarchy is mounted (mount cgroup2 on /sys/fs/cgroup)")
-    cgroup = Cgroup(path, groups)
     made: list[Group] = []
     try:
         for group in groups:
             if _make(group):
                 made.append(group)
-            elif group.populated():
+            elif not occupied and group.populated():
                 raise Conflict(f"the cgroup {group.path} has processes in it (use another path, or end them)")
             if "cpuset" in group.hierarchy.controllers:
                 from . import cgroup_v1
@@ -427,28 +436,23 @@ def prepare(path: str, resources: "oci.Resources") -> Cgroup:
         if isinstance(error, OSError):
             raise refusal(error, str(error.filename)) from error
         raise
-    return cgroup
 
 
 def open(path: str) -> Cgroup:
     """The cgroup that ``prepare`` made for this path; NotFound when no hierarchy has it."""
-    return _existing(path, _locate(path))
+    return _existing(path, locate(path))
 
 
 def open_paths(paths: "Mapping[str, str]") -> Cgroup:
     """The same from what ``Cgroup.paths`` said: right for a relative path, whoever asks."""
+    return _existing(paths.get(UNIFIED) or next(iter(paths.values()), ""), groups_at(paths))
+
+
+def groups_at(paths: "Mapping[str, str]") -> list[Group]:
+    """The directories that ``Cgroup.paths`` said, whether they are there or not."""
     known = {hierarchy.name: hierarchy for hierarchy in hierarchies.discover()}
     groups = [Group(Directory(known[name], place)) for name, place in paths.items() if name in known]
-    groups.sort(key=lambda group: group.unified)
-    return _existing(paths.get(UNIFIED) or next(iter(paths.values()), ""), groups)
-
-
-def swap_limits() -> bool:
-    """Whether this host can limit memory+swap: a kernel may not count swap (v1: ``swapaccount=1``)."""
-    for hierarchy in hierarchies.discover():
-        if "memory" in hierarchy.controllers:
-            return os.path.exists(f"{hierarchy.mount}/memory.memsw.limit_in_bytes")
-    return os.path.exists("/proc/swaps")
+    return sorted(groups, key=lambda group: group.unified)
 
 
 def _existing(path: str, groups: "Sequence[Group]") -> Cgroup:
@@ -458,7 +462,7 @@ def _existing(path: str, groups: "Sequence[Group]") -> Cgroup:
     return Cgroup(path, found)
 
 
-def _locate(path: str) -> list[Group]:
+def locate(path: str) -> list[Group]:
     """The directory that ``path`` means in each hierarchy that is mounted."""
     pieces = [piece for piece in path.split("/") if piece not in ("", ".")]
     if not pieces or ".." in pieces or "\0" in path or "\n" in path:
@@ -466,19 +470,15 @@ def _locate(path: str) -> list[Group]:
     below = "/".join(pieces)
     found = hierarchies.discover()
     if path.startswith("/"):
-        return [_group(hierarchy, f"{hierarchy.mount}/{below}") for hierarchy in found]
+        return [Group(Directory(hierarchy, f"{hierarchy.mount}/{below}")) for hierarchy in found]
     member = hierarchies.membership()
     groups = []
     for hierarchy in found:
         own = hierarchies.path_in(hierarchy, member)
         if hierarchy.unified and len(found) == 1:
             own = os.path.dirname(own)
-        groups.append(_group(hierarchy, f"{hierarchy.directory(own)}/{below}"))
+        groups.append(Group(Directory(hierarchy, f"{hierarchy.directory(own)}/{below}")))
     return groups
-
-
-def _group(hierarchy: Hierarchy, path: str) -> Group:
-    return Group(Directory(hierarchy, path))
 
 
 def _make(group: Group) -> bool:

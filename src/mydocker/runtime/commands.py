@@ -172,10 +172,10 @@ COMMANDS: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
         },
         {},
         "ID",
-        "refused: write a running container to disk",
+        "write a running container to disk, by criu",
     ),
     "restore": (
-        "checkpoint",
+        "restore",
         {
             **_CHECKPOINT,
             **_CREATE,
@@ -188,7 +188,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
         },
         {**_CREATE_SHORT, "d": "detach"},
         "ID",
-        "refused: start a container from what checkpoint wrote",
+        "make a container again from what checkpoint wrote, by criu",
     ),
     "spec": (
         "reports",

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mydocker.oci.runtime import NetDevice, Resources, Spec
+    from mydocker.oci.runtime import NetDevice, Spec
     from mydocker.runtime.cgroup import Cgroup
 
     Observer = Callable[[Event], None]
@@ -50,7 +50,7 @@ def create(
     move_root: bool = False,
     keep_keyring: bool = False,
     rootless: bool = False,
-    without_cgroup: bool = False,
+    cgroup_manager: str = "cgroupfs",
 ) -> Task:
     """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
 
@@ -60,8 +60,8 @@ def create(
     ``for_parent`` that is the caller's parent, which reaps init, and what ends before it is ready. The
     program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
     pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
-    does without the cgroups that this user may not make; ``without_cgroup`` makes none at all, and sets no
-    limits.
+    does without the cgroups that this user may not make. The ``cgroup_manager`` is ``cgroupfs``, ``systemd``
+    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and no limits set.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -80,8 +80,7 @@ def create(
     try:
         own.open()
         place = linux.get("cgroupsPath") or plans.default_cgroup(id)
-        if not without_cgroup:
-            cgroup = _prepare_cgroup(place, linux.get("resources", {}), rootless)
+        cgroup = prepare_cgroup(cgroup_manager, place, spec, rootless)
         if observer is not None and cgroup is not None:
             for file, value in cgroup.describe():
                 observer(Event(f"limit by {file}", value))
@@ -138,6 +137,8 @@ def create(
         task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
         theirs.close()
         try:
+            if cgroup is not None:
+                cgroup.settle()
             set_oom_score(spec["process"], task)
             if devices := linux.get("netDevices"):
                 _give_network_devices(devices, own, pid)
@@ -165,7 +166,15 @@ def create(
                 cgroup.remove()
 
 
-def _prepare_cgroup(path: str, resources: Resources, rootless: bool) -> Cgroup | None:
+def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgroup | None:
+    """The cgroup for ``spec`` with its limits; none if nobody makes any (``disabled``), or may do so."""
+    if manager == "disabled":
+        return None
+    resources = spec.get("linux", {}).get("resources", {})
+    if manager == "systemd":
+        from mydocker.runtime import cgroup_systemd
+
+        return cgroup_systemd.prepare(path, resources, spec.get("annotations", {}))
     try:
         return cgroups.prepare(path, resources)
     except (errors.Forbidden, errors.NotSupported):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mydocker.errors import Error, InvalidArgument, NotSupported
+from mydocker.errors import Error, InvalidArgument
 from mydocker.runtime.arguments import FLAG, parse
 from mydocker.runtime.commands import COMMANDS, GLOBAL, GLOBAL_SHORT
 
@@ -29,16 +29,21 @@ if TYPE_CHECKING:
 class Call:
     """One call of the command: the state directory, the command's options and its words."""
 
-    __slots__ = ("cgroups", "options", "root", "rootless", "words")
+    __slots__ = ("manager", "options", "root", "rootless", "words")
 
     def __init__(
-        self, root: str, options: Options, words: list[str], rootless: bool = False, cgroups: bool = True
+        self,
+        root: str,
+        options: Options,
+        words: list[str],
+        rootless: bool = False,
+        manager: str = "cgroupfs",
     ) -> None:
         self.root = root
         self.options = options
         self.words = words
         self.rootless = rootless
-        self.cgroups = cgroups
+        self.manager = manager  # of cgroups
 
     def id(self) -> str:
         """The container that is meant."""
@@ -74,14 +79,14 @@ def main() -> int:
         options, words = parse(words, {**kinds, "help": FLAG}, {**short, "h": "help"})
         if options.flag("help"):
             return _help([command])
-        cgroups = _manager(common) != "disabled"
+        manager = _manager(common)
         rootless = _rootless(common)
         from mydocker.runtime.store import default_root
 
         root = os.path.abspath(common.value("root")) if common.value("root") else default_root()
         name = command + "_" if command in ("exec", "list") else command  # not over the built-in ones
         function: Callable[[Call], int] = getattr(_module(module), name)
-        return function(Call(root, options, words, rootless, cgroups))
+        return function(Call(root, options, words, rootless, manager))
     except (Error, OSError) as error:
         text = str(error)
         print(f"mydocker-runtime: {text}", file=sys.stderr)
@@ -97,13 +102,10 @@ def _module(name: str) -> ModuleType:
 
 
 def _manager(common: Options) -> str:
-    """Who makes cgroups: ``cgroupfs``, or ``disabled`` for nobody, as crun and Podman have it."""
+    """Who makes cgroups: ``cgroupfs``, ``systemd``, or nobody (``disabled``), as crun and Podman have it."""
     manager = "systemd" if common.flag("systemd-cgroup") else common.value("cgroup-manager", "cgroupfs")
-    if manager not in ("cgroupfs", "disabled"):
-        raise NotSupported(
-            f"the cgroup manager {manager} is not supported: cgroups are made in the cgroup file system "
-            "itself (leave --systemd-cgroup out, or set the engine's cgroup driver to cgroupfs)"
-        )
+    if manager not in ("cgroupfs", "systemd", "disabled"):
+        raise InvalidArgument(f"--cgroup-manager is cgroupfs, systemd or disabled, not {manager}")
     return manager
 
 

@@ -158,7 +158,7 @@ def features(call: Call) -> int:
         "linux": {
             "namespaces": sorted(namespace.KINDS),
             "capabilities": CAPABILITIES,
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": seccomp.ACTIONS,

@@ -51,6 +51,7 @@ class Entry:
         "spec",
         "started",
         "uid",
+        "unit",
     )
 
     def __init__(self, directory: str, id: str) -> None:
@@ -64,6 +65,7 @@ class Entry:
         self.created = ""
         self.uid = os.geteuid()
         self.cgroups: dict[str, str] = {}
+        self.unit = ""  # systemd's, if that made the cgroup
         self.spec: Spec = {"ociVersion": ""}
 
     @property

@@ -57,7 +57,7 @@ def start(call: Call) -> int:
         try:
             dialogue.run_hooks(container, "poststart", "running", entry.pid)
         except BaseException:
-            _delete(entry, force=True)  # as runc and crun have it: the container has failed to start
+            end_and_remove(entry, force=True)  # as runc and crun have it: the container has failed to start
             raise
     finally:
         os.close(container.pidfd)
@@ -122,7 +122,7 @@ def delete(call: Call) -> int:
             raise InvalidArgument(f"invalid regular expression {call.id()!r}: {error}") from None
         for entry in store.all_entries(call.root):
             if wanted.search(entry.id):
-                _delete(entry, force)
+                end_and_remove(entry, force)
         return 0
     try:
         entry = store.find(call.root, call.only_id())
@@ -130,11 +130,12 @@ def delete(call: Call) -> int:
         if force:
             return 0
         raise
-    _delete(entry, force)
+    end_and_remove(entry, force)
     return 0
 
 
-def _delete(entry: Entry, force: bool) -> None:
+def end_and_remove(entry: Entry, force: bool) -> None:
+    """What ``delete`` does with one container."""
     status = entry.status()
     if status in ("running", "paused") and not force:
         raise Conflict(f"cannot delete container {entry.id}: it is {status} (kill it first, or use --force)")
@@ -147,7 +148,7 @@ def _delete(entry: Entry, force: bool) -> None:
             from mydocker.linux.pidfd import wait_exit
 
             if status == "paused":
-                cgroup_of(entry).thaw()
+                _thaw(entry)
             if not wait_exit(descriptor, 0.2):
                 from mydocker.runtime.cgroup_process import thaw
 
@@ -159,10 +160,22 @@ def _delete(entry: Entry, force: bool) -> None:
     try:
         cgroup_of(entry).remove()
     except NotFound:
-        pass  # removed already: by hand, or with the last process of a manager's own cgroup
+        # Removed already: by hand, by systemd, or with the last process of a manager's own cgroup.
+        if entry.unit:
+            from mydocker.runtime import cgroup_systemd
+
+            cgroup_systemd.stop(entry.unit)
     if entry.pid:
         console.warn(dialogue.run_poststop_hooks(entry.spec, entry.id, entry.bundle))
     entry.remove()
+
+
+def _thaw(entry: Entry) -> None:
+    """Of cgroup v2 a frozen process can be killed; then the cgroup may be gone with it."""
+    try:
+        cgroup_of(entry).thaw()
+    except NotFound:
+        pass
 
 
 def pause(call: Call) -> int:
@@ -223,17 +236,11 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
         from mydocker.runtime.foreground import terminal_size
 
         size = terminal_size()
-    linux = spec.setdefault("linux", {})
-    linux["cgroupsPath"] = linux.get("cgroupsPath") or f"/mydocker-runtime/{id}"
-    entry = store.claim(call.root, id)
+    entry = claim(call, bundle, spec)
     listener: _socket.socket | None = None
     task: Task | None = None
     done = False
     try:
-        # From here on whoever finds the directory knows which cgroup belongs to it.
-        entry.bundle, entry.spec, entry.created = bundle, spec, _now()
-        entry.creator_started = store.start_time(entry.creator)
-        entry.save()
         if wait_for_start:
             listener = entry.listen()
         task = create_task(
@@ -248,7 +255,7 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
             move_root=options.flag("no-pivot"),
             keep_keyring=options.flag("no-new-keyring"),
             rootless=call.rootless,
-            without_cgroup=not call.cgroups,
+            cgroup_manager=call.manager,
         )
         if task.cgroup is not None:
             entry.cgroups = task.cgroup.paths()
@@ -266,6 +273,30 @@ def _create(call: Call, *, wait_for_start: bool, terminal_is_ours: bool) -> tupl
                 task.delete()
             entry.remove()
     return entry, task
+
+
+def claim(call: Call, bundle: str, spec: Spec) -> Entry:
+    """Take the id for a new container and remember what is asked for, the cgroup included."""
+    id = call.only_id()
+    linux = spec.setdefault("linux", {})
+    unit = ""
+    if call.manager == "systemd":
+        from mydocker.runtime import cgroup_systemd
+
+        linux["cgroupsPath"] = linux.get("cgroupsPath") or f"{cgroup_systemd.SLICE}:mydocker-runtime:{id}"
+        unit = cgroup_systemd.unit_of(linux["cgroupsPath"])[1]
+    else:
+        linux["cgroupsPath"] = linux.get("cgroupsPath") or f"/mydocker-runtime/{id}"
+    entry = store.claim(call.root, id)
+    entry.bundle, entry.spec, entry.created, entry.unit = bundle, spec, _now(), unit
+    entry.creator_started = store.start_time(entry.creator)
+    try:
+        # From here on whoever finds the directory knows which cgroup belongs to it.
+        entry.save()
+    except BaseException:
+        entry.remove()
+        raise
+    return entry
 
 
 def read_spec(bundle: str, name: str = "config.json") -> Spec:
@@ -303,6 +334,11 @@ def _seccomp_cache(entry: Entry) -> str:
 
 
 def cgroup_of(entry: Entry) -> Cgroup:
+    """The container's cgroup; ``NotFound`` once it is gone."""
+    if entry.unit:
+        from mydocker.runtime import cgroup_systemd
+
+        return cgroup_systemd.open(entry.unit, entry.cgroups)
     from mydocker.runtime import cgroup
 
     if entry.cgroups:

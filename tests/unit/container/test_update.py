@@ -7,12 +7,12 @@ import pytest
 from mydocker import errors
 from mydocker.container.config import HostConfig
 from mydocker.container.update import limits, merged
-from mydocker.runtime import cgroup
+from mydocker.linux.cgroup import hierarchy
 
 
 @pytest.fixture(autouse=True)
 def swap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroup, "swap_limits", lambda: True)
+    monkeypatch.setattr(hierarchy, "swap_limits", lambda: True)
 
 
 MIB = 1 << 20

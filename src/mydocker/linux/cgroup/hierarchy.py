@@ -132,6 +132,14 @@ def path_in(hierarchy: Hierarchy, member: "Mapping[str, str]") -> str:
     raise FileNotFoundError(2, "this process is in no cgroup of the hierarchy", hierarchy.mount)
 
 
+def swap_limits() -> bool:
+    """Whether this host can limit memory+swap: a kernel may not count swap (v1: ``swapaccount=1``)."""
+    for hierarchy in discover():
+        if "memory" in hierarchy.controllers:
+            return os.path.exists(f"{hierarchy.mount}/memory.memsw.limit_in_bytes")
+    return os.path.exists("/proc/swaps")
+
+
 def _controllers(options: str) -> tuple[str, ...]:
     words = [word for word in options.split(",") if word not in _OPTIONS and word not in _SECURITY_OPTIONS]
     return tuple(word for word in words if "=" not in word or word.startswith("name="))
