@@ -24,7 +24,7 @@ from .store import Store
 from .supervise import Owner
 
 
-def rehearse(rounds: int = ROUNDS) -> None:
+def rehearse() -> None:
     """Nothing happens where there is no right to mount: commands only take a little longer then."""
     try:
         context = mount.fsopen("tmpfs")
@@ -33,7 +33,7 @@ def rehearse(rounds: int = ROUNDS) -> None:
     tree = mount.fscreate(context)
     os.close(context)
     try:
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             _once(f"/proc/self/fd/{tree}")
     finally:
         os.close(tree)

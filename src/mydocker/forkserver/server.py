@@ -30,7 +30,7 @@ _QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare worker is
 _PATIENCE_SECONDS = 1.0  # with one of our own workers that is stopped in the middle of a request
 _BACKLOG = 128
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
-_REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", worker.CONTAINER_REHEARSAL)
+_REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
 

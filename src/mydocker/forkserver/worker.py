@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
 _NAME_MAX = 15  # TASK_COMM_LEN without its end
-CONTAINER_REHEARSAL = "mydocker.container.rehearsal:rehearse"
 
 
 origin: tuple[str, bytes] | None = None
@@ -87,8 +86,7 @@ def outlive(connection: socket.socket, run: Callable[[], object]) -> NoReturn:
 def rehearse(entry: str) -> None:
     """Touch what a command touches: the pages that a fork shares are copied when they are first written to.
 
-    ``--version`` is a command without effects; whatever it does here, it is done again in earnest. So is the
-    making of a container, which ``run`` is mostly about.
+    ``--version`` is a command without effects; whatever it does here, it is done again in earnest.
     """
     sys.argv[:] = ["rehearsal", "--version"]
     _set_environment(dict(os.environb))
@@ -97,7 +95,6 @@ def rehearse(entry: str) -> None:
         cold.load(entry)()
     except BaseException:  # noqa: BLE001 - SystemExit above all
         _flush()
-    cold.load(CONTAINER_REHEARSAL)(1)
     _flush()
 
 
