@@ -74,13 +74,24 @@ def docker(
         "cgroup-parent": CGROUP_PARENT,
         "default-runtime": default_runtime,
     }
+    argv = [
+        _program("dockerd"),
+        *(f"--{key}={value}" for key, value in arguments.items()),
+        *(f"--add-runtime={name}={path}" for name, path in (runtimes or {}).items()),
+    ]
+    try:
+        with _daemon(argv, client, log_path):
+            yield client
+    finally:
+        leaks.remove_cgroups(CGROUP_PARENT)
+
+
+@contextmanager
+def _daemon(argv: list[str], client: Tool, log_path: str) -> Iterator[None]:
+    """Have it run until the end of the block; ``client`` says when it is there."""
     with open(log_path, "wb") as log:
         daemon = subprocess.Popen(
-            [
-                _program("dockerd"),
-                *(f"--{key}={value}" for key, value in arguments.items()),
-                *(f"--add-runtime={name}={path}" for name, path in (runtimes or {}).items()),
-            ],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -88,11 +99,10 @@ def docker(
         )
     try:
         _wait_for(client, daemon, log_path)
-        yield client
+        yield
     finally:
         daemon.terminate()
         daemon.wait(30)
-        leaks.remove_cgroups(CGROUP_PARENT)
 
 
 def _wait_for(client: Tool, daemon: subprocess.Popen[bytes], log_path: str) -> None:
@@ -123,20 +133,8 @@ address = "{socket}"
         )
     log_path = os.path.join(directory, "log")
     client = Tool((_program("ctr"), "--address", socket, "--namespace", "mydocker"), {})
-    with open(log_path, "wb") as log:
-        daemon = subprocess.Popen(
-            [_program("containerd"), "--config", config],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PATH": probe.SYSTEM_PATH},
-        )
-    try:
-        _wait_for(client, daemon, log_path)
+    with _daemon([_program("containerd"), "--config", config], client, log_path):
         yield client
-    finally:
-        daemon.terminate()
-        daemon.wait(30)
 
 
 def podman(directory: str, runtime: str = "runc", cgroup_manager: str = "cgroupfs") -> Tool:

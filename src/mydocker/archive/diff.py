@@ -26,6 +26,7 @@ import stat
 from collections.abc import Callable
 
 from .. import errors
+from ..linux.filesystem import list_xattrs
 from . import tar
 from .apply import OPAQUE, OPAQUE_XATTR, WHITEOUT
 from .stream import Truncated
@@ -233,7 +234,7 @@ class _Packer:
         """Read the xattrs that go into an archive; whether overlayfs takes the directory for opaque."""
         opaque = False
         follow = isinstance(place, int)
-        for key in _listed(place, follow):
+        for key in list_xattrs(place, follow=follow):
             if key.startswith(_OVERLAY):
                 if self._whiteouts and key in _ELSEWHERE:
                     raise errors.NotSupported(
@@ -264,15 +265,6 @@ def _described(path: bytes, status: os.stat_result) -> tar.Entry:
     entry.uid, entry.gid = status.st_uid, status.st_gid
     entry.mtime_ns = status.st_mtime_ns
     return entry
-
-
-def _listed(place: int | bytes, follow: bool) -> list[str]:
-    try:
-        return os.listxattr(place, follow_symlinks=follow)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return []
-        raise
 
 
 def _find_segments(entry: tar.Entry, descriptor: int) -> None:

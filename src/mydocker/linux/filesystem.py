@@ -1,12 +1,14 @@
 """File system calls that ``os`` lacks: ``syncfs``, ``FICLONE`` and the inode flags of ``chattr``.
 
 In scope: flushing one file system (man 2 syncfs), sharing the blocks of a file (man 2 ioctl_ficlone), taking
-off the inode flags that forbid removal (man 2 ioctl_iflags). Path lookup is in ``path``; everything else
+off the inode flags that forbid removal (man 2 ioctl_iflags), and the names of extended attributes where a
+file system may have none. Path lookup is in ``path``; everything else
 about files is in ``os``, which takes ``dir_fd``.
 """
 
 import errno
 import fcntl
+import os
 import struct
 
 from .syscall import check, libc
@@ -41,3 +43,13 @@ def ficlone(source: int, target: int) -> bool:
             return False
         raise
     return True
+
+
+def list_xattrs(place: int | str | bytes, *, follow: bool) -> list[str]:
+    """The names of its extended attributes (listxattr(2)); none where the file system has no such thing."""
+    try:
+        return os.listxattr(place, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise

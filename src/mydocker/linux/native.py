@@ -8,6 +8,29 @@ ctypes itself.
 
 from __future__ import annotations
 
+__all__ = (
+    "POINTER",
+    "PyDLL",
+    "Structure",
+    "addressof",
+    "byref",
+    "c_byte",
+    "c_char",
+    "c_char_p",
+    "c_int",
+    "c_long",
+    "c_uint",
+    "c_uint32",
+    "c_uint64",
+    "c_ulong",
+    "c_ushort",
+    "c_void_p",
+    "create_string_buffer",
+    "get_errno",
+    "pythonapi",
+    "sizeof",
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ctypes import (
@@ -106,48 +129,6 @@ else:
 
         pythonapi = PyDLL(None)
     except ImportError:
-        from ctypes import (
-            POINTER,
-            PyDLL,
-            Structure,
-            addressof,
-            byref,
-            c_byte,
-            c_char,
-            c_char_p,
-            c_int,
-            c_long,
-            c_uint,
-            c_uint32,
-            c_uint64,
-            c_ulong,
-            c_ushort,
-            c_void_p,
-            create_string_buffer,
-            get_errno,
-            pythonapi,
-            sizeof,
-        )
+        import ctypes
 
-__all__ = (
-    "POINTER",
-    "PyDLL",
-    "Structure",
-    "addressof",
-    "byref",
-    "c_byte",
-    "c_char",
-    "c_char_p",
-    "c_int",
-    "c_long",
-    "c_uint",
-    "c_uint32",
-    "c_uint64",
-    "c_ulong",
-    "c_ushort",
-    "c_void_p",
-    "create_string_buffer",
-    "get_errno",
-    "pythonapi",
-    "sizeof",
-)
+        globals().update((name, getattr(ctypes, name)) for name in __all__)

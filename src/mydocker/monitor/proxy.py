@@ -15,18 +15,12 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from ..linux import pidfd
+from .helper import Helper
 from .loop import POLLIN, POLLOUT, Loop
-from .spawn import forked
-
-if TYPE_CHECKING:
-    from signal import SIGKILL
-else:
-    from _signal import SIGKILL
 
 IDLE = 90.0
 _CHUNK = 128 * 1024
@@ -61,23 +55,21 @@ class Target:
 class Proxy:
     """The monitor's end."""
 
-    __slots__ = ("_child", "_connection", "_crash_log", "_loop", "_targets")
+    __slots__ = ("_helper", "_loop", "_targets")
 
     def __init__(self, loop: Loop, crash_log: str) -> None:
         self._loop = loop
-        self._crash_log = crash_log
+        self._helper = Helper(loop, crash_log)
         self._targets: list[Target] = []
-        self._connection: socket.socket | None = None
-        self._child = -1
 
     def add(self, *targets: Target) -> None:
         self._targets += targets
-        if self._connection is None:
+        if self._helper.connection is None:
             self._begin()
             return
         with suppress(OSError):  # it was killed, and is about to be begun again
             for each in targets:
-                socket.send_fds(self._connection, [each.packet], [each.handle.fileno()])
+                socket.send_fds(self._helper.connection, [each.packet], [each.handle.fileno()])
 
     def remove(self, protocol: str, host: str, number: int) -> bool:
         """Whether it was one of them."""
@@ -85,14 +77,14 @@ class Proxy:
             if target.is_at(protocol, host, number):
                 self._targets.remove(target)
                 target.handle.close()
-                if self._connection is not None:
+                if self._helper.connection is not None:
                     with suppress(OSError):
-                        self._connection.send(b"-" + _encode([protocol, host, number]))
+                        self._helper.connection.send(b"-" + _encode([protocol, host, number]))
                 return True
         return False
 
     def close(self) -> None:
-        self._end()
+        self._helper.end()
         for target in self._targets:
             target.handle.close()
         self._targets = []
@@ -101,27 +93,13 @@ class Proxy:
     def _begin(self) -> None:
         targets = self._targets
         try:
-            child, self._connection = forked(lambda theirs: serve(theirs, targets), self._crash_log)
+            self._helper.begin(lambda theirs: serve(theirs, targets), self._gone)
         except OSError:  # too many processes: there may be fewer later
             self._loop.after("proxy", _PAUSE, self._begin)
-            return
-        self._child = pidfd.pidfd_open(child)
-        self._loop.watch(self._connection.fileno(), POLLIN, self._gone)
 
-    def _gone(self, _: int) -> None:
-        self._end()
+    def _gone(self) -> None:
+        self._helper.end()
         self._loop.after("proxy", _PAUSE, self._begin)
-
-    def _end(self) -> None:
-        if self._connection is None:
-            return
-        self._loop.forget(self._connection.fileno())
-        self._connection.close()
-        self._connection = None
-        with suppress(ProcessLookupError, ChildProcessError):  # it was reaped with other strangers
-            pidfd.pidfd_send_signal(self._child, SIGKILL)
-            pidfd.reap(self._child)
-        os.close(self._child)
 
 
 def serve(connection: socket.socket, targets: list[Target]) -> None:

@@ -15,6 +15,7 @@ import os
 import stat
 
 from ..linux.filesystem import ficlone
+from ..snapshot.attributes import copy_attributes
 from ..snapshot.copy import copy_data
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,7 +54,7 @@ class _Clone:
                 pass  # it is gone
             finally:
                 self._way.pop()
-        _attributes(reading, os.fstat(reading), writing)
+        copy_attributes(reading, os.fstat(reading), writing, without=())
 
     def _entry(self, name: str, reading: int, writing: int) -> None:
         status = os.lstat(name, dir_fd=reading)
@@ -76,7 +77,7 @@ class _Clone:
             os.symlink(os.readlink(name, dir_fd=reading), name, dir_fd=writing)
         else:
             os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=writing)
-        _attributes(_at(reading, name), status, _at(writing, name))
+        copy_attributes(_at(reading, name), status, _at(writing, name), without=())
 
     def _enter(self, name: str, reading: int, writing: int) -> None:
         inner = os.open(name, _DIRECTORY, dir_fd=reading)
@@ -101,31 +102,11 @@ def _file(name: str, reading: int, writing: int) -> None:
         try:
             if not ficlone(source, target):
                 copy_data(source, target, status.st_size)
-            _attributes(source, status, target)
+            copy_attributes(source, status, target, without=())
         finally:
             os.close(target)
     finally:
         os.close(source)
-
-
-def _attributes(source: int | str, status: os.stat_result, target: int | str) -> None:
-    """Owner, mode, xattrs, times, in an order in which none takes another away (man 2 chown)."""
-    follow = isinstance(source, int)
-    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=follow)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-    for key in _listed(source, follow):
-        os.setxattr(target, key, os.getxattr(source, key, follow_symlinks=follow), follow_symlinks=follow)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=follow)
-
-
-def _listed(place: int | str, follow: bool) -> list[str]:
-    try:
-        return os.listxattr(place, follow_symlinks=follow)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return []
-        raise
 
 
 def _at(directory: int, name: str) -> str:
