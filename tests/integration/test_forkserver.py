@@ -33,6 +33,25 @@ def main():
     exec(sys.argv[1], found)
     return found.get("status")
 """
+# A launcher that writes to its worker once more, waits until the worker was told of it, and feeds the command.
+TALKATIVE = """
+import os, socket, sys
+launcher, packages, sockets = sys.argv[1:]
+sys.path.insert(0, launcher)
+from launcher import _Forwarder, _receive, _send_request, identity, socket_path
+
+own = identity(packages)
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(socket_path(sockets, own))
+reading, feed = os.pipe()
+os.dup2(reading, 0)
+argv = ["probe", "sys.stdin.readline(); status = 5"]
+_send_request(connection, own, "probe:main", argv, [0, 1, 2], _Forwarder())
+accepted = _receive(connection)
+connection.sendall(b".")
+os.write(feed, b"line\\n")
+print(accepted[0].decode(), *_receive(connection)[:2])
+"""
 PATIENCE = 30.0
 
 
@@ -275,7 +294,10 @@ for number in range(3, 99):
     code, out, _ = installation.run(program)
     parent, *others = out.split()
     assert (code, int(parent)) == (0, server)
-    assert [other.partition(":")[0] for other in others] == ["socket"], "the connection to the launcher"
+    assert [other.partition(":")[0] for other in others] == [
+        "socket",
+        "pipe",
+    ], "the connection to the launcher, and what tells of its end"
 
 
 # ---- signals
@@ -359,6 +381,15 @@ def test_launcher_killed_after_the_server(installation: Installation, server: in
         os.kill(server, signal.SIGKILL)
         process.kill()
         _wait_until(lambda: _state(worker) in ("", "Z"), "SIGHUP has ended the worker")
+
+
+def test_data_on_the_connection_is_no_hangup(installation: Installation) -> None:
+    """Not even when it is announced late: the kernel does that after the data may have been read."""
+    launcher = os.path.join(installation.packages, "mydocker", "forkserver")
+    program = [sys.executable, "-I", "-S", "-X", "utf8", "-c", TALKATIVE]
+    arguments = [launcher, installation.packages, installation.sockets]
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("A b'E' 5\n", "")
 
 
 def test_ignored_hangup_lets_the_worker_finish(installation: Installation, tmp_path: Path) -> None:

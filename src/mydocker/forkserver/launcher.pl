@@ -179,7 +179,7 @@ sub message {
     return syscall($NR{$call}, fileno $connection, $header, $flags // 0);
 }
 
-# The kind of the next reply, empty at the end; its number and the descriptor that came with it.
+# The kind of the next reply, empty at the end; its number and the first of two descriptors that came with it.
 sub receive {
     my ($connection, $number, $descriptor) = @_;
     my ($data, $control) = ("\0" x 5, "\0" x 24);
@@ -188,7 +188,7 @@ sub receive {
     while ($count < 5) {
         $count += sysread($connection, $data, 5 - $count, $count) || return "";
     }
-    $$descriptor = unpack("x16 l", $control) if $descriptor && unpack("Q", $control) == 20;
+    $$descriptor = unpack("x16 l", $control) if $descriptor && unpack("Q", $control) == 24;
     $$number = unpack("x V", $data) + 0;
     return substr($data, 0, 1);
 }

@@ -9,7 +9,8 @@ What passes between launcher, server and worker, over a stream socket:
     launcher -> worker   length (4 bytes), marshal of a Request; with its first byte SCM_RIGHTS: the open
                          descriptors, then the working directory
     worker -> launcher   b"R" 0        refused: the worker cannot become what the launcher is; nothing was run
-                         b"A" pid      accepted, with SCM_RIGHTS: a pidfd of the worker
+                         b"A" pid      accepted, with SCM_RIGHTS: a pidfd of the worker, and the end of a pipe
+                                       that is kept open until the launcher ends
                          b"E" status   the command has ended with this exit status
     server -> launcher   b"S" signal   the worker was killed by this signal
                          b"E" status   the worker ended without a word, with this exit status
@@ -272,8 +273,8 @@ def _send_request(
 
 
 def _receive(connection: _socket.socket) -> tuple[bytes, int, int]:
-    """One reply: its kind, its number, and the descriptor that came with it or -1."""
-    data, ancillary, _, _ = connection.recvmsg(REPLY_SIZE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+    """One reply: its kind, its number, and the first descriptor that came with it or -1."""
+    data, ancillary, _, _ = connection.recvmsg(REPLY_SIZE, _socket.CMSG_SPACE(8), _socket.MSG_CMSG_CLOEXEC)
     descriptor = -1
     for _, kind, content in ancillary:
         if kind == _socket.SCM_RIGHTS:

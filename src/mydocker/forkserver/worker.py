@@ -1,9 +1,10 @@
 """The child that the forkserver forks for one command: becomes what its launcher is, then runs the command.
 
 Whatever a launcher has passed is put in place first; if something cannot be, the request is refused and
-the launcher runs the command itself. The order matters in two places. The connection is made to raise
-SIGHUP when the launcher goes away *before* the request is accepted: a launcher that is gone by then is seen
-when the acceptance is sent. And the exit status is sent *after* every other descriptor was closed: whoever
+the launcher runs the command itself. The order matters in two places. The acceptance gives the launcher the
+only writing end of a pipe, whose reading end here raises SIGHUP when that is closed: nothing is ever written,
+so it is the launcher's end, whenever that is, and nothing else. (The connection would not do: its other end
+announces what it has sent after that may have been read, however late.) And the exit status is sent *after* every other descriptor was closed: whoever
 waits for the launcher finds pipes closed and locks free, without the time that the kernel needs to take
 down the memory.
 """
@@ -60,13 +61,14 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
         os._exit(1)
     # A process group with a parent in the same session: an orphaned one ignores SIGTSTP (setpgid(2)).
     os.setpgid(0, 0)
-    _watch(connection)
+    held_by_launcher = _watch(connection)
     pidfd = os.pidfd_open(os.getpid())
     try:
-        socket.send_fds(connection, [reply(b"A", os.getpid())], [pidfd])
+        socket.send_fds(connection, [reply(b"A", os.getpid())], [pidfd, held_by_launcher])
     except OSError:
         os._exit(1)
     os.close(pidfd)
+    os.close(held_by_launcher)
     status = _call(entry)
     _finish(connection, status)
 
@@ -188,12 +190,18 @@ def _set_name(name: str) -> None:
         file.write(os.fsencode(name)[:_NAME_MAX])
 
 
-def _watch(connection: socket.socket) -> None:
-    """Have the kernel send SIGHUP to this process when the launcher's end closes."""
-    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(connection, _F_SETSIG, signal.SIGHUP)
-    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
-    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)
+def _watch(connection: socket.socket) -> int:
+    """Have the kernel send SIGHUP to this process when the descriptor returned is closed everywhere.
+
+    The other end of its pipe stays, with a number above all that the launcher has passed.
+    """
+    reading, writing = os.pipe()
+    kept = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, connection.fileno())
+    os.close(reading)
+    fcntl.fcntl(kept, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(kept, _F_SETSIG, signal.SIGHUP)
+    fcntl.fcntl(kept, fcntl.F_SETFL, os.O_ASYNC)
+    return writing
 
 
 def _call(entry: str) -> int:
