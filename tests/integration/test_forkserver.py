@@ -33,7 +33,7 @@ def main():
     exec(sys.argv[1], found)
     return found.get("status")
 """
-# A launcher that writes to its worker once more, waits until the worker was told of it, and feeds the command.
+# A launcher that writes to its worker once more, and feeds the command when the worker was told of that.
 TALKATIVE = """
 import os, socket, sys
 launcher, packages, sockets = sys.argv[1:]

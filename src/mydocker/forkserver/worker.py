@@ -1,10 +1,10 @@
 """The child that the forkserver forks for one command: becomes what its launcher is, then runs the command.
 
 Whatever a launcher has passed is put in place first; if something cannot be, the request is refused and
-the launcher runs the command itself. The order matters in two places. The acceptance gives the launcher the
-only writing end of a pipe, whose reading end here raises SIGHUP when that is closed: nothing is ever written,
-so it is the launcher's end, whenever that is, and nothing else. (The connection would not do: its other end
-announces what it has sent after that may have been read, however late.) And the exit status is sent *after* every other descriptor was closed: whoever
+the launcher runs the command itself. The acceptance gives the launcher the only writing end of a pipe, whose
+reading end here raises SIGHUP when that is closed: nothing is ever written, so it is the launcher's end,
+whenever that is, and nothing else. (The connection would not do: what the launcher has sent may be announced
+after it was read, however late.) The exit status is sent *after* every other descriptor was closed: whoever
 waits for the launcher finds pipes closed and locks free, without the time that the kernel needs to take
 down the memory.
 """
