@@ -21,6 +21,8 @@ SEARCH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUP_PARENT = "/mydocker-bench"
 IMAGE = "bench"
 APPLETS = ("sh", "true", "sleep")
+# Arguments of run and create. Stopped by KILL, since as process 1 it is not ended by TERM.
+IDLE = ("--stop-signal", "KILL", "--network", "none", IMAGE, "sleep", "100000")
 
 
 class Missing(Exception):

@@ -1,6 +1,6 @@
 """`make bench`: how mydocker compares with docker, podman, runc, crun and conmon on this machine, now.
 
-    python bench/main.py [--rounds N] [--output FILE]
+    python bench/main.py [--rounds N] [--scale PART] [--only PART...] [--output FILE]
 
 Builds a wheel, installs it into a temporary environment (only a regular installation starts the way that
 users get), starts the peers, lets everyone do the same work in turn, and writes a Markdown page. Runs as
@@ -15,10 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import engines
+import lives
 import measure
 import memory
 import report
@@ -40,7 +41,13 @@ def main() -> None:
         "--only",
         nargs="+",
         metavar="PART",
-        help="of: runs networks traffic crowd execs lists commits transfers memory runtimes phases",
+        help="of: runs networks traffic crowd execs lists commits transfers lives memory phases runtimes",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="the part of the many containers and the large log of lives and memory (%(default)s)",
     )
     parser.add_argument("--output", help="the page to write, besides standard output")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)
@@ -49,7 +56,7 @@ def main() -> None:
         sys.exit("bench: containers are made by root here; run as root")
     if options.inside:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        page = Bench(options.inside, options.rounds, options.only).run()
+        page = Bench(options.inside, options.rounds, options.only, options.scale).run()
         print(page)
         if options.output:
             with open(options.output, "w") as file:
@@ -69,10 +76,13 @@ def main() -> None:
 class Bench:
     """One run: the installation, the image, and the rows as they come in."""
 
-    def __init__(self, directory: str, rounds: int, only: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, directory: str, rounds: int, only: Sequence[str] | None = None, scale: float = 1.0
+    ) -> None:
         self.directory = directory
         self.only = only
         self.rounds = rounds
+        self.scale = scale
         self.bin = f"{directory}/venv/bin"
         self.log = f"{directory}/stderr"
         self.ours = [f"{self.bin}/mydocker", "--root", f"{directory}/root", "--state", f"{directory}/state"]
@@ -109,6 +119,7 @@ class Bench:
                 self.lists,
                 self.commits,
                 self.transfers,
+                self.lives,
                 self.memory,
             ):
                 self._try(part, clients)
@@ -192,26 +203,26 @@ class Bench:
         self.rows.append(row)
 
     def execs(self, clients: dict[str, list[str]]) -> None:
-        for client in clients.values():
-            arguments = [
-                "run",
-                "-d",
-                "--name",
-                "target",
-                "--network",
-                "none",
-                engines.IMAGE,
-                "sleep",
-                "100000",
-            ]
-            engines.run([*client, *arguments], self.environment)
-        commands = {name: [*client, "exec", "target", "true"] for name, client in clients.items()}
-        self._compare("exec", commands, {"docker": 3})
+        with self._target(clients):
+            commands = {name: [*client, "exec", "target", "true"] for name, client in clients.items()}
+            self._compare("exec", commands, {"docker": 3})
 
     def lists(self, clients: dict[str, list[str]]) -> None:
-        """With one container running, that of ``execs``."""
-        self._compare("ps", {name: [*client, "ps"] for name, client in clients.items()}, {"docker": 1})
-        self._compare("images", {name: [*client, "images"] for name, client in clients.items()}, {})
+        """With one container running."""
+        with self._target(clients):
+            self._compare("ps", {name: [*client, "ps"] for name, client in clients.items()}, {"docker": 1})
+            self._compare("images", {name: [*client, "images"] for name, client in clients.items()}, {})
+
+    @contextmanager
+    def _target(self, clients: dict[str, list[str]]) -> Iterator[None]:
+        """A container of each that runs."""
+        for client in clients.values():
+            engines.run([*client, "run", "-d", "--name", "target", *engines.IDLE], self.environment)
+        try:
+            yield
+        finally:
+            for client in clients.values():
+                engines.run([*client, "rm", "-f", "target"], self.environment)
 
     def commits(self, clients: dict[str, list[str]]) -> None:
         """Of one gigabyte in ten files; each command does all of the work again, for the same layer."""
@@ -232,14 +243,17 @@ class Bench:
         place = f"{self.directory}/transfer"
         self.rows += transfer.rows(clients, place, self.environment, self.log, rounds)
 
+    def lives(self, clients: dict[str, list[str]]) -> None:
+        """Row by row: what cannot be done here costs no other."""
+        for row in lives.Lives(clients, self.environment, self.log, self.rounds, self.scale).rows():
+            self.rows.append(row)
+
     def memory(self, clients: dict[str, list[str]]) -> None:
-        measured = {
-            "mydocker": memory.of_monitors(self.ours, self.environment),
-            "conmon": memory.of_conmons(clients["podman"], self.environment) if "podman" in clients else [],
-        }
-        self.rows.append(report.memory_row(measured))
-        for client in clients.values():
-            engines.run([*client, "rm", "-f", "target"], self.environment)
+        count = max(5, round(memory.CONTAINERS * self.scale))
+        ways = {"mydocker": memory.of_parents, "docker": memory.of_parents, "podman": memory.of_conmons}
+        names = {"mydocker": "mydocker", "docker": "containerd-shim", "podman": "conmon"}
+        measured = {names[n]: ways[n](client, self.environment, count) for n, client in clients.items()}
+        self.rows.append(report.memory_row(count, measured))
 
     def runtimes(self, places: dict[str, list[str]]) -> None:
         rootfs, directory = places["rootfs"][0], f"{self.directory}/runtimes"

@@ -1,7 +1,7 @@
-"""The private memory of the process that stays beside each container: our monitor, podman's conmon.
+"""The memory of the process beside each container: our monitor, containerd's shim, podman's conmon.
 
 ``Private_Dirty`` of /proc/<pid>/smaps_rollup (proc(5)) is what one more container costs: pages that no
-other process shares and that cannot be dropped.
+other process shares and that cannot be dropped. ``Pss`` adds its part of those that are shared.
 """
 
 from __future__ import annotations
@@ -11,34 +11,36 @@ from collections.abc import Callable, Mapping
 
 import engines
 
-CONTAINERS = 5
+CONTAINERS = 200
 _SETTLE_SECONDS = 1.0
 
 
-def of_monitors(client: list[str], environment: Mapping[str, str]) -> list[int]:
-    """kB of each of a few monitors: the parent of a container's init process."""
-    return _measure(client, environment, "{{.State.Pid}}", _parent)
+def of_parents(client: list[str], environment: Mapping[str, str], count: int) -> list[tuple[int, int]]:
+    """kB of each monitor or shim, the parent of a container's init: private, and with shared parts."""
+    return _measure(client, environment, count, "{{.State.Pid}}", _parent)
 
 
-def of_conmons(client: list[str], environment: Mapping[str, str]) -> list[int]:
-    return _measure(client, environment, "{{.State.ConmonPid}}", lambda pid: pid)
+def of_conmons(client: list[str], environment: Mapping[str, str], count: int) -> list[tuple[int, int]]:
+    return _measure(client, environment, count, "{{.State.ConmonPid}}", lambda pid: pid)
 
 
 def _measure(
-    client: list[str], environment: Mapping[str, str], template: str, supervisor: Callable[[int], int]
-) -> list[int]:
-    names = [f"memory-{number}" for number in range(CONTAINERS)]
-    for name in names:
-        arguments = ["run", "-d", "--name", name, "--network", "none", engines.IMAGE, "sleep", "100000"]
-        engines.run([*client, *arguments], environment)
-    time.sleep(_SETTLE_SECONDS)
-    found = []
-    for name in names:
-        pid = int(engines.run([*client, "inspect", "--format", template, name], environment))
-        found.append(private_dirty(supervisor(pid)))
-    for name in names:
-        engines.run([*client, "rm", "-f", name], environment)
-    return found
+    client: list[str],
+    environment: Mapping[str, str],
+    count: int,
+    template: str,
+    supervisor: Callable[[int], int],
+) -> list[tuple[int, int]]:
+    names = [f"memory-{number}" for number in range(count)]
+    try:
+        for name in names:
+            engines.run([*client, "run", "-d", "--name", name, *engines.IDLE], environment)
+        time.sleep(_SETTLE_SECONDS)
+        pids = engines.run([*client, "inspect", "--format", template, *names], environment).split()
+        found = [supervisor(int(pid)) for pid in pids]
+        return [(_rolled_up(pid, "Private_Dirty"), _rolled_up(pid, "Pss")) for pid in found]
+    finally:
+        engines.run([*client, "rm", "-f", *names], environment)
 
 
 def _parent(pid: int) -> int:
@@ -48,8 +50,12 @@ def _parent(pid: int) -> int:
 
 def private_dirty(pid: int) -> int:
     """kB."""
+    return _rolled_up(pid, "Private_Dirty")
+
+
+def _rolled_up(pid: int, name: str) -> int:
     with open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:
-            if line.startswith("Private_Dirty:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1])
-    raise engines.Missing(f"/proc/{pid}/smaps_rollup has no Private_Dirty")
+    raise engines.Missing(f"/proc/{pid}/smaps_rollup has no {name}")
