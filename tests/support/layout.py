@@ -35,9 +35,14 @@ class Layout:
         layers: Sequence[bytes],
         stored: Sequence[bytes] | None = None,
         media_type: str = "application/vnd.oci.image.layer.v1.tar",
+        urls: Sequence[str] | None = None,
         **config: Any,
     ) -> dict[str, Any]:
-        """The descriptor of a new image; ``stored`` are its layers as they lie in the layout."""
+        """The descriptor of a new image; ``stored`` are its layers as they lie in the layout.
+
+        ``urls`` are where its layers are as well.
+        """
+        elsewhere = {} if urls is None else {"urls": list(urls)}
         document = {
             "architecture": "amd64",
             "os": "linux",
@@ -48,7 +53,7 @@ class Layout:
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": self.blob(json.dumps(document).encode(), "application/vnd.oci.image.config.v1+json"),
-            "layers": [self.blob(data, media_type) for data in stored or layers],
+            "layers": [{**self.blob(data, media_type), **elsewhere} for data in stored or layers],
         }
         return self.blob(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")
 

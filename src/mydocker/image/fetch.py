@@ -10,7 +10,7 @@ other processes are still at work on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -133,13 +133,26 @@ class LayerFetch:
     def _fetch(self, offset: int) -> Iterator[bytes]:
         descriptor = self._descriptor
         try:
-            yield from self._repository.blob(descriptor.digest, offset=offset, size=descriptor.size)
-        except errors.NotFound as error:
+            for chunk in self._repository.blob(descriptor.digest, offset=offset, size=descriptor.size):
+                offset += len(chunk)
+                yield chunk
+        except errors.NotFound:
             if not descriptor.urls:
                 raise
-            raise errors.NotSupported(
-                f"{self._name}: a foreign layer, which the registry does not have "
-                f"(its publisher has it at {descriptor.urls[0]}, which is not asked)"
+            yield from self._from_publisher(descriptor.urls, offset)
+
+    def _from_publisher(self, urls: Sequence[str], offset: int) -> Iterator[bytes]:
+        """The rest of a layer that the registry does not have (image-spec descriptor.md, ``urls``)."""
+        descriptor = self._descriptor
+        if self._registries.notice is not None:
+            self._registries.notice("Foreign layer, which is fetched from its publisher")
+        try:
+            yield from self._registries.published(
+                urls, descriptor.digest, offset=offset, size=descriptor.size
+            )
+        except errors.Error as error:
+            raise type(error)(
+                f"{self._name}: a foreign layer, which the registry does not have: {error}"
             ) from error
 
 

@@ -168,8 +168,13 @@ class _Found:
             chunks = store.content.chunks(known.digest)
             self._unpack(store, chunks, layer, chain, known.size, progress)
             return known
-        total = self.source.size(layer.member)
         name = f"{self.source.name}: layer {layer.member}"
+        if known is not None and known.urls and not self.source.has(layer.member):
+            raise errors.CorruptData(
+                f"{name} is missing: a foreign layer, which its publisher has at {known.urls[0]!r} "
+                "(pull the image)"
+            )
+        total = self.source.size(layer.member)
         chunks = self.source.chunks(layer.member)
         kind = kind_of(next(self.source.chunks(layer.member), b"")[:6])
         if kind not in _MEDIA_TYPES:  # bzip2 and xz are no media types of OCI: the blob is the plain tar

@@ -153,7 +153,7 @@ class _Push:
         compressed: dict[str, Descriptor] | None = None
         sources = self._sources()
         for layer, diff_id in reversed(list(zip(layers, diff_ids, strict=True))):
-            if layer.media_type in descriptors.FOREIGN_LAYERS:
+            if layer.media_type in descriptors.FOREIGN_LAYERS and layer.urls:
                 self._report(Progress("Skipped foreign layer", short(diff_id)))
                 continue
             self._report(Progress(send.PREPARING, short(diff_id)))

@@ -14,7 +14,7 @@ Out of scope: what manifests say (``image/``), hashing of blobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from .. import errors
@@ -25,6 +25,7 @@ from .credentials import Source
 from .endpoint import Endpoint, of_mirror, of_registry
 from .failures import Subject
 from .patience import Notice, Patience
+from .publisher import Publisher
 from .remote import Document, Remote
 from .transport import Transport
 
@@ -76,6 +77,12 @@ class Registries:
             raise errors.Forbidden(f"registry {domain} is blocked by {self.configuration.path}")
         found = [self._endpoint(mirror, of_mirror) for mirror in settings.mirrors] if mirrors else []
         return [*found, self._endpoint(domain, of_registry)]
+
+    def published(
+        self, urls: Sequence[str], digest: str, *, offset: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """The blob from the first of ``urls`` that has it, as ``Repository.blob`` has it from a registry."""
+        return download.blob([Publisher(self.transport, url) for url in urls], digest, offset, size)
 
     def _endpoint(self, name: str, make: Callable[[str], Endpoint]) -> Endpoint:
         endpoint = make(name)

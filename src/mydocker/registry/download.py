@@ -1,6 +1,6 @@
 """A blob, from the first byte or a later one, taken up again where a connection broke.
 
-    GET /v2/<name>/blobs/<digest>      Range: bytes=<offset>-
+    GET /v2/<name>/blobs/<digest>      Range: bytes=<offset>-      or another URL (``publisher.py``)
     206 Partial Content                Content-Range: bytes <offset>-<last>/<size>
 
 A host that ignores the range sends everything, of which the beginning is skipped. When a mirror fails the
@@ -11,38 +11,54 @@ Out of scope: whether the bytes have the digest. Whoever reads them hashes them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 
 from .. import errors
 from . import failures
+from .endpoint import Endpoint
 from .failures import Subject
-from .message import Reply, Request
-from .remote import Remote
+from .message import Reply
+from .transport import Transport
 
 CHUNK = 512 << 10
 _PROGRESS = 64 << 10
 """bytes that have to come through before a broken connection counts as the first one again"""
 
 
-def blob(remotes: Sequence[Remote], digest: str, offset: int, size: int | None) -> Iterator[bytes]:
-    """The bytes from ``offset``, asked of each of ``remotes`` until one has sent them all.
+class Source(Protocol):
+    """Where a blob is."""
+
+    transport: Transport
+    endpoint: Endpoint
+    subject: Subject
+
+    def open_blob(self, headers: Mapping[str, str], accept: frozenset[int], subject: Subject) -> Reply:
+        """The reply, with its stream, to a GET for ``subject.blob``."""
+
+    def give_way(self, error: errors.Error) -> None:
+        """It has failed with ``error``, and the next one is asked."""
+
+
+def blob(sources: Sequence[Source], digest: str, offset: int, size: int | None) -> Iterator[bytes]:
+    """The bytes from ``offset``, asked of each of ``sources`` until one has sent them all.
 
     ``size`` is the descriptor's. Raises what the last one failed with.
     """
     if size is not None and offset > size:
         raise errors.InvalidArgument(f"blob {digest} has {size} bytes, and cannot be read from {offset}")
     position = _Position(offset, size)
-    for remote in remotes[:-1]:
+    for source in sources[:-1]:
         try:
-            yield from _from_one(remote, digest, position)
-        except errors.Error as error:  # a mirror's; the registry itself has the last word
-            remote.give_way(error)
+            yield from _from_one(source, digest, position)
+        except errors.Error as error:  # the last one has the last word
+            source.give_way(error)
         else:
             return
-    yield from _from_one(remotes[-1], digest, position)
+    yield from _from_one(sources[-1], digest, position)
 
 
 class _Position:
@@ -55,11 +71,11 @@ class _Position:
         return self.size is not None and self.offset == self.size
 
 
-def _from_one(remote: Remote, digest: str, position: _Position) -> Iterator[bytes]:
-    subject = remote.subject._replace(blob=digest)
-    attempts = remote.transport.attempts()
+def _from_one(source: Source, digest: str, position: _Position) -> Iterator[bytes]:
+    subject = source.subject._replace(blob=digest)
+    attempts = source.transport.attempts()
     while not position.at_end:
-        reply = _open(remote, digest, position, subject)
+        reply = _open(source, digest, position, subject)
         if reply.stream is None:  # 416: there is nothing from there on
             return
         begun = position.offset
@@ -69,15 +85,14 @@ def _from_one(remote: Remote, digest: str, position: _Position) -> Iterator[byte
         except HTTPError as error:
             if position.offset - begun >= _PROGRESS:
                 attempts.progressed()
-            if not attempts.again(f"{remote.endpoint}: {failures.reason(error)}"):
-                raise failures.fault(error, str(remote.endpoint), subject) from error
+            if not attempts.again(f"{source.endpoint}: {failures.reason(error)}"):
+                raise failures.fault(error, str(source.endpoint), subject) from error
 
 
-def _open(remote: Remote, digest: str, position: _Position, subject: Subject) -> Reply:
+def _open(source: Source, digest: str, position: _Position, subject: Subject) -> Reply:
     headers = {"Range": f"bytes={position.offset}-"} if position.offset else {}
     accept = frozenset((200, 206) if position.size is not None else (200, 206, 416))
-    target = remote.url("blobs", digest)
-    reply = remote.send(Request("GET", target, remote.scopes, headers, accept=accept, limit=None), subject)
+    reply = source.open_blob(headers, accept, subject)
     if reply.status == 416:
         assert reply.stream is not None
         reply.stream.close()

@@ -36,7 +36,7 @@ class Subject(NamedTuple):
     reference: str
     """``alpine:3.20``"""
     verb: str = "pull"
-    """or ``push``, ``search``, ``login``"""
+    """or ``push``, ``search``, ``login``; ``fetch`` from who is no registry"""
     blob: str = ""
     """digest, if it is about one"""
 
@@ -96,8 +96,8 @@ def _denied(status: int, headers: Mapping[str, str], said: _Said, subject: Subje
     refused = status == 403 or said.code == "DENIED" or _is_insufficient(headers)
     if not refused:
         message = said.message or "authentication required"
-        text = f"{subject.reference}: unauthorized: {message} (try '{subject.login}')"
-        return errors.Unauthorized(subject.place(text))
+        hint = f" (try '{subject.login}')" if subject.verb != "fetch" else ""
+        return errors.Unauthorized(subject.place(f"{subject.reference}: unauthorized: {message}{hint}"))
     message = said.message if said.code == "DENIED" and said.message else ""
     message = f"denied: {message or 'requested access to the resource is denied'}"
     if subject.verb != "pull":

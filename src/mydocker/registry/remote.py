@@ -6,7 +6,7 @@ Out of scope: mirrors (``client.py``), blobs as a whole (``download.py``, ``uplo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
@@ -132,6 +132,10 @@ class Remote:
         return digest
 
     # ---- blobs
+
+    def open_blob(self, headers: Mapping[str, str], accept: frozenset[int], subject: Subject) -> Reply:
+        target = self.url("blobs", subject.blob)
+        return self.send(Request("GET", target, self.scopes, headers, accept=accept, limit=None), subject)
 
     def blob_size(self, digest: str) -> int | None:
         target = self.url("blobs", digest)

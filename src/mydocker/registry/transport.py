@@ -40,7 +40,7 @@ class Transport:
         self.notice = notice
         self._connections = Connections(configuration)
         self._warned: set[str] = set()
-        self.authentication = Authentication(credentials, self._ask)
+        self.authentication = Authentication(credentials, self.ask)
 
     def send(self, endpoint: Endpoint, request: Request, subject: Subject) -> Reply:
         """The reply, if its status is among ``request.accept``; else what it means is raised."""
@@ -51,8 +51,8 @@ class Transport:
 
         return self._persist(endpoint, request, subject, once)
 
-    def _ask(self, endpoint: Endpoint, request: Request, header: str | None, subject: Subject) -> Reply:
-        """For authentication, of a token service: with the header given and no other."""
+    def ask(self, endpoint: Endpoint, request: Request, header: str | None, subject: Subject) -> Reply:
+        """``send`` to what is no registry, a token service for one: with ``header`` as Authorization."""
         return self._persist(
             endpoint, request, subject, lambda: self._follow(endpoint, request, header, subject)
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,24 @@ import pytest
 from mydocker import errors
 from mydocker.cli.transfer import line
 from mydocker.image import platforms, pull
+from mydocker.image.check import Check
 from mydocker.image.progress import Progress, ignore
 from mydocker.image.store import ImageStore
 from mydocker.oci import reference as references
 from mydocker.registry.client import Registries
+from mydocker.registry.configuration import Configuration
+from mydocker.registry.credentials import Auth, Given
 from support import archives
 from support.archives import Member, directory
 from support.fake_registry import FakeRegistry
-from support.faulty import corrupt, header, status, truncate
+from support.faulty import Answer, Asked, Spoil, corrupt, header, status, truncate
 from support.layout import files, layer
 from support.served_image import CONFIG, INDEX, MANIFEST, ServedImage, gzipped, on, put_index
 
 pytestmark = pytest.mark.root
 
 ONE, TWO = layer("one"), layer("two")
+FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 Pull = Callable[..., pull.Pulled]
 
@@ -311,14 +316,10 @@ BAD: dict[str, tuple[Callable[[FakeRegistry], None], type[errors.Error], str]] =
     "layer of a wrong digest": (set_layer(digest="sha256:" + "1" * 64), errors.NotFound, "1111"),
     "layer of no digest": (set_layer(digest="../../etc"), errors.CorruptData, "digest"),
     "layer of an unknown type": (set_layer(mediaType="application/x"), errors.NotSupported, "application/x"),
-    "foreign layer": (
-        set_layer(
-            mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-            digest="sha256:" + "2" * 64,
-            urls=["https://publisher.example/layer"],
-        ),
-        errors.NotSupported,
-        "a foreign layer.*publisher.example",
+    "foreign layer nowhere": (
+        set_layer(digest="sha256:" + "2" * 64, urls=["ftp://publisher.example/layer"]),
+        errors.CorruptData,
+        "a foreign layer, which the registry does not have: cannot use the URL 'ftp://publisher.example",
     ),
     "an artifact": (
         spoiled(lambda image: image.manifest.update(config=image.blob(b"{}", "application/vnd.cncf.helm"))),
@@ -382,6 +383,105 @@ def test_a_download_that_was_spoiled_on_disk(store: ImageStore, fake: FakeRegist
         assert ranges == [f"bytes={len(rubbish)}-", None]
         assert content_of(store, image.id) == {"one": "one"}
         store.remove(image.id, force=True)
+
+
+# ---- foreign layers: at URLs of a publisher, and not in the registry
+
+
+@pytest.fixture
+def publisher() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as server:
+        yield server
+
+
+def foreign(fake: FakeRegistry, publisher: FakeRegistry, data: bytes) -> ServedImage:
+    """An image with a layer that only ``publisher`` has, at the second of the two URLs that it has there."""
+    image = ServedImage(fake, [ONE, data])
+    layer, stored = image.descriptors[1], image.stored[1]
+    del fake.blobs[image.name, layer["digest"]]
+    digest = publisher.add_blob(stored, "public")
+    urls = [f"{publisher.url}/gone", f"{publisher.url}/v2/public/blobs/{digest}"]
+    layer.update(mediaType=FOREIGN, urls=urls)
+    image.put()
+    return image
+
+
+def test_a_foreign_layer(
+    store: ImageStore, fake: FakeRegistry, publisher: FakeRegistry, pulled: Pull, told: list[Progress]
+) -> None:
+    image = foreign(fake, publisher, TWO)
+    pulled()
+    assert content_of(store, image.id) == {"one": "one", "two": "two"}
+    checked = Check(store, [])
+    checked.run()
+    assert checked.faults == []
+    short = image.descriptors[1]["digest"][7:19]
+    assert f"{short}: Foreign layer, which is fetched from its publisher" in shown(told)
+    assert f"{short}: {publisher.url}/gone: {publisher.address} replied 404 Not Found" in shown(told)
+
+
+def test_a_foreign_layer_that_the_registry_has(
+    fake: FakeRegistry, publisher: FakeRegistry, pulled: Pull
+) -> None:
+    image = foreign(fake, publisher, TWO)
+    fake.add_blob(image.stored[1])
+    pulled()
+    assert publisher.requests == []
+
+
+def test_a_foreign_layer_is_taken_up_where_it_broke(
+    fake: FakeRegistry, publisher: FakeRegistry, pulled: Pull
+) -> None:
+    foreign(fake, publisher, archives.layer([Member("random", os.urandom(400_000))]))
+    publisher.when("GET", "/blobs/", truncate(200_000), times=1)
+    pulled()
+    assert [asked.headers.get("range") for asked in publisher.asked("GET", "/blobs/")] == [
+        None,
+        "bytes=200000-",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "message"),
+    [
+        (corrupt(30), errors.CorruptData, "its contents have the digest"),
+        (header("Content-Length", "7"), errors.CorruptData, "it has 7 bytes, and should have"),
+        (status(403), errors.Forbidden, "does not have: http://.*denied"),
+        (status(401), errors.Unauthorized, "unauthorized: authentication required$"),
+        (status(500), errors.Unavailable, "replied 500"),
+        (header("Location", "ftp://x/"), errors.CorruptData, "redirected to 'ftp://x/'"),
+    ],
+)
+def test_a_publisher_that_has_no_such_layer(
+    store: ImageStore,
+    fake: FakeRegistry,
+    publisher: FakeRegistry,
+    pulled: Pull,
+    spoil: Spoil,
+    kind: type[errors.Error],
+    message: str,
+) -> None:
+    def redirected(asked: Asked, answer: Answer) -> Answer:
+        answer = spoil(asked, answer)
+        return replace(answer, status=302) if "Location" in answer.headers else answer
+
+    foreign(fake, publisher, TWO)
+    publisher.when("GET", "/blobs/", redirected)
+    with pytest.raises(kind, match=message):
+        pulled()
+    assert store.entries() == []
+
+
+def test_a_publisher_sees_no_credentials(fake: FakeRegistry, publisher: FakeRegistry, told: list[Progress],
+                                         store: ImageStore) -> None:  # fmt: skip
+    """Not even those for its own address: whoever wrote the manifest chose where the request goes."""
+    foreign(fake, publisher, TWO)
+    publisher.users = {"alice": "secret"}
+    registries = Registries(Configuration(certificates=()), Given(publisher.address, Auth("alice", "secret")))
+    with pytest.raises(errors.Unauthorized):
+        pull.pull(store, registries, references.parse(f"{fake.address}/a/b:1"), None, told.append)
+    assert publisher.requests
+    assert [asked for asked in publisher.requests if "authorization" in asked.headers] == []
 
 
 def test_a_broken_connection_loses_nothing(fake: FakeRegistry, pulled: Pull) -> None:

@@ -199,15 +199,23 @@ def test_the_same_layer_twice(store: ImageStore, fake: FakeRegistry, pushed: Pus
     assert layers[0] == layers[2] != layers[1]
 
 
-def test_foreign_layers_are_skipped(
-    store: ImageStore, fake: FakeRegistry, pushed: Push, told: list[Progress], layout: Layout
+@pytest.mark.parametrize("urls", [["https://publisher.example/one"], []])
+def test_foreign_layers_are_left_where_they_are(
+    store: ImageStore,
+    fake: FakeRegistry,
+    pushed: Push,
+    told: list[Progress],
+    layout: Layout,
+    urls: list[str],
 ) -> None:
-    image = layout.image([ONE], [gzip.compress(ONE)], media_type=FOREIGN)
+    """One that is nowhere else is sent: without it the image could not be pulled."""
+    image = layout.image([ONE], [gzip.compress(ONE)], media_type=FOREIGN, urls=urls)
     store.load(layout.write({**image, "annotations": {"io.containerd.image.name": f"{fake.address}/a/b:1"}}))
     pushed()
-    assert f"{archives.digest(ONE)[7:19]}: Skipped foreign layer" in shown(told)
-    assert uploads(fake) == 1, "the configuration"
-    assert json.loads(fake.manifests["a/b", "1"][1])["layers"][0]["mediaType"] == FOREIGN
+    skipped = f"{archives.digest(ONE)[7:19]}: Skipped foreign layer" in shown(told)
+    assert (skipped, uploads(fake)) == ((True, 1) if urls else (False, 2)), "one is the configuration"
+    layer = json.loads(fake.manifests["a/b", "1"][1])["layers"][0]
+    assert (layer["mediaType"], layer["urls"]) == (FOREIGN, urls)
 
 
 def test_all_tags(
