@@ -2,7 +2,7 @@
 
 A process that was forked gets pools of its own, so a connection is never used by two. Proxies are those of
 the environment, as curl and Docker read it: HTTP_PROXY, HTTPS_PROXY and NO_PROXY in either case; loopback is
-never asked through one.
+never asked through one. SOCKS (RFC 1928) needs PySocks, which is loaded only then.
 
 Out of scope: redirects, credentials, retries (``transport.py``).
 """
@@ -14,10 +14,11 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import unquote, urlsplit
+from importlib.util import find_spec
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import InsecureRequestWarning
+from urllib3.exceptions import InsecureRequestWarning, NewConnectionError, ProxyError
 from urllib3.response import BaseHTTPResponse
 
 from .. import __version__, errors
@@ -25,6 +26,8 @@ from .configuration import Configuration, host_of
 
 USER_AGENT = f"mydocker/{__version__}"
 _PORTS = {"http": 80, "https": 443}
+_SOCKS = ("socks5", "socks5h")
+_SOCKS_PORT = 1080
 _POOLS = 32
 _CONNECTIONS = 4
 
@@ -48,23 +51,28 @@ class Connections:
         read: float,
     ) -> BaseHTTPResponse:
         """The reply to one request, its body unread. Raises ``urllib3.exceptions.HTTPError``."""
-        return self._pool(url).request(
-            method,
-            url,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
-            body=body,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=urllib3.Timeout(connect=connect, read=read),
-        )
-
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        if self._owner != os.getpid():
-            self._pools, self._owner = {}, os.getpid()
         parts = urlsplit(url)
         proxy = proxy_for(parts.scheme, parts.netloc)
+        try:
+            return self._pool(parts, proxy).request(
+                method,
+                url,
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
+                body=body,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=connect, read=read),
+            )
+        except NewConnectionError as error:
+            if urlsplit(proxy).scheme in _SOCKS:
+                raise ProxyError("unable to connect by the proxy", error) from error
+            raise
+
+    def _pool(self, parts: SplitResult, proxy: str) -> urllib3.PoolManager:
+        if self._owner != os.getpid():
+            self._pools, self._owner = {}, os.getpid()
         # What TLS is to believe depends on the host, what a proxy is told on the proxy alone.
         key = (proxy, parts.scheme, parts.netloc if parts.scheme == "https" else "")
         pool = self._pools.get(key)
@@ -111,6 +119,8 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     if not proxy:
         return urllib3.PoolManager(_POOLS, maxsize=_CONNECTIONS, ssl_context=context)
     parts = urlsplit(proxy)
+    if parts.scheme in _SOCKS:
+        return _socks_manager(parts, context)
     headers = {"User-Agent": USER_AGENT}
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -118,6 +128,26 @@ def _manager(proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     return urllib3.ProxyManager(
         address, _POOLS, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context
+    )
+
+
+def _socks_manager(parts: SplitResult, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+    address = parts.netloc.rpartition("@")[2]
+    if find_spec("socks") is None:
+        raise errors.NotSupported(
+            f"the proxy {parts.scheme}://{address} needs PySocks (pip install 'mydocker[socks]')"
+        )
+    from urllib3.contrib.socks import SOCKSProxyManager
+
+    if parts.port is None:
+        address = f"{address}:{_SOCKS_PORT}"
+    return SOCKSProxyManager(
+        f"socks5h://{address}",  # names go to the proxy, whichever of the two it is called, as with Go
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.password) if parts.password else None,
+        _POOLS,
+        maxsize=_CONNECTIONS,
+        ssl_context=context,
     )
 
 
@@ -130,8 +160,9 @@ def proxy_for(scheme: str, netloc: str) -> str:
     kind, separator, _ = proxy.partition("://")
     if not separator:
         return f"http://{proxy}"
-    if kind not in _PORTS:
-        raise errors.NotSupported(f"{name.upper()}: a proxy of the kind {kind} (only http and https)")
+    if kind not in (*_PORTS, *_SOCKS):
+        known = ", ".join((*_PORTS, *_SOCKS))
+        raise errors.NotSupported(f"{name.upper()}: a proxy of the kind {kind} (there are {known})")
     return proxy
 
 

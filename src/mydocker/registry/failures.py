@@ -22,6 +22,8 @@ from .challenge import parse
 from .configuration import DEFAULT_PATH
 
 _SHOWN = 500
+_UNREACHED = ": Failed to establish a new connection: "
+"""what urllib3 puts before the words of a SOCKS proxy"""
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 """statuses after which the same request may succeed"""
 
@@ -205,7 +207,7 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
     last = causes[-1]
-    text = clean(str(last)) or type(last).__name__
+    text = clean(str(last).rpartition(_UNREACHED)[2]) or type(last).__name__
     return text[0].lower() + text[1:]
 
 

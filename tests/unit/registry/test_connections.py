@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from mydocker.registry.connections import proxy_for
 from mydocker.registry.credentials import Auth, Given
 from support import faulty, probe
 from support.fake_registry import FakeRegistry, TokenService
+from support.socks_proxy import REFUSED, SocksProxy
 from support.tls import Authority
 
 Make = Callable[..., Any]
@@ -121,6 +124,25 @@ def test_a_client_certificate(authority: Authority, registries: Make, tmp_path: 
             pull(registries(Configuration(certificates=without)), fake.address)
 
 
+def test_a_client_key_that_is_encrypted(
+    authority: Authority, fake: FakeRegistry, registries: Make, tmp_path: Path
+) -> None:
+    """As with docker, which has nowhere to ask for the password either."""
+    issued = authority.issue("127.0.0.1")
+    encrypted = tmp_path / "encrypted.key"
+    subprocess.run(
+        ["openssl", "pkey", "-in", issued.key, "-aes256", "-passout", "pass:secret", "-out", encrypted],
+        check=True,
+    )
+    files = {"ca_crt": authority.certificate, "client_cert": issued.certificate}
+    trusted = certs(tmp_path, fake.address, client_key=str(encrypted), **files)
+    with pytest.raises(errors.InvalidArgument) as caught:
+        pull(registries(Configuration(certificates=trusted)), fake.address)
+    path = f"{trusted[0]}/{fake.address}/client.cert"
+    assert str(caught.value) == f"cannot use {path}: its key is encrypted, which is not supported"
+    assert fake.requests == []
+
+
 def test_a_certificate_that_is_none(fake: FakeRegistry, registries: Make, tmp_path: Path) -> None:
     (tmp_path / "junk").write_text("junk")
     trusted = certs(tmp_path, fake.address, ca_crt=str(tmp_path / "junk"))
@@ -187,8 +209,8 @@ def test_proxy_of_either_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "two:2")
     assert proxy_for("http", "reg.example") == "http://one:1"
     assert proxy_for("https", "reg.example") == ""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://three:3")
-    with pytest.raises(errors.NotSupported, match="HTTPS_PROXY: a proxy of the kind socks5"):
+    monkeypatch.setenv("HTTPS_PROXY", "socks4://three:3")
+    with pytest.raises(errors.NotSupported, match="HTTPS_PROXY: a proxy of the kind socks4"):
         proxy_for("https", "reg.example")
 
 
@@ -230,6 +252,63 @@ def test_a_proxy_that_is_down(registries: Make, monkeypatch: pytest.MonkeyPatch)
     assert str(caught.value).startswith("reg.example/a/b:1: cannot reach reg.example: ")
     assert "proxy" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_through_socks(
+    authority: Authority, registries: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Names are looked up by the proxy."""
+    with (
+        FakeRegistry(tls=authority.issue("reg.example").context()) as far,
+        SocksProxy(far.address, user=("bob", "p@ss")) as proxy,
+    ):
+        far.add_manifest("a/b", "1")
+        certs(tmp_path, "reg.example", ca_crt=authority.certificate)
+        trusted = certs(tmp_path, "reg.example:5000", ca_crt=authority.certificate)
+        configuration = Configuration(certificates=trusted)
+        for scheme, host, port in (("socks5", "reg.example", 443), ("socks5h", "reg.example:5000", 5000)):
+            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://bob:p%40ss@{proxy.address}")
+            assert pull(registries(configuration), host)
+            assert proxy.asked.pop() == (3, "reg.example", port)
+        assert proxy.asked == []
+        monkeypatch.setenv("HTTPS_PROXY", f"socks5://bob:other@{proxy.address}")
+        with pytest.raises(
+            errors.Unavailable, match=r"cannot reach reg\.example: proxy: .*authentication failed"
+        ):
+            pull(registries(configuration), "reg.example")
+        assert (proxy.refused, proxy.asked) == (1, [])
+
+
+def test_http_through_socks(fake: FakeRegistry, registries: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.add_manifest("a/b", "1")
+    insecure = Configuration({"reg.example": Settings(insecure=True)}, certificates=())
+    with SocksProxy(fake.address) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"socks5://{proxy.address}")
+        monkeypatch.setenv("HTTPS_PROXY", f"socks5://{proxy.address}")
+        assert pull(registries(insecure), "reg.example")
+        assert {asked[1:] for asked in proxy.asked} == {("reg.example", 443), ("reg.example", 80)}
+    assert fake.requests[-1].target == "/v2/a/b/manifests/1"
+
+
+def test_socks_that_refuses(registries: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SocksProxy("", reply=REFUSED) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"socks5://{proxy.address}")
+        with pytest.raises(
+            errors.Unavailable, match=r"cannot reach reg\.example: proxy: .*Connection refused$"
+        ):
+            pull(registries(), "reg.example")
+    with pytest.raises(errors.Unavailable, match=r"cannot reach reg\.example: proxy: .*Connection refused$"):
+        pull(registries(), "reg.example")
+
+
+def test_socks_without_pysocks(registries: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socks", None)
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://bob:secret@proxy.example")
+    with pytest.raises(errors.NotSupported) as caught:
+        pull(registries(), "reg.example")
+    assert str(caught.value) == (
+        "the proxy socks5://proxy.example needs PySocks (pip install 'mydocker[socks]')"
+    )
 
 
 # ---- mirrors
