@@ -254,6 +254,12 @@ def test_a_proxy_that_is_down(registries: Make, monkeypatch: pytest.MonkeyPatch)
     assert "secret" not in str(caught.value)
 
 
+@pytest.fixture
+def pysocks() -> None:
+    pytest.importorskip("socks", reason="needs PySocks")
+
+
+@pytest.mark.usefixtures("pysocks")
 def test_through_socks(
     authority: Authority, registries: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -279,6 +285,7 @@ def test_through_socks(
         assert (proxy.refused, proxy.asked) == (1, [])
 
 
+@pytest.mark.usefixtures("pysocks")
 def test_http_through_socks(fake: FakeRegistry, registries: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.add_manifest("a/b", "1")
     insecure = Configuration({"reg.example": Settings(insecure=True)}, certificates=())
@@ -290,6 +297,7 @@ def test_http_through_socks(fake: FakeRegistry, registries: Make, monkeypatch: p
     assert fake.requests[-1].target == "/v2/a/b/manifests/1"
 
 
+@pytest.mark.usefixtures("pysocks")
 def test_socks_that_refuses(registries: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with SocksProxy("", reply=REFUSED) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"socks5://{proxy.address}")
