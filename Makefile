@@ -4,7 +4,7 @@
 #   make test      all tests that can run here (those that cannot say why)
 #   make test-kill SIGKILL of every process of ours at random instants, 200 times, of pulls, 50 times, and of 10
 #                  of 100 containers on one network
-#   make test-faults  a process killed before and after every step of a container's life: takes an hour
+#   make test-faults  a process killed before and after every step of a container's life: takes three hours
 #   make test-guards  every guard against a known hole taken out in turn: its tests have to fail then
 #   make lint      ruff and mypy --strict
 #   make compatibility  compare our container commands with the docker client's; writes docs/compatibility.md
