@@ -1,9 +1,9 @@
 """Mounts: the file-descriptor calls of Linux 5.2 and later, and the two old calls that they do not replace.
 
-In scope: open_tree(2), move_mount(2), fsopen(2), fsconfig(2), fsmount(2), mount_setattr(2), mount(2),
-umount2(2), pivot_root(2), fstatfs(2), under their man-page names and with the kernel's constants. A mount
-that exists only as a descriptor ("detached") is in no mount table and is gone when the descriptor is closed,
-so that it needs no undoing. Out of scope: which mounts a container has (``runtime/steps/``).
+In scope: open_tree(2), move_mount(2), fsopen(2), fspick(2), fsconfig(2), fsmount(2), mount_setattr(2),
+mount(2), umount2(2), pivot_root(2), fstatfs(2), under their man-page names and with the kernel's constants.
+A mount that exists only as a descriptor ("detached") is in no mount table and is gone when the descriptor is
+closed, so that it needs no undoing. Out of scope: which mounts a container has (``runtime/steps/``).
 """
 
 from __future__ import annotations
@@ -42,11 +42,14 @@ OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
-# of fsopen, fsconfig and fsmount
+# of fsopen, fspick, fsconfig and fsmount
 FSOPEN_CLOEXEC = 1
+FSPICK_CLOEXEC = 0x01
+FSPICK_EMPTY_PATH = 0x08
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
 FSMOUNT_CLOEXEC = 1
 
 # of mount_setattr
@@ -111,6 +114,12 @@ def fsopen(type: str) -> int:
         raise _about(error, type) from None
 
 
+def fspick(mount: int) -> int:
+    """Return a descriptor of a configuration context for the file system that ``mount`` is open on the top
+    of; EINVAL if that is no mount point."""
+    return syscall("fspick", mount, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)
+
+
 def fsconfig(context: int, key: str, value: str | None = None) -> None:
     """Set the option ``key`` to ``value`` (at most 255 bytes), or the flag ``key`` without one.
 
@@ -130,6 +139,14 @@ def fscreate(context: int) -> int:
     try:
         syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0)
         return syscall("fsmount", context, FSMOUNT_CLOEXEC, 0)
+    except OSError as error:
+        raise _about(error, _explained(context, "")) from None
+
+
+def fsreconfigure(context: int) -> None:
+    """Give the file system that was picked its new options (``FSCONFIG_CMD_RECONFIGURE``)."""
+    try:
+        syscall("fsconfig", context, FSCONFIG_CMD_RECONFIGURE, None, None, 0)
     except OSError as error:
         raise _about(error, _explained(context, "")) from None
 

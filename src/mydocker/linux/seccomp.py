@@ -241,3 +241,14 @@ def action_available(action: int) -> bool:
             return False
         raise
     return True
+
+
+def flags_available(flags: int) -> bool:
+    """Whether this kernel knows all of the ``flags``: that is what it looks at before it reads a program."""
+    try:
+        syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, None)
+    except OSError as error:
+        if error.errno not in (errno.EFAULT, errno.EINVAL, errno.ENOSYS):
+            raise
+        return error.errno == errno.EFAULT
+    raise AssertionError("seccomp(2) has taken a program from nowhere")

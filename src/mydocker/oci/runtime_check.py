@@ -40,7 +40,7 @@ _RATE = {_REQUIRED: ("major", "minor", "rate"), "major": "int", "minor": "int", 
 _RLIMIT = {_REQUIRED: ("type", "soft", "hard"), "type": str, "soft": "uint", "hard": "uint"}
 _PROCESS: dict[str, Any] = {
     "terminal": bool,
-    "consoleSize": {"height": "uint16", "width": "uint16"},
+    "consoleSize": {_REQUIRED: ("height", "width"), "height": "uint16", "width": "uint16"},
     "user": {
         "uid": "uint32",
         "gid": "uint32",
@@ -59,6 +59,7 @@ _PROCESS: dict[str, Any] = {
     "selinuxLabel": str,
     "oomScoreAdj": "int",
     "scheduler": {
+        _REQUIRED: ("policy",),
         "policy": str,
         "nice": "int",
         "priority": "int",
@@ -67,7 +68,7 @@ _PROCESS: dict[str, Any] = {
         "deadline": "uint",
         "period": "uint",
     },
-    "ioPriority": {"class": str, "priority": "int"},
+    "ioPriority": {_REQUIRED: ("class", "priority"), "class": str, "priority": "int"},
     "execCPUAffinity": {"initial": str, "final": str},
 }
 RESOURCES: dict[str, Any] = {
@@ -163,7 +164,7 @@ _SPEC: dict[str, Any] = {
         "maskedPaths": _TEXTS,
         "readonlyPaths": _TEXTS,
         "mountLabel": str,
-        "personality": {"domain": str, "flags": _TEXTS},
+        "personality": {_REQUIRED: ("domain",), "domain": str, "flags": _TEXTS},
         "intelRdt": {
             "closID": str,
             "schemata": _TEXTS,
@@ -171,9 +172,10 @@ _SPEC: dict[str, Any] = {
             "memBwSchema": str,
             "enableMonitoring": bool,
         },
-        "memoryPolicy": {"mode": str, "nodes": str, "flags": _TEXTS},
+        "memoryPolicy": {_REQUIRED: ("mode",), "mode": str, "nodes": str, "flags": _TEXTS},
     },
 }
+_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
 _NAMESPACES = ("user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time")
 _CLOCKS = ("monotonic", "boottime")
 _WANTED: dict[Any, str] = {str: "a text", bool: "true or false"}
@@ -196,7 +198,9 @@ def check_process(process: Any, path: str) -> None:
 
 def check_resources(resources: Any, path: str) -> None:
     """The same for ``linux.resources`` on their own."""
-    _Check(path).shape(resources, RESOURCES, "")
+    found = _Check(path)
+    found.shape(resources, RESOURCES, "")
+    found.resources(resources, "")
 
 
 class _Check:
@@ -254,9 +258,14 @@ class _Check:
             raise self.wrong("root.path", "missing: a container needs a root directory")
         if "process" in spec:
             self.process(spec["process"], "process.")
+        for platform in _PLATFORMS:
+            if spec.get(platform):
+                raise self.wrong(platform, "what is asked for there cannot be had: this runtime is for Linux")
         for index, entry in enumerate(spec.get("mounts", ())):
             if not entry.get("destination"):
                 raise self.wrong(f"mounts[{index}].destination", "missing")
+            if ("uidMappings" in entry) != ("gidMappings" in entry):
+                raise self.wrong(f"mounts[{index}]", "uidMappings and gidMappings go together")
         self.hooks(spec.get("hooks", {}))
         self.linux(spec.get("linux", {}))
 
@@ -295,6 +304,9 @@ class _Check:
             if entry.get("path") and not entry["path"].startswith("/"):
                 raise self.wrong(f"{at}.path", f"an absolute path is wanted, not {entry['path']!r}")
             seen.add(kind)
+        for field in ("uidMappings", "gidMappings"):
+            if linux.get(field) and "user" not in seen:
+                raise self.wrong(f"linux.{field}", "there is no user namespace in linux.namespaces for them")
         for clock in linux.get("timeOffsets", {}):
             if clock not in _CLOCKS:
                 raise self.wrong(f"linux.timeOffsets.{clock}", f"no such clock (one of {', '.join(_CLOCKS)})")
@@ -305,7 +317,26 @@ class _Check:
                 raise self.wrong(f"{at}.path", f"an absolute path is wanted, not {path!r}")
             if device.get("type") not in ("c", "u", "b", "p"):
                 raise self.wrong(f"{at}.type", f"one of c, u, b, p is wanted, not {device.get('type')!r}")
+            for number in ("major", "minor"):
+                if number not in device and device["type"] != "p":
+                    raise self.wrong(f"{at}.{number}", "missing")
         for field in ("maskedPaths", "readonlyPaths"):
             for index, path in enumerate(linux.get(field, ())):
                 if not path.startswith("/"):
                     raise self.wrong(f"linux.{field}[{index}]", f"an absolute path is wanted, not {path!r}")
+        self.resources(linux.get("resources", {}), "linux.resources.")
+
+    def resources(self, resources: Any, at: str) -> None:
+        for index, entry in enumerate(resources.get("blockIO", {}).get("weightDevice", ())):
+            if not entry.keys() & {"weight", "leafWeight"}:
+                raise self.wrong(
+                    f"{at}blockIO.weightDevice[{index}]", "neither weight nor leafWeight is given"
+                )
+        for index, entry in enumerate(resources.get("hugepageLimits", ())):
+            size = entry["pageSize"]
+            if not (size[:-2].isdigit() and size[-2:] in ("KB", "MB", "GB")):
+                where = f"{at}hugepageLimits[{index}].pageSize"
+                raise self.wrong(where, f"a size such as 64KB, 2MB or 1GB is wanted, not {size!r}")
+        for name, limits in resources.get("rdma", {}).items():
+            if not limits.keys() & {"hcaHandles", "hcaObjects"}:
+                raise self.wrong(f"{at}rdma.{name}", "neither hcaHandles nor hcaObjects is given")

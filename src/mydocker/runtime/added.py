@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from mydocker.errors import Conflict, InvalidArgument, StartFailed
+from mydocker.errors import Conflict, StartFailed
 from mydocker.linux import namespace
 from mydocker.linux.namespace import CLONE_NEWPID
 from mydocker.linux.pidfd import has_exited
@@ -55,7 +55,7 @@ def start(
         raise Conflict(f"container {task.id} is not running")
     document: Process = {**task.spec["process"], "terminal": False, "consoleSize": None, **process}  # type: ignore[typeddict-item]
     filter = task._filter or compile_filter(task.spec, seccomp_cache)
-    work = plan.make_added(document, stdio, rows_columns, filter is not None)
+    work = plan.make_added(document, task.spec.get("linux", {}), stdio, rows_columns)
     launch = init.Start(work, document, filter, observer is not None)
     launch.parent_death_signal = parent_death_signal
     launch.preserve = preserve
@@ -64,7 +64,7 @@ def start(
     except FileNotFoundError:  # it ended between the two looks
         raise Conflict(f"container {task.id} is not running") from None
     cgroup = task.cgroup
-    initial, final = _affinity(document)
+    initial, final = limits.affinity(document)
     if final:
         work.inside.insert(0, limits.Affinity(final))
     ours, theirs = Channel.pair()
@@ -113,20 +113,6 @@ def start(
                 os.close(added.console)
             raise
     return added
-
-
-def _affinity(process: Process) -> tuple[frozenset[int], frozenset[int]]:
-    """``execCPUAffinity``: the processors until the process is in its cgroup, and those from then on."""
-    section = process.get("execCPUAffinity", {})
-    found = []
-    for name in ("initial", "final"):
-        try:
-            found.append(limits.parse_list(section.get(name, "")))
-        except ValueError:
-            raise InvalidArgument(
-                f"process.execCPUAffinity.{name}: a list such as 0-1,3 is wanted, not {section[name]!r}"
-            ) from None
-    return found[0], found[1]
 
 
 def joinable(pid: int) -> int:

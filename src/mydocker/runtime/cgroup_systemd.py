@@ -151,7 +151,7 @@ def prepare(place: str, resources: oci.Resources, annotations: Mapping[str, str]
     scope = Scope(unit, path, cgroups.locate(path))
     scope._holder = holder
     try:
-        if (resources.get("pids") or {}).get("limit") == 1:
+        if (resources.get("pids") or {}).get("limit") in (0, 1):
             # Too few for two: init, and who holds its place.
             resources = {**resources, "pids": {"limit": 2}}
             scope._pids = 1

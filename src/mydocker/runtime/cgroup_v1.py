@@ -9,7 +9,7 @@ of the kernel.
 
 import errno
 
-from ..errors import Conflict, InvalidArgument
+from ..errors import Conflict, InvalidArgument, NotSupported
 from .cgroup_limit import Group
 
 TYPE_CHECKING = False
@@ -33,6 +33,8 @@ def memory(group: Group, section: "oci.Memory") -> None:
     _limit_and_swap(group, limit or None, swap or None)
     if reservation := section.get("reservation"):
         group.set("memory.soft_limit_in_bytes", str(reservation))
+    _limit_kernel(group, "memory.kmem", "kernel", section.get("kernel") or -1)
+    _limit_kernel(group, "memory.kmem.tcp", "kernelTCP", section.get("kernelTCP") or -1)
     if section.get("disableOOMKiller") is not None:
         group.set("memory.oom_control", str(int(section["disableOOMKiller"])))
     swappiness = section.get("swappiness")
@@ -61,6 +63,16 @@ def _limit_and_swap(group: Group, limit: int | None, swap: int | None) -> None:
     for file, value in files if memory_first else reversed(files):
         if value is not None:
             group.set(file, str(value))
+
+
+def _limit_kernel(group: Group, prefix: str, field: str, limit: int) -> None:
+    """Kernels from 5.16 on have no limit for their own memory, and newer ones pass over what is written."""
+    file = f"{prefix}.limit_in_bytes"
+    if limit < 0 and (not group.has(file) or group.number(file) is None):
+        return
+    group.set(file, str(limit))
+    if limit > 0 and group.number(file) is None:
+        raise NotSupported(f"this kernel does not limit such memory apart (linux.resources.memory.{field})")
 
 
 def check_usage(limit: int, usage: int, path: str) -> None:
@@ -131,10 +143,15 @@ def inherit_cpuset(group: Group) -> None:
         group.write(file, inherited)
 
 
+def at_least_init(limit: int) -> int:
+    """A limit of no process at all is one of the first alone, which is in the cgroup from the beginning."""
+    return limit or 1
+
+
 def pids(group: Group, section: "oci.Pids") -> None:
     limit = section.get("limit")
     if limit is not None:
-        group.set("pids.max", str(limit) if limit > 0 else "max")
+        group.set("pids.max", "max" if limit < 0 else str(at_least_init(limit)))
 
 
 def block_io(group: Group, section: "oci.BlockIo") -> None:

@@ -69,6 +69,9 @@ def memory(group: Group, section: "oci.Memory") -> None:
         raise NotSupported(
             "cgroup v2 has no swappiness of its own for a cgroup (linux.resources.memory.swappiness)"
         )
+    for field in ("kernel", "kernelTCP"):
+        if (section.get(field) or -1) > 0:  # type: ignore[operator]
+            raise NotSupported(f"cgroup v2 limits no kernel memory apart (linux.resources.memory.{field})")
     limit = section.get("limit") or None
     if section.get("checkBeforeUpdate") and limit is not None and limit > 0:
         cgroup_v1.check_usage(limit, int(group.read("memory.current")), group.path)

@@ -117,7 +117,7 @@ def common(options: Options, spec: Spec) -> list[criu.Option]:
         if kind != "network":
             raise InvalidArgument(f"--empty-ns is network, not {kind}")
         found.append((criu.EMPTY_NS, CLONE_NEWNET))
-    configuration = spec.get("annotations", {}).get("org.criu.config", criu.CONFIGURATION)
+    configuration = spec.get("annotations", {}).get(criu.ANNOTATION, criu.CONFIGURATION)
     if configuration:
         found.append((criu.CONFIG_FILE, configuration))
     found.append((criu.LOG_LEVEL, _LOG_LEVEL))

@@ -61,7 +61,7 @@ def create(
     program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
     pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
     does without the cgroups that this user may not make. The ``cgroup_manager`` is ``cgroupfs``, ``systemd``
-    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and no limits set.
+    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and limits are refused.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -139,6 +139,10 @@ def create(
         try:
             if cgroup is not None:
                 cgroup.settle()
+            if "user" in own.joined:
+                from mydocker.runtime import idmap
+
+                idmap.require(linux, pid)
             set_oom_score(spec["process"], task)
             if devices := linux.get("netDevices"):
                 _give_network_devices(devices, own, pid)
@@ -168,9 +172,12 @@ def create(
 
 def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgroup | None:
     """The cgroup for ``spec`` with its limits; none if nobody makes any (``disabled``), or may do so."""
-    if manager == "disabled":
-        return None
     resources = spec.get("linux", {}).get("resources", {})
+    limits = [name for name, section in resources.items() if name != "devices" and section]
+    if manager == "disabled":
+        if limits:
+            raise InvalidArgument(f"linux.resources.{limits[0]} needs a cgroup, and cgroups are disabled")
+        return None
     if manager == "systemd":
         from mydocker.runtime import cgroup_systemd
 
@@ -178,7 +185,6 @@ def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgrou
     try:
         return cgroups.prepare(path, resources)
     except (errors.Forbidden, errors.NotSupported):
-        limits = {name: section for name, section in resources.items() if name != "devices" and section}
         if not rootless or limits:
             raise
         return None

@@ -43,6 +43,8 @@ CONFIG_FILE, LSM_PROFILE, LSM_MOUNT_CONTEXT, MANAGE_CGROUPS = 51, 53, 63, 24
 CGROUP_MODES = {"": 6, "ignore": 0, "soft": 3, "full": 4, "strict": 5}
 CONFIGURATION = "/etc/criu/runc.conf"
 """Options of the administrator for all that containers ask of criu; where runc looks, too."""
+ANNOTATION = "org.criu.config"
+"""names another file for one container"""
 
 _LIMIT = 1 << 16
 _SOCKET = 3

@@ -1,4 +1,5 @@
-"""User namespaces for id-mapped mounts (mount_setattr(2), ``MOUNT_ATTR_IDMAP``).
+"""Maps of ids: user namespaces for id-mapped mounts (mount_setattr(2), ``MOUNT_ATTR_IDMAP``), and a
+comparison with those of a namespace that is there.
 
 The kernel takes a mount's mapping from a user namespace. One is made for it, by a process that does nothing
 but hold it until its maps are written and a descriptor of it is open. On the mount the owner ``containerID``
@@ -9,14 +10,14 @@ from __future__ import annotations
 
 import os
 
-from mydocker.errors import StartFailed
+from mydocker.errors import InvalidArgument, StartFailed
 from mydocker.linux.namespace import CLONE_NEWUSER, open_namespace
 from mydocker.linux.pidfd import pidfd_send_signal, reap
 from mydocker.linux.process import clone3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import IdMapping
+    from mydocker.oci.runtime import IdMapping, Linux
 
 _SIGKILL = 9
 
@@ -46,6 +47,18 @@ def user_namespace(uids: list[IdMapping], gids: list[IdMapping]) -> int:
         reap(pidfd)
         for descriptor in (pidfd, told, ready):
             os.close(descriptor)
+
+
+def require(linux: Linux, pid: int) -> None:
+    """Raise ``InvalidArgument`` unless the maps of ``linux``, if it has any, are those that ``pid`` has."""
+    for name, mappings in (("uid_map", linux.get("uidMappings")), ("gid_map", linux.get("gidMappings"))):
+        with open(f"/proc/{pid}/{name}") as file:
+            found = file.read().split()
+        if mappings and sorted(lines(mappings).split()) != sorted(found):
+            raise InvalidArgument(
+                f"linux.{name[:3]}Mappings are not those of the user namespace to be joined, which has "
+                f"{' '.join(found)}"
+            )
 
 
 def lines(mappings: list[IdMapping]) -> str:

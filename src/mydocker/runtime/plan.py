@@ -12,7 +12,7 @@ from mydocker.runtime.steps import identity, limits, namespaces, security, termi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Process
+    from mydocker.oci.runtime import Linux, Process
     from mydocker.runtime.task import Stdio
 
 
@@ -34,9 +34,12 @@ class Plan:
 
 
 def make_added(
-    process: Process, stdio: Stdio | None, rows_columns: tuple[int, int] | None, seccomp: bool
+    process: Process, linux: Linux, stdio: Stdio | None, rows_columns: tuple[int, int] | None
 ) -> Plan:
-    """Return the plan for a process that is added to a running container: it is inside already."""
+    """Return the plan for a process that is added to a running container: it is inside already.
+
+    ``linux`` is that section of the container's document.
+    """
     plan = Plan()
     plan.kernel += [namespaces.Session()]
     if process.get("terminal"):
@@ -45,14 +48,18 @@ def make_added(
             rows_columns = size["height"], size["width"]
         plan.files.append(terminal.Terminal(rows_columns, console=False))
     plan.inside.append(terminal.StandardStreams(stdio))
-    add_process(plan, process, seccomp, make_directory=False)
+    add_process(plan, process, linux, make_directory=False)
     return plan
 
 
-def add_process(plan: Plan, process: Process, seccomp: bool, *, make_directory: bool) -> None:
+def add_process(plan: Plan, process: Process, linux: Linux, *, make_directory: bool) -> None:
     """What the container's first process and an added one have in common."""
     if not process.get("args"):
         raise InvalidArgument("process.args is empty: there is nothing to execute")
+    if personality := linux.get("personality"):
+        plan.inside.append(limits.ExecutionDomain(personality))
+    if (policy := linux.get("memoryPolicy")) is not None:
+        plan.inside.append(limits.MemoryPolicy(policy))
     if entries := process.get("rlimits"):
         plan.inside.append(limits.ResourceLimits(entries))
     if priority := process.get("ioPriority"):
@@ -65,7 +72,7 @@ def add_process(plan: Plan, process: Process, seccomp: bool, *, make_directory: 
     no_new_privileges = process.get("noNewPrivileges", False)
     plan.identity += security.label_steps(process)
     plan.finder = identity.Identity(
-        finder, process.get("capabilities", {}), seccomp and not no_new_privileges
+        finder, process.get("capabilities", {}), bool(linux.get("seccomp")) and not no_new_privileges
     )
     plan.identity.append(plan.finder)
     if no_new_privileges:

@@ -129,10 +129,13 @@ def make(
     host_dev = any(
         isinstance(s, mounts.Bind) and os.path.normpath(s.destination) == "/dev" for s in plan.files
     )
-    if not host_dev:
+    nodes = devices.nodes(linux.get("devices", []), defaults=not host_dev)
+    if given := [node for node in nodes if host_dev and node.path.startswith("/dev/")]:
+        plan.files.append(devices.HostDevices(given))
+    if made := [node for node in nodes if node not in given]:
         mappings = linux.get("uidMappings", []), linux.get("gidMappings", [])
-        nodes = devices.nodes(linux.get("devices", []))
-        plan.files.append(devices.DeviceNodes(nodes, userns, mappings if "user" in own.new else None))
+        plan.files.append(devices.DeviceNodes(made, userns, mappings if "user" in own.new else None))
+    if not host_dev:
         plan.files.append(devices.DeviceLinks())
     if process.get("terminal"):
         size = process.get("consoleSize")
@@ -148,14 +151,11 @@ def make(
     if readonly := linux.get("readonlyPaths"):
         plan.inside.append(paths.ReadonlyPaths(readonly))
     plan.inside.append(roots.MoveRoot() if move_root else roots.PivotRoot())
-    if personality := linux.get("personality"):
-        plan.inside.append(limits.ExecutionDomain(personality))
     if propagation in ("shared", "rshared"):
         plan.inside.append(roots.RootPropagation(propagation))
-    if (policy := linux.get("memoryPolicy")) is not None:
-        plan.inside.append(limits.MemoryPolicy(policy))
     plan.inside.append(terminal.StandardStreams(stdio))
-    add_process(plan, process, bool(linux.get("seccomp")), make_directory=True)
+    limits.affinity(process)
+    add_process(plan, process, linux, make_directory=True)
     # Last, since the working directory may have to be made.
     if spec.get("root", {}).get("readonly") or getattr(root, "readonly", False):
         plan.inside.append(roots.ReadonlyRoot())
@@ -194,7 +194,10 @@ def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str, keep_keyrin
 def _refuse_unbuilt(spec: Spec) -> None:
     linux = spec.get("linux", {})
     if "intelRdt" in linux:
-        raise NotSupported("linux.intelRdt is not supported")
+        raise NotSupported(
+            "linux.intelRdt is not supported: shares of caches and of memory bandwidth (resctrl) are not "
+            "built; leave the section out, or use a runtime that has them"
+        )
     if linux.get("mountLabel"):
         raise NotSupported("linux.mountLabel needs SELinux, which is not supported")
     if spec["process"].get("commandLine"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mydocker.errors import Conflict, InvalidArgument, NotFound
+from mydocker.errors import Conflict, InvalidArgument, NotFound, NotSupported
 from mydocker.oci.json import dumps
 from mydocker.runtime import store
 from mydocker.runtime.state import LATEST_OCI_VERSION, OCI_VERSION
@@ -140,16 +140,29 @@ def _for_a_user(document: Spec) -> None:
 
 
 def features(call: Call) -> int:
-    """What is built, in the shape of the specification's features.md."""
+    """What is built, in the shape of the specification's features.md; whether the host has it, or not."""
+    from mydocker import __version__
     from mydocker.linux import namespace, numa
     from mydocker.linux.seccomp import library_version
     from mydocker.oci import seccomp
     from mydocker.oci.capabilities import CAPABILITIES
     from mydocker.oci.runtime_check import HOOKS
+    from mydocker.runtime import criu
+    from mydocker.runtime.seccomp import supported_flags
     from mydocker.runtime.steps import options
+    from mydocker.runtime.systemd_properties import ANNOTATION
 
     if call.words:
         raise InvalidArgument(f"unexpected argument: {call.words[0]}")
+    annotations = {
+        "mydocker-runtime.version": __version__,
+        "mydocker-runtime.checkpoint.enabled": "true",
+        "org.opencontainers.runc.checkpoint.enabled": "true",  # where engines look for it, whoever answers
+    }
+    try:
+        annotations["io.github.seccomp.libseccomp.version"] = library_version()
+    except NotSupported:  # not installed: there is no version to tell of
+        pass
     document = {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": LATEST_OCI_VERSION,
@@ -165,17 +178,17 @@ def features(call: Call) -> int:
                 "operators": seccomp.OPERATORS,
                 "archs": seccomp.ARCHITECTURES,
                 "knownFlags": seccomp.FLAGS,
-                "supportedFlags": seccomp.FLAGS,
+                "supportedFlags": supported_flags(),
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": False},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": False, "schemata": False, "monitoring": False},
             "memoryPolicy": {"modes": list(numa.MODES), "flags": list(numa.FLAGS)},
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"io.github.seccomp.libseccomp.version": library_version()},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "annotations": annotations,
+        "potentiallyUnsafeConfigAnnotations": [criu.ANNOTATION, ANNOTATION],
     }
     print(dumps(document, indent=2))
     return 0

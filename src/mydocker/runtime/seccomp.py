@@ -110,6 +110,13 @@ def compile(section: Mapping[str, Any], cache_dir: str | None = None) -> Filter:
     )
 
 
+def supported_flags() -> list[str]:
+    """The flags that this kernel knows, as a section names them."""
+    listening = linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
+    alone = {linux.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: listening}  # of no use without a listener
+    return [name for name, flag in _FLAGS.items() if linux.flags_available(flag | alone.get(flag, 0))]
+
+
 def send_listener(filter: Filter, fd: int, state: Mapping[str, Any], pid: int) -> None:
     """Give the listener ``fd`` to the agent at ``listenerPath``, with the container process state.
 

@@ -18,7 +18,7 @@ Out of scope: talking to systemd (``linux/systemd.py``).
 from __future__ import annotations
 
 from mydocker.errors import InvalidArgument, NotSupported
-from mydocker.runtime import cgroup_device, cgroup_v2
+from mydocker.runtime import cgroup_device, cgroup_v1, cgroup_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def of_resources(
     elif limit := memory.get("limit"):
         found["MemoryLimit"] = ("t", _number(limit))
     _cpu(found, cpu, unified)
-    if limit := (resources.get("pids") or {}).get("limit"):
-        found["TasksMax"] = ("t", _number(limit))
+    if (limit := (resources.get("pids") or {}).get("limit")) is not None:
+        found["TasksMax"] = ("t", _number(cgroup_v1.at_least_init(limit)))
     weight = (resources.get("blockIO") or {}).get("weight")
     if weight and not unified:
         found["BlockIOWeight"] = ("t", cgroup_v2.check_weight(weight))

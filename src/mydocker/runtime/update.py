@@ -26,6 +26,7 @@ _BYTES = {
     "memory": ("memory", "limit"),
     "memory-reservation": ("memory", "reservation"),
     "memory-swap": ("memory", "swap"),
+    "kernel-memory": ("memory", "kernel"),
     "kernel-memory-tcp": ("memory", "kernelTCP"),
 }
 _NUMBERS = {

@@ -71,6 +71,13 @@ if TYPE_CHECKING:
         ),
         ("pids", {"pids": {"limit": 20}}, {"pids.max": "20"}, {"pids.max": "20"}),
         ("pids", {"pids": {"limit": -1}}, {"pids.max": "max"}, {"pids.max": "max"}),
+        ("pids", {"pids": {"limit": 0}}, {"pids.max": "1"}, {"pids.max": "1"}),
+        (
+            "memory",
+            {"memory": {"kernelTCP": 32 * MEGABYTE}},
+            {"memory.kmem.tcp.limit_in_bytes": str(32 * MEGABYTE)},
+            None,
+        ),
     ],
 )
 def test_limits(
@@ -90,6 +97,18 @@ def test_limits(
     found = values(prepare(**resources))
     assert {name: value for name, value in found.items() if name in expected} == expected
     assert found.keys() - expected.keys() <= {"devices.list", "0 (BPF_CGROUP_DEVICE)"}
+
+
+def test_a_limit_on_kernel_memory_holds_or_is_refused(prepare: Callable[..., Cgroup]) -> None:
+    need("memory")
+    try:
+        found = values(prepare(memory={"kernel": 32 * MEGABYTE}))
+    except NotSupported:
+        with pytest.raises(NotSupported, match=r"linux\.resources\.memory\.kernel|memory\.kmem"):
+            prepare(memory={"kernel": 32 * MEGABYTE})
+    else:
+        assert found["memory.kmem.limit_in_bytes"] == str(32 * MEGABYTE)
+    prepare(memory={"kernel": -1, "kernelTCP": -1})
 
 
 def test_weight_and_throttles_of_block_devices(prepare: Callable[..., Cgroup]) -> None:

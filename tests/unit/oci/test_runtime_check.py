@@ -49,6 +49,35 @@ def test_the_example_is_right() -> None:
         (["process", "rlimits"], [{"type": "RLIMIT_CORE", "soft": 1}], "process.rlimits[0].hard: missing"),
         (["mounts"], [{"type": "proc"}], "mounts[0].destination: missing"),
         (["mounts"], [{"destination": "/a", "options": [1]}], "mounts[0].options[0]: a text is wanted"),
+        (["mounts"], [{"destination": "/a", "uidMappings": []}], "mounts[0]: uidMappings and gidMappings go"),
+        (["process", "consoleSize"], {"height": 1}, "process.consoleSize.width: missing"),
+        (["process", "scheduler"], {"nice": 1}, "process.scheduler.policy: missing"),
+        (["process", "ioPriority"], {"class": "IOPRIO_CLASS_BE"}, "process.ioPriority.priority: missing"),
+        (["linux", "memoryPolicy"], {"nodes": "0"}, "linux.memoryPolicy.mode: missing"),
+        (["linux", "personality"], {"flags": []}, "linux.personality.domain: missing"),
+        (
+            ["linux", "gidMappings"],
+            [{"containerID": 0, "hostID": 0, "size": 1}],
+            "linux.gidMappings: there is no user namespace",
+        ),
+        (
+            ["linux", "devices"],
+            [{"path": "/dev/x", "type": "c", "major": 1}],
+            "linux.devices[0].minor: missing",
+        ),
+        (
+            ["linux", "resources", "blockIO"],
+            {"weightDevice": [{"major": 1, "minor": 1}]},
+            "linux.resources.blockIO.weightDevice[0]: neither weight nor leafWeight",
+        ),
+        (
+            ["linux", "resources", "hugepageLimits"],
+            [{"pageSize": "../2MB", "limit": 1}],
+            "linux.resources.hugepageLimits[0].pageSize: a size such as",
+        ),
+        (["linux", "resources", "rdma"], {"mlx5_1": {}}, "linux.resources.rdma.mlx5_1: neither hcaHandles"),
+        (["vm"], {"kernel": {"path": "/k"}}, "vm: what is asked for there cannot be had"),
+        (["windows"], {"servicing": True}, "windows: what is asked for there cannot be had"),
         (["hooks"], {"prestart": [{"path": "x"}]}, "hooks.prestart[0].path: an absolute path is wanted"),
         (
             ["hooks"],
@@ -110,7 +139,7 @@ def test_a_document_is_an_object(document: Any) -> None:
 
 def test_unknown_members_are_passed_over() -> None:
     document = _document()
-    document["windows"] = {"anything": [1, 2]}
+    document["plan9"] = {"anything": [1, 2]}
     document["process"]["future"] = None
     runtime_check.check(document, "config.json")
 

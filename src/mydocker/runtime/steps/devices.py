@@ -55,9 +55,11 @@ class Node:
         self.gid = gid
 
 
-def nodes(devices: list[Device]) -> list[Node]:
+def nodes(devices: list[Device], *, defaults: bool = True) -> list[Node]:
     """The default devices, and those of the document, which win where both name a path."""
-    found = {name: Node(name, stat.S_IFCHR | 0o666, major, minor, 0, 0) for name, major, minor in DEFAULT}
+    found = {}
+    if defaults:
+        found = {name: Node(name, stat.S_IFCHR | 0o666, major, minor, 0, 0) for name, major, minor in DEFAULT}
     for device in devices:
         name, kind = device.get("path", ""), device.get("type", "")
         if not name.startswith("/") or kind not in _TYPES:
@@ -181,6 +183,36 @@ class DeviceNodes(Step):
                 os.chown(name, node.uid, node.gid, dir_fd=directory, follow_symlinks=False)
         finally:
             os.close(directory)
+
+
+class HostDevices(Step):
+    """Nothing is made in a /dev that is the host's: a device of the document that is not there is told of."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = nodes
+
+    def describe(self) -> str:
+        return f"look for the devices {', '.join(node.path for node in self.nodes)} in the host's /dev"
+
+    def apply(self, context: Context) -> None:
+        missing = [node.path for node in self.nodes if not self._is_there(node, context)]
+        if missing:
+            context.warn(f"not made, because /dev is the host's, which has no such: {', '.join(missing)}")
+
+    @staticmethod
+    def _is_there(node: Node, context: Context) -> bool:
+        try:
+            descriptor = path.open_in_root(context.root, node.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        number = os.makedev(node.major, node.minor)
+        return (stat.S_IFMT(status.st_mode), status.st_rdev) == (stat.S_IFMT(node.mode), number)
 
 
 class DeviceLinks(Step):

@@ -11,7 +11,7 @@ from mydocker.runtime.step import Context, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import IoPriority, Personality, Rlimit, Scheduler
+    from mydocker.oci.runtime import IoPriority, Personality, Process, Rlimit, Scheduler
     from mydocker.oci.runtime import MemoryPolicy as MemoryPolicySection
 
 # Those of an IPC namespace: man 7 ipc_namespaces
@@ -29,6 +29,14 @@ _IPC = frozenset(
 )
 _PROC_ROOT_INO = 1  # linux/proc_fs.h
 _PERSONALITIES = {"LINUX": host.PER_LINUX, "LINUX32": host.PER_LINUX32}
+
+
+# What the kernel passes over for any other policy (sched(7)).
+_OF_POLICIES = {
+    ("SCHED_OTHER", "SCHED_BATCH"): ("nice",),
+    ("SCHED_FIFO", "SCHED_RR"): ("priority",),
+    ("SCHED_DEADLINE",): ("runtime", "deadline", "period"),
+}
 
 
 class ResourceLimits(Step):
@@ -147,6 +155,10 @@ class Scheduling(Step):
         unknown = [flag for flag in section.get("flags", []) if flag not in host.SCHED_FLAGS]
         if unknown:
             raise InvalidArgument(f"no such scheduling flag: {', '.join(unknown)}")
+        for policies, fields in _OF_POLICIES.items():
+            useless = [field for field in fields if section.get(field)]
+            if useless and policy not in policies:
+                raise InvalidArgument(f"process.scheduler.{useless[0]} has no meaning for {policy}")
         self.section = section
 
     def describe(self) -> str:
@@ -217,6 +229,20 @@ class Affinity(Step):
 
     def observe(self, context: Context) -> str:
         return f"processors {', '.join(map(str, sorted(os.sched_getaffinity(0))))}"
+
+
+def affinity(process: Process) -> tuple[frozenset[int], frozenset[int]]:
+    """``execCPUAffinity``: the processors until the process is in its cgroup, and those from then on."""
+    section = process.get("execCPUAffinity", {})
+    found = []
+    for name in ("initial", "final"):
+        try:
+            found.append(parse_list(section.get(name, "")))
+        except ValueError:
+            raise InvalidArgument(
+                f"process.execCPUAffinity.{name}: a list such as 0-1,3 is wanted, not {section[name]!r}"
+            ) from None
+    return found[0], found[1]
 
 
 def parse_list(text: str) -> frozenset[int]:

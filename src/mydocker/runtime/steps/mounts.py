@@ -54,14 +54,19 @@ def step_for(entry: Mount, bundle: str, *, cgroups: dict[str, str], linux: Linux
     options = parse(entry.get("options", []), destination)
     type = entry.get("type", "")
     mappings = _mappings(entry, options, linux)
+    if options.remount:
+        return Remount(destination, options)
     if mappings is not None and not (options.bind or type in ("bind", "rbind")):
         raise NotSupported(f"only bind mounts can be id-mapped, not the {type} on {destination}")
     if options.bind or type in ("bind", "rbind"):
+        options.refuse_data(f"the bind mount on {destination}")
         source = entry.get("source", "")
         if not source:
             raise InvalidArgument(f"the bind mount on {destination} has no source")
         options.recursive = options.recursive or type == "rbind"
         return Bind(os.path.join(bundle, source), destination, options, mappings)
+    if type in ("mydocker.tree", "mydocker.opened", "cgroup"):
+        options.refuse_data(f"the {type} mount on {destination}")
     if type == "mydocker.tree":
         return Borrowed(entry.get("source", ""), destination, options)
     if type == "mydocker.opened":
@@ -85,11 +90,14 @@ def _mappings(entry: Mount, options: Options, linux: Linux) -> tuple[list[IdMapp
     uids, gids = entry.get("uidMappings"), entry.get("gidMappings")
     if not uids and not gids and not options.idmap:
         return None
-    uids, gids = uids or linux.get("uidMappings"), gids or linux.get("gidMappings")
+    if not uids and not gids:
+        uids, gids = linux.get("uidMappings"), linux.get("gidMappings")
     if not uids or not gids:
         raise InvalidArgument(
             f"the id-mapped mount on {entry.get('destination')} needs uidMappings and gidMappings"
         )
+    if options.remount:
+        raise NotSupported(f"a remount cannot map ids: that on {entry.get('destination')}")
     return uids, gids
 
 
@@ -161,6 +169,41 @@ class Filesystem(_Attached):
         finally:
             os.close(source)
             os.close(target)
+
+
+class Remount(_Attached):
+    """Other options for what is mounted already; those that the document does not name stay as they are.
+
+    Those of a mount (``ro``, ``nosuid``, …) are changed for the mount that the container sees. Those of the
+    file system are changed for all who use it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, destination: str, options: Options) -> None:
+        super().__init__(destination, options)
+        if options.copy_up:
+            raise InvalidArgument(f"tmpcopyup is for a new tmpfs, not for the remount on {destination}")
+
+    def describe(self) -> str:
+        return f"change the options of what is mounted on {self.destination}"
+
+    def apply(self, context: Context) -> None:
+        point = path.open_in_root(context.root, self.destination)
+        try:
+            if self.options.data:
+                self._reconfigure(point)
+            self.options.apply_attributes(point)
+        finally:
+            os.close(point)
+
+    def _reconfigure(self, point: int) -> None:
+        handle = mount.fspick(point)
+        try:
+            _configure(handle, self.options.data)
+            mount.fsreconfigure(handle)
+        finally:
+            os.close(handle)
 
 
 class Bind(_Attached):
@@ -348,12 +391,16 @@ def filesystem(type: str, source: str, data: list[str]) -> int:
     try:
         if source:
             mount.fsconfig(handle, "source", source)
-        for option in data:
-            key, equals, value = option.partition("=")
-            mount.fsconfig(handle, key, value if equals else None)
+        _configure(handle, data)
         return mount.fscreate(handle)
     finally:
         os.close(handle)
+
+
+def _configure(handle: int, data: list[str]) -> None:
+    for option in data:
+        key, equals, value = option.partition("=")
+        mount.fsconfig(handle, key, value if equals else None)
 
 
 def _attach(tree: int, point: int, context: Context) -> None:

@@ -2,7 +2,7 @@
 
 Attributes of the one mount (``ro``, ``nosuid``, …) go to mount_setattr(2), their recursive forms (``rro``)
 too, with AT_RECURSIVE; propagation is a call of its own; the rest belongs to the file system and goes to
-fsconfig(2).
+fsconfig(2), which a bind mount has not got: there it is refused.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ _ATTRIBUTES: dict[str, tuple[int, int]] = {
     "strictatime": (mount.MOUNT_ATTR_STRICTATIME, mount.MOUNT_ATTR__ATIME),
     "nostrictatime": (mount.MOUNT_ATTR_RELATIME, mount.MOUNT_ATTR__ATIME),
 }
-_WITHOUT_EFFECT = ("defaults", "async", "nomand", "nolazytime", "loud", "remount")
-"""the default, said aloud"""
-_UNBUILT = ("copy-symlink",)
+_WITHOUT_EFFECT = ("defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "silent")
+"""The default, said aloud; and what the kernel has to say of a mount goes to its maker, loud or silent."""
+_FILESYSTEM = ("sync", "dirsync", "mand", "lazytime")
+"""handed on to the file system as others are, but the same for all kinds"""
+_UNBUILT = ("copy-symlink", "iversion")
 _FLAGS = {
+    "remount": "remount",
     "tmpcopyup": "copy_up",
     "src-nofollow": "source_nofollow",
     "dest-nofollow": "destination_nofollow",
@@ -57,6 +60,7 @@ class Options:
         "recursive",
         "recursive_clear",
         "recursive_set",
+        "remount",
         "set",
         "source_nofollow",
     )
@@ -64,12 +68,17 @@ class Options:
     def __init__(self) -> None:
         self.bind = False
         self.recursive = False
-        self.copy_up = self.source_nofollow = self.destination_nofollow = False
+        self.remount = self.copy_up = self.source_nofollow = self.destination_nofollow = False
         self.idmap = ""  # idmap or ridmap
         self.set = self.clear = 0
         self.recursive_set = self.recursive_clear = 0
         self.propagation: list[str] = []
         self.data: list[str] = []
+
+    def refuse_data(self, what: str) -> None:
+        """For a mount that makes no file system, and would drop what is said of one."""
+        if self.data:
+            raise InvalidArgument(f"{what} has no file system of its own for the option {self.data[0]}")
 
     def apply_attributes(self, tree: int, *, default_propagation: str = "") -> None:
         """Give the detached or attached mount ``tree`` what the options say about mounts."""
@@ -114,6 +123,8 @@ def parse(options: list[str], destination: str) -> Options:
             raise InvalidArgument(f"invalid mount option {option!r} on {destination}")
         else:
             result.data.append(option)
+    if result.bind:
+        result.refuse_data(f"the bind mount on {destination}")
     return result
 
 
@@ -123,8 +134,9 @@ NAMES = frozenset(
         *(f"r{name}" for name in _ATTRIBUTES),
         *PROPAGATION,
         *_WITHOUT_EFFECT,
+        *_FILESYSTEM,
         *_FLAGS,
         *("bind", "rbind", "idmap", "ridmap"),
     )
 )
-"""every option that is not handed on to the file system"""
+"""every option that does not belong to one kind of file system"""
