@@ -395,7 +395,7 @@ def test_a_truncated_document(runtime: Runtime, busybox_rootfs: str, part: float
             {"domainname": "a", "linux": {"sysctl": {"kernel.domainname": "b"}}},
             "sysctl kernel.domainname is in conflict",
         ),
-        ({"linux": {"memoryPolicy": {}}}, "linux.memoryPolicy.mode: no such mode: ''"),
+        ({"linux": {"memoryPolicy": {}}}, "linux.memoryPolicy.mode: missing"),
         (
             {"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "x"}}},
             "linux.memoryPolicy.nodes: a list",
