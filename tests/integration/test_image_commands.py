@@ -69,6 +69,19 @@ def test_history(fresh: Runner, busybox_tar: str) -> None:
     assert "does not match the specified platform: wanted linux/s390x, actual: linux/" in missing.err
 
 
+def test_what_cannot_be_read(fresh: Runner) -> None:
+    """Docker's statuses and words."""
+    done = fresh("image", "nothing", check=1)
+    assert done.err.splitlines() == [
+        "mydocker: unknown command: mydocker image nothing", "", "Usage:  mydocker image", "",
+        "Run 'mydocker image --help' for more information",
+    ]  # fmt: skip
+    for words in (("image", "inspect"), ("inspect",), ("info",), ("version",)):
+        assert "unclosed action" in fresh(*words, "--format", "{{.Id", *("x",) * ("inspect" in words),
+                                          check=64).err  # fmt: skip
+    assert "unclosed action" in fresh("images", "--format", "{{.Id", check=1).err
+
+
 def test_rmi(images: Runner) -> None:
     images("tag", "old:1", "other:2")
     identifier = images("images", "--quiet", "--no-trunc", "old").line

@@ -100,6 +100,8 @@ def test_a_password_that_is_no_longer_right(guarded: FakeRegistry, call: Call) -
             "conflicting options: cannot specify both --password and --password-stdin",
         ),
         ((), "Cannot perform an interactive login from a non TTY device"),
+        (("-u", "a", "-p", ""), "password is empty"),
+        (("-u", "", "-p", "b"), "username is empty"),
         (("-u", "a", "--password-stdin"), "Cannot perform an interactive login from a non TTY device"),
     ],
 )

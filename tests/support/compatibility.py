@@ -1,4 +1,4 @@
-"""Our container commands beside docker's, flag by flag: what the docker client's own --help lists, and
+"""Our commands beside docker's, flag by flag: what the docker client's own --help lists, and
 whether we take it. As a program it writes docs/compatibility.md (``make compatibility``).
 
 A flag that is understood and refused says why when it is given; that text goes into the table.
@@ -20,14 +20,16 @@ from mydocker.cli.flags.pflag import Flag
 Help = Callable[[tuple[str, ...]], str]
 """docker's help for the words of a command"""
 
+GROUPS = ("container", "image", "manifest")
 OTHER_COMMANDS = (
-    ("events",), ("info",), ("inspect",), ("version",), ("system", "df"), ("system", "events"),
+    ("events",), ("info",), ("inspect",), ("login",), ("logout",), ("search",), ("version",),
+    ("system", "df"), ("system", "events"),
     ("system", "info"), ("system", "prune"), ("network", "connect"), ("network", "create"),
     ("network", "disconnect"), ("network", "inspect"), ("network", "ls"), ("network", "prune"),
     ("network", "rm"), ("volume", "create"), ("volume", "inspect"), ("volume", "ls"), ("volume", "prune"),
     ("volume", "rm"),
 )  # fmt: skip
-"""those about containers, networks and volumes that are not in docker's group ``container``"""
+"""those that are not in docker's groups of ``GROUPS``"""
 
 DIFFERENT = """
 - Messages begin with `mydocker:` where docker says `Error response from daemon:`; the rest is Docker's.
@@ -93,11 +95,15 @@ def refusal(flag: Flag) -> str:
 
 
 def commands(help: Help) -> list[tuple[str, ...]]:
-    """The words of docker's commands about containers."""
-    inside = re.search(r"^Commands:\n((?:  .*\n)+)", help(("container",)) + "\n", re.MULTILINE)
+    """The words of docker's commands that are compared."""
+    return [*((group, name) for group in GROUPS for name in members(help((group,)))), *OTHER_COMMANDS]
+
+
+def members(text: str) -> list[str]:
+    """The commands that the help of a group lists."""
+    inside = re.search(r"^Commands:\n((?:  .*\n)+)", f"{text}\n", re.MULTILINE)
     assert inside is not None
-    names = [line.split()[0] for line in inside[1].splitlines() if re.match(r"  \w", line)]
-    return [*(("container", name) for name in names), *OTHER_COMMANDS]
+    return [line.split()[0] for line in inside[1].splitlines() if re.match(r"  \w", line)]
 
 
 def flags(text: str) -> Iterator[tuple[str, str]]:
@@ -119,7 +125,7 @@ def page(found: list[Row], version: str) -> str:
     supported = sum(row.supported for row in found if row.flag)
     total = sum(1 for row in found if row.flag)
     lines = [
-        "# Container commands beside docker's",
+        "# Commands beside docker's",
         "",
         "Made by `make compatibility`, which asks the docker client for its `--help` and compares.",
         f"Client: {version}. Flags that we take: {supported} of {total}; the others are refused with the",

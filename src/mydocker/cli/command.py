@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mydocker import errors
 from mydocker.cli.flags import pflag
 from mydocker.cli.flags.pflag import Flag
 
@@ -26,6 +27,10 @@ PROGRAM = "mydocker"
 
 class ArgumentsError(Exception):
     """Too few or too many arguments; the message is Docker's."""
+
+
+class MalformedTemplate(errors.InvalidArgument):
+    """``--format`` of a command that shows one thing cannot be read."""
 
 
 class Invocation:

@@ -5,6 +5,7 @@ The statuses are Docker's:
 
     0         done; or the container's own
     1         the engine refused, or the words make no command
+    64        the template of what shows one thing (``inspect --format``) cannot be read
     125       a flag cannot be read; or, of ``run``, anything before the container's own status counts
     126, 127  of ``run`` and ``exec``: the command cannot be executed, does not exist; 126 also for what else
               keeps the process of an ``exec`` from being started (a user that the container does not know)
@@ -24,11 +25,12 @@ import mydocker
 from mydocker import errors
 from mydocker.cli import output, table
 from mydocker.cli.attach import Detached, EndedBySignal
-from mydocker.cli.command import PROGRAM, ArgumentsError, Command, Invocation
+from mydocker.cli.command import PROGRAM, ArgumentsError, Command, Invocation, MalformedTemplate
 from mydocker.cli.flags import pflag
 
 USAGE_ERROR = 125
 REFUSED = 1
+MALFORMED = 64
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
@@ -69,7 +71,9 @@ def _run(words: list[str]) -> int:
         output.out(table.group_help(str(group)))
         return 0
     except table.UnknownCommand as error:
-        output.err(f"{PROGRAM}: {error}\n\n{_see(PROGRAM)}")
+        called = f"{PROGRAM} {error.group}".rstrip()
+        usage = f"Usage:  {called}\n\n" if error.group else ""
+        output.err(f"{PROGRAM}: {error}\n\n{usage}{_see(called)}")
         return REFUSED
     return _call(entry.load(), name, rest, globals_)
 
@@ -113,6 +117,8 @@ def _report(error: errors.Error | OSError, command: Command, see: str, debug: bo
     output.err(f"{PROGRAM}: {message}")
     if command.failure == USAGE_ERROR:
         output.err(f"\n{see}")
+    if isinstance(error, MalformedTemplate):
+        return MALFORMED
     if isinstance(error, errors.CommandNotFound):
         return NOT_FOUND
     if isinstance(error, errors.CommandNotExecutable):

@@ -67,7 +67,7 @@ OTHERS = {
     "restart": Entry("restart", "Restart one or more containers"),
     "rm": Entry("rm", "Remove one or more containers"),
     "rmi": Entry("rmi", "Remove one or more images"),
-    "save": Entry("save", "Save one or more images to a tar archive"),
+    "save": Entry("save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "search": Entry("search", "Search Docker Hub, or another registry, for images"),
     "start": Entry("start", "Start one or more stopped containers"),
     "stats": Entry("stats", "Display a live stream of container(s) resource usage statistics"),
@@ -174,6 +174,11 @@ _SYNONYMS = frozenset(("list", "ps", "remove"))
 class UnknownCommand(Exception):
     """The words name no command; the message is Docker's."""
 
+    def __init__(self, called: str, group: str = "") -> None:
+        super().__init__(f"unknown command: {PROGRAM} {called}")
+        self.group = group
+        """in which it was looked for; empty for none"""
+
 
 class GroupCalled(Exception):
     """The words name a group and nothing in it: its help is wanted."""
@@ -186,13 +191,13 @@ def find(words: list[str]) -> tuple[str, Entry, list[str]]:
     if group is None:
         entry = COMMON.get(name) or OTHERS.get(name)
         if entry is None:
-            raise UnknownCommand(f"unknown command: {PROGRAM} {name}")
+            raise UnknownCommand(name)
         return name, entry, rest
     if not rest or rest[0] in ("--help", "help"):
         raise GroupCalled(name)
     verb, *rest = rest
     if verb not in group:
-        raise UnknownCommand(f"unknown command: {PROGRAM} {name} {verb}")
+        raise UnknownCommand(f"{name} {verb}", name)
     return f"{name} {verb}", group[verb], rest
 
 

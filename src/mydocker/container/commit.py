@@ -27,6 +27,7 @@ from ..monitor.timestamp import now
 from ..snapshot import view
 from . import merge, rootfs
 from .config import Config
+from .health import merged
 from .pause import frozen
 from .record import Record
 from .store import Store
@@ -116,7 +117,7 @@ def image_config(asked: RunConfig, config: Config) -> RunConfig:
         working_dir=asked.working_dir or config.working_dir,
         labels={**(config.labels or {}), **(asked.labels or {})} or None,
         stop_signal=asked.stop_signal or config.stop_signal or "",
-        healthcheck=asked.healthcheck or config.healthcheck,
+        healthcheck=merged(asked.healthcheck, config.healthcheck),
     )
 
 

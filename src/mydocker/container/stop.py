@@ -20,13 +20,13 @@ from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
 from ..monitor import client
 from ..monitor.client import AttachOptions, Session
 from ..monitor.protocol import ControlRequest, Kind
+from ..oci.signals import signal_number
 from . import events
 from .pause import unpause
 from .reconcile import GONE, settle
 from .record import Record
 from .state import ALIVE, Status
 from .store import Store
-from .validate import signal_number
 
 DEFAULT_TIMEOUT = 10
 """seconds between the stop signal and SIGKILL, as in Docker"""

@@ -19,6 +19,7 @@ from ..monitor.owner import Connected
 from ..monitor.plan import Brief, Plan, decode_brief
 from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
+from ..oci.signals import signal_number
 from ..runtime import cgroup
 from . import events, execute, health, networks, restart, volumes
 from .directory import Directory
@@ -27,7 +28,6 @@ from .record import Record
 from .spec import cgroup_path
 from .state import HealthResult, State, Status
 from .store import HEALTH, Lock, Store
-from .validate import signal_number
 
 ENTRY = "mydocker.container.supervise:prepare"
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import signal
 from collections.abc import Callable
 
 from ..errors import InvalidArgument
 from ..network import egress, ports
 from ..oci.capabilities import effective_capabilities
+from ..oci.signals import signal_number
 from . import health, logs, resources, restart, security
 from .config import Config, HostConfig, PortBinding, VolumeOptions
 
@@ -304,22 +304,3 @@ _CHECKS: tuple[Callable[[Config, HostConfig], None], ...] = (
     _block_io,
     _security,
 )
-
-
-def signal_number(name: str | int) -> int:
-    """``9``, ``KILL`` or ``SIGKILL``; ``RTMIN+1`` and ``RTMAX-1`` too. Docker's message if it is none."""
-    text = str(name).strip().upper().removeprefix("SIG")
-    if text.isdecimal():
-        number = int(text)
-    else:
-        base, sign, offset = text, "", ""
-        for mark in "+-":
-            if mark in text:
-                base, sign, offset = text.partition(mark)
-        member = signal.Signals.__members__.get(f"SIG{base}")
-        if member is None or (sign and (not offset.isdecimal() or not base.startswith("RT"))):
-            raise InvalidArgument(f"Invalid signal: {name}")
-        number = member + int(f"{sign}{offset}" or "0")
-    if not 0 < number <= signal.SIGRTMAX:
-        raise InvalidArgument(f"Invalid signal: {name}")
-    return number

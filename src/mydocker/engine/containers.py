@@ -41,7 +41,6 @@ from ..container.record import Record
 from ..container.state import State, Status
 from ..container.stats import Reading
 from ..container.store import Lock, Store
-from ..container.validate import signal_number
 from ..errors import Conflict, NotFound, Unavailable
 from ..image import filters as filtering
 from ..image.filters import Filters
@@ -53,6 +52,7 @@ from ..monitor.log import LogEntry
 from ..monitor.protocol import Event
 from ..network.document import Port
 from ..oci import reference as references
+from ..oci.signals import signal_number
 from ..snapshot.usage import usage
 from .target import opened
 

@@ -3,6 +3,7 @@
     CMD, ENTRYPOINT, VOLUME    JSON array, or text (for the first two: a shell command)
     ENV, LABEL                 key=value ..., with quotes and backslashes; or: key rest-of-line
     EXPOSE                     port[-port][/tcp|udp|sctp] ...
+    HEALTHCHECK                NONE, or options and CMD with a JSON array or a shell command
     USER, WORKDIR, STOPSIGNAL, ONBUILD    the rest of the line
 
 Syntax as in the Dockerfile reference. Out of scope: variables, which have no values here.
@@ -16,16 +17,23 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from .. import errors
-from .documents import RunConfig
+from ..oci.go import parse_duration, quote
+from ..oci.signals import signal_number
+from .documents import Healthcheck, RunConfig
 
 _SHELL = ["/bin/sh", "-c"]
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_TIMES = ("interval", "timeout", "start-period", "start-interval")
+_LEAST = 1_000_000
+"""nanoseconds; container.MinimumDuration of moby"""
 
 
 def apply_changes(changes: Collection[str], base: RunConfig | None = None) -> RunConfig:
     """``base`` with every line of ``changes`` applied, in order. InvalidArgument names the line."""
     config = base or RunConfig()
     for line in changes:
+        if not line.strip():
+            raise errors.InvalidArgument("file with no instructions: an empty change")
         keyword, _, rest = line.strip().partition(" ")
         instruction = _INSTRUCTIONS.get(keyword.upper())
         if instruction is None:
@@ -35,7 +43,7 @@ def apply_changes(changes: Collection[str], base: RunConfig | None = None) -> Ru
             raise errors.InvalidArgument(f"{keyword.upper()} requires at least one argument: {line!r}")
         try:
             config = instruction(config, rest)
-        except ValueError as error:
+        except (ValueError, errors.InvalidArgument) as error:
             raise errors.InvalidArgument(f"malformed change {line!r}: {error}") from error
     return config
 
@@ -152,7 +160,52 @@ def _user(config: RunConfig, rest: str) -> RunConfig:
 
 
 def _stop_signal(config: RunConfig, rest: str) -> RunConfig:
+    signal_number(rest)
     return msgspec.structs.replace(config, stop_signal=rest)
+
+
+def _healthcheck(config: RunConfig, rest: str) -> RunConfig:
+    options, rest = _options(rest, (*_TIMES, "retries"))
+    kind, _, command = rest.partition(" ")
+    command = command.strip()
+    if kind.upper() == "NONE":
+        if command or options:
+            raise ValueError("HEALTHCHECK NONE takes no arguments")
+        return msgspec.structs.replace(config, healthcheck=Healthcheck(test=["NONE"]))
+    if kind.upper() != "CMD":
+        raise ValueError(f"unknown type {quote(kind.upper())} in HEALTHCHECK (try CMD)")
+    array = _array(command)
+    test = ["CMD-SHELL", command] if array is None else ["CMD", *array]
+    if not test[1:] or not test[1]:
+        raise ValueError("missing command after HEALTHCHECK CMD")
+    numbers = {name.replace("-", "_"): _time(name, options[name]) for name in _TIMES if name in options}
+    if "retries" in options:
+        if not options["retries"].isdecimal():
+            raise ValueError(f"--retries must be a number that is not negative: {options['retries']}")
+        numbers["retries"] = int(options["retries"])
+    return msgspec.structs.replace(config, healthcheck=Healthcheck(test=test, **numbers))
+
+
+def _options(text: str, known: Collection[str]) -> tuple[dict[str, str], str]:
+    """The ``--name=value`` that come first, and the rest."""
+    options: dict[str, str] = {}
+    while text.startswith("--"):
+        word, _, text = text.partition(" ")
+        name, _, value = word[2:].partition("=")
+        if name not in known:
+            raise ValueError(f"unknown flag: {name}")
+        if not value or name in options:
+            raise ValueError(f"{'duplicate flag specified' if value else 'missing a value on flag'}: {name}")
+        options[name] = value
+        text = text.lstrip()
+    return options, text
+
+
+def _time(name: str, text: str) -> int:
+    nanoseconds = parse_duration(text)
+    if nanoseconds < _LEAST:
+        raise ValueError(f"interval {quote(name)} cannot be less than 1ms")
+    return nanoseconds
 
 
 def _on_build(config: RunConfig, rest: str) -> RunConfig:
@@ -166,6 +219,7 @@ _INSTRUCTIONS: dict[str, Callable[[RunConfig, str], RunConfig]] = {
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "ONBUILD": _on_build,
     "STOPSIGNAL": _stop_signal,

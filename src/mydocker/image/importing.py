@@ -15,9 +15,9 @@ from .. import errors
 from ..archive.compression import inflated
 from ..oci import descriptor as descriptors
 from ..oci import reference as references
+from . import platforms
 from .changes import apply_changes
 from .documents import Descriptor, History, ImageConfig, Manifest, Rootfs, encode
-from .platforms import architecture
 from .sources import descriptor_chunks
 from .store import ImageStore
 
@@ -106,9 +106,8 @@ def _now() -> str:
 
 def _platform(text: str) -> tuple[str, str]:
     if not text:
-        return architecture(), ""
-    system, _, rest = text.partition("/")
-    machine, _, variant = rest.partition("/")
-    if system != "linux":
+        return platforms.architecture(), ""
+    wanted = platforms.parse(text)
+    if wanted.os != "linux":
         raise errors.NotSupported(f"platform {text}: only linux images can run here")
-    return machine or architecture(), variant
+    return wanted.architecture, wanted.variant

@@ -23,6 +23,11 @@ _ALIASES = {
 }  # fmt: skip
 _ALIAS_VARIANTS = {"armhf": "v7", "armel": "v6"}
 _ARCHITECTURES = frozenset(_MACHINES.values())
+_KNOWN = _ARCHITECTURES | frozenset((
+    "amd64p32", "arm64be", "armbe", "mips", "mips64", "mips64le", "mips64p32", "mips64p32le", "mipsle", "ppc",
+    "ppc64", "riscv", "s390", "sparc", "sparc64", "wasm",
+))  # fmt: skip
+"""what Go knows, and Docker takes a single word for"""
 _ARM = ("v8", "v7", "v6", "v5")
 _AMD64 = ("v4", "v3", "v2", "v1")
 # What a processor must have for each level (x86-64 psABI, micro-architecture levels), in the words of
@@ -76,6 +81,8 @@ def parse(text: str) -> Platform:
             return host()
         if word in ("windows", "darwin", "freebsd"):
             return normalise(Platform(os=word, architecture=architecture()))
+        if normalise(Platform(architecture=word)).architecture not in _KNOWN:
+            raise errors.InvalidArgument(f'"{text}": unknown operating system or architecture')
         parts = ["linux", word]
     elif len(parts) == 2 and normalise(Platform(architecture=parts[0])).architecture in _ARCHITECTURES:
         parts = ["linux", *parts]  # arm/v7

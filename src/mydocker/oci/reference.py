@@ -93,8 +93,9 @@ def parse(text: str) -> Reference:
     domain, remainder = _split_domain(text)
     remote = remainder.partition("@")[0].partition(":")[0]
     if remote != remote.lower():
-        text = f"repository name ({text}) must be lowercase"
-        raise errors.InvalidArgument(f"invalid reference format: {text}")
+        raise errors.InvalidArgument(
+            f"invalid reference format: repository name ({remote}) must be lowercase"
+        )
     rest, at, digest = remainder.partition("@")
     path, colon, tag = rest.partition(":")
     if not path or (colon and not _is_tag(tag)) or not all(map(_is_path_component, path.split("/"))):

@@ -16,7 +16,7 @@ from urllib3.response import BaseHTTPResponse
 from .. import errors
 from .configuration import Configuration
 from .connections import Connections
-from .failures import clean
+from .failures import reason
 
 _REDIRECTS = 10
 _CHUNK = 1 << 20
@@ -33,7 +33,7 @@ def get(configuration: Configuration, url: str) -> Iterator[bytes]:
         finally:
             response.close()
     except HTTPError as error:
-        raise errors.Unavailable(f"failed to GET {url}: {clean(str(error))}") from error
+        raise errors.Unavailable(f"failed to GET {url}: {reason(error)}") from error
 
 
 def _open(connections: Connections, url: str) -> BaseHTTPResponse:

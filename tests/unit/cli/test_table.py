@@ -29,8 +29,9 @@ def test_each_command(name: str) -> None:
 def test_each_group(group: str) -> None:
     with pytest.raises(table.GroupCalled, match=group):
         table.find([group])
-    with pytest.raises(table.UnknownCommand, match=f"unknown command: mydocker {group} nothing"):
+    with pytest.raises(table.UnknownCommand, match=f"unknown command: mydocker {group} nothing") as caught:
         table.find([group, "nothing"])
+    assert caught.value.group == group
     help = table.group_help(group)
     assert table.GROUP_SUMMARIES[group] in help
     assert group in table.overview()

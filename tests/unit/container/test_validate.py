@@ -15,8 +15,9 @@ from mydocker.container.config import (
     RestartPolicy,
     Ulimit,
 )
-from mydocker.container.validate import signal_number, validate
+from mydocker.container.validate import validate
 from mydocker.errors import Error, InvalidArgument
+from mydocker.oci.signals import signal_number
 
 MB = 1024 * 1024
 CPUS = os.cpu_count()

@@ -8,7 +8,9 @@ import pytest
 
 from mydocker import errors
 from mydocker.image.changes import apply_changes
-from mydocker.image.documents import RunConfig
+from mydocker.image.documents import Healthcheck, RunConfig
+
+S = 10**9
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,12 @@ from mydocker.image.documents import RunConfig
         (["WORKDIR /a", "WORKDIR b/../c"], {"working_dir": "/a/c"}),
         (["USER alice:staff", "STOPSIGNAL SIGUSR1"], {"user": "alice:staff", "stop_signal": "SIGUSR1"}),
         (["ONBUILD RUN x", "ONBUILD COPY a b"], {"on_build": ["RUN x", "COPY a b"]}),
+        (["HEALTHCHECK NONE"], {"healthcheck": Healthcheck(test=["NONE"])}),
+        (['healthcheck cmd ["a", "b"]'], {"healthcheck": Healthcheck(test=["CMD", "a", "b"])}),
+        (["HEALTHCHECK --interval=1m30s --timeout=1s --start-period=2s --start-interval=3s --retries=4"
+          " CMD a  b"],
+         {"healthcheck": Healthcheck(test=["CMD-SHELL", "a  b"], interval=90 * S, timeout=S,
+                                     start_period=2 * S, start_interval=3 * S, retries=4)}),
         ([], {}),
     ],
 )  # fmt: skip
@@ -42,7 +50,19 @@ def test_applied(lines: list[str], expected: dict[str, Any]) -> None:
     ("line", "message"),
     [
         ("RUN rm -rf /", "RUN is not a valid change command"),
-        ("", "not a valid change command"),
+        ("", "file with no instructions"),
+        ("STOPSIGNAL SIGNO", "Invalid signal: SIGNO"),
+        ("HEALTHCHECK true", 'unknown type "TRUE" in HEALTHCHECK'),
+        ("HEALTHCHECK", "requires at least one argument"),
+        ("HEALTHCHECK CMD", "missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK CMD []", "missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK NONE x", "takes no arguments"),
+        ("HEALTHCHECK --interval=1x CMD true", 'unknown unit "x" in duration "1x"'),
+        ("HEALTHCHECK --timeout=1us CMD true", 'interval "timeout" cannot be less than 1ms'),
+        ("HEALTHCHECK --retries=-1 CMD true", "--retries must be a number"),
+        ("HEALTHCHECK --often=1s CMD true", "unknown flag: often"),
+        ("HEALTHCHECK --timeout CMD true", "missing a value on flag: timeout"),
+        ("HEALTHCHECK --timeout=1s --timeout=1s CMD true", "duplicate flag specified: timeout"),
         ("CMD", "requires at least one argument"),
         ("ENV A", "must have a value"),
         ("ENV A=1 B", "can't find = in 'B'"),

@@ -51,6 +51,12 @@ def test_what_is_no_platform(text: str) -> None:
         platforms.parse(text)
 
 
+def test_a_word_that_is_no_architecture() -> None:
+    with pytest.raises(errors.InvalidArgument, match=r'^"amd46": unknown operating system or architecture$'):
+        platforms.parse("amd46")
+    assert platforms.show(platforms.parse("mips64le")) == "linux/mips64le"
+
+
 def test_the_system_alone_is_this_machine() -> None:
     assert platforms.parse("linux") == platforms.host()
     assert platforms.host().architecture == platforms.architecture()

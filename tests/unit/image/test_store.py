@@ -48,10 +48,10 @@ def test_import(store: ImageStore, rootfs: str) -> None:
 
 def test_import_from_a_descriptor_without_a_name(store: ImageStore, rootfs: str) -> None:
     with open(rootfs, "rb") as file:
-        identifier = store.import_(file.fileno(), platform="linux/arm64/v8")
+        identifier = store.import_(file.fileno(), platform="linux/arm/7")
     image = store.resolve(identifier)
     assert image.repo_tags == []
-    assert (image.config.architecture, image.config.variant) == ("arm64", "v8")
+    assert (image.config.architecture, image.config.variant) == ("arm", "v7")
     assert image.config.comment == "Imported from -"
 
 
@@ -61,6 +61,7 @@ def test_import_from_a_descriptor_without_a_name(store: ImageStore, rootfs: str)
         ({"reference": "Bad"}, "must be lowercase", errors.InvalidArgument),
         ({"changes": ["RUN x"]}, "RUN is not a valid", errors.InvalidArgument),
         ({"platform": "windows/amd64"}, "only linux", errors.NotSupported),
+        ({"platform": "sprocket"}, "unknown operating system or architecture", errors.InvalidArgument),
     ],
 )
 def test_import_refused(

@@ -46,7 +46,8 @@ def test_read(text: str, full: str, familiar: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Alpine", "must be lowercase"),
+        ("Alpine", r"^invalid reference format: repository name \(library/Alpine\) must be lowercase$"),
+        ("a.b:5/Alpine:x", r"^invalid reference format: repository name \(Alpine\) must be lowercase$"),
         ("library/Alpine", "must be lowercase"),
         ("Invalid//Reference", "must be lowercase"),
         ("a" * 64, "64-byte hexadecimal"),

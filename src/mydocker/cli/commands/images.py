@@ -10,7 +10,7 @@ from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.commands.ps import FORMAT_HELP
 from mydocker.cli.flags.filter import parse_filter, timed_filters
-from mydocker.cli.flags.pflag import switch, text, values
+from mydocker.cli.flags.pflag import switch, text, unbuilt, values
 from mydocker.cli.format import rows
 from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339
 from mydocker.image.filters import fits
@@ -137,6 +137,7 @@ COMMAND = Command(
         text("format", "", f"Format output using a custom template: {FORMAT_HELP}"),
         switch("no-trunc", "", "Don't truncate output"),
         switch("quiet", "q", "Only show image IDs"),
+        unbuilt("tree", "an image is of one platform", switch=True),
     ),
     most=1,
 )

@@ -33,15 +33,10 @@ https://docs.docker.com/go/credential-store/
 
 def run(invocation: Invocation) -> int:
     username, password = invocation["username"], invocation["password"]
+    _check(invocation)
     if password:
         output.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
-        if invocation["password-stdin"]:
-            raise errors.InvalidArgument(
-                "conflicting options: cannot specify both --password and --password-stdin"
-            )
     if invocation["password-stdin"]:
-        if not username:
-            raise errors.InvalidArgument("the --password-stdin option requires --username to be set")
         with open(0, "rb", closefd=False) as stdin:
             password = stdin.read().decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
     engine = invocation.engine
@@ -55,6 +50,20 @@ def run(invocation: Invocation) -> int:
         except errors.Error as error:
             output.err(f"Login did not succeed, error: {error}")
     return _finish(engine, server, _ask(server, username, password, known))
+
+
+def _check(invocation: Invocation) -> None:
+    """Whether the flags go together."""
+    if invocation["password-stdin"]:
+        if "password" in invocation.given:
+            raise errors.InvalidArgument(
+                "conflicting options: cannot specify both --password and --password-stdin"
+            )
+        if "username" not in invocation.given:
+            raise errors.InvalidArgument("the --password-stdin option requires --username to be set")
+    for flag in ("username", "password"):
+        if flag in invocation.given and not invocation[flag]:
+            raise errors.InvalidArgument(f"{flag} is empty")
 
 
 def _finish(engine: Engine, server: str, auth: Auth) -> int:

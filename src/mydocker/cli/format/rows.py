@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mydocker import errors
+from mydocker.cli.command import MalformedTemplate
 from mydocker.cli.format.tabs import align
 from mydocker.cli.template import ExecutionError, ParseError, Template, printing
 from mydocker.cli.template.printing import Fields
@@ -90,7 +91,7 @@ class Document:
             try:
                 self._template = Template.parse(format)
             except ParseError as error:
-                raise errors.InvalidArgument(f"template parsing error: {error}") from error
+                raise MalformedTemplate(f"template parsing error: {error}") from error
 
     def show(self, document: Mapping[str, Any], otherwise: Callable[[Mapping[str, Any]], str]) -> str:
         if self._json:
