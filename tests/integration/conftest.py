@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support import leaks
+from support import command, leaks
 from support.command import Runner
+from support.oci import Runtime
 
 if TYPE_CHECKING:
     from mydocker.engine import Engine
@@ -20,6 +22,17 @@ def nothing_left(session_runner: Runner) -> Iterator[None]:
     before = leaks.Snapshot.take(session_runner.root, session_runner.state)
     yield
     leaks.wait_for_nothing_left(before, session_runner.root, session_runner.state)
+
+
+@pytest.fixture
+def runtime(short_directory: str) -> Iterator[Runtime]:
+    """The command mydocker-runtime with a state directory of its own."""
+    made = Runtime(
+        command.installed("mydocker-runtime"), tempfile.mkdtemp(prefix="oci-", dir=short_directory)
+    )
+    yield made
+    made.delete_all()
+    assert made.ids() == []
 
 
 @pytest.fixture

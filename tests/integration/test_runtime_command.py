@@ -6,25 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support import bundle, command, oci, probe
+from support import bundle, command, probe
 from support.oci import Runtime
-
-
-@pytest.fixture
-def runtime(short_directory: str) -> Iterator[Runtime]:
-    directory = tempfile.mkdtemp(prefix="oci-", dir=short_directory)
-    made = oci.Runtime(command.installed("mydocker-runtime"), directory)
-    yield made
-    made.delete_all()
-    assert made.ids() == []
 
 
 def _cgroup(pid: int, controller: str) -> str:

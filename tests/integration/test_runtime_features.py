@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +10,8 @@ import mydocker
 from mydocker.oci import seccomp
 from mydocker.oci.runtime_check import HOOKS
 from mydocker.runtime.steps import options
-from support import bundle, command, oci
+from support import bundle
 from support.oci import Runtime
-
-
-@pytest.fixture
-def runtime(short_directory: str) -> Iterator[Runtime]:
-    directory = tempfile.mkdtemp(prefix="oci-", dir=short_directory)
-    made = oci.Runtime(command.installed("mydocker-runtime"), directory)
-    yield made
-    made.delete_all()
 
 
 @pytest.fixture

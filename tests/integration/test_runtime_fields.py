@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mydocker.errors import InvalidArgument, StartFailed
-from support import bundle, command, oci
+from support import bundle
 from support.bundle import document, namespaces, run_document
 from support.oci import Runtime
 
 MAPPED = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
-
-
-@pytest.fixture
-def runtime(short_directory: str) -> Iterator[Runtime]:
-    directory = tempfile.mkdtemp(prefix="oci-", dir=short_directory)
-    made = oci.Runtime(command.installed("mydocker-runtime"), directory)
-    yield made
-    made.delete_all()
 
 
 def _run(rootfs: str, script: str, *mounts: dict[str, Any], **changes: Any) -> bundle.Result:

@@ -168,7 +168,7 @@ def _processes() -> frozenset[str]:
     """Everything but the forkserver, and of its children the newest: it keeps one spare worker."""
     found = {}
     spares: dict[str, int] = {}
-    servers = forkservers()
+    servers = forkservers() | _starting_forkservers()
     for pid in pids():
         if pid in servers:
             continue
@@ -198,6 +198,11 @@ def forkservers() -> set[int]:
             if len(fields) == 8 and "forkserver" in fields[7] and int(fields[3], 16) & 0x10000:
                 inodes.add(f"socket:[{fields[6]}]")
     return {pid for pid in pids() if inodes & descriptors(pid)} if inodes else set()
+
+
+def _starting_forkservers() -> set[int]:
+    """Processes with the lock under which a forkserver starts, slow on an emulated machine."""
+    return {pid for pid in pids() if any(held.endswith("/forkserver.lock") for held in descriptors(pid))}
 
 
 def wait_for_forkserver(patience: float = PATIENCE) -> None:

@@ -39,6 +39,8 @@ NEEDED = {
 TESTS = {
     "plain": [
         "tests/integration/cgroup",
+        "tests/integration/test_checkpoint.py",
+        "tests/integration/test_runtime_fields.py",
         "tests/integration/test_run_limits.py",
         "tests/integration/test_limits_hold.py",
         "tests/integration/test_run_namespaces.py",
@@ -55,7 +57,7 @@ TESTS = {
 }
 PYTEST = ["-v", "-p", "no:cacheprovider", "-o", "timeout=300"]
 MEMORY = "1536"
-PATIENCE = 1800
+PATIENCE = 3600
 """Seconds after which the guest is given up."""
 
 

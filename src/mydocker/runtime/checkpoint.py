@@ -38,6 +38,8 @@ _FLAGS = (
     ("shell-job", criu.SHELL_JOB),
     ("file-locks", criu.FILE_LOCKS),
     ("auto-dedup", criu.AUTO_DEDUP),
+    ("link-remap", criu.LINK_REMAP),
+    ("tcp-skip-in-flight", criu.TCP_SKIP_IN_FLIGHT),
 )
 
 
@@ -118,8 +120,10 @@ def common(options: Options, spec: Spec) -> list[criu.Option]:
             raise InvalidArgument(f"--empty-ns is network, not {kind}")
         found.append((criu.EMPTY_NS, CLONE_NEWNET))
     configuration = spec.get("annotations", {}).get(criu.ANNOTATION, criu.CONFIGURATION)
-    if configuration:
+    if os.path.exists(configuration):
         found.append((criu.CONFIG_FILE, configuration))
+    elif configuration not in ("", criu.CONFIGURATION):
+        raise NotFound(f"annotation {criu.ANNOTATION}: no such file: {configuration}")
     found.append((criu.LOG_LEVEL, _LOG_LEVEL))
     return [*found, (criu.NOTIFY_SCRIPTS, True), (criu.ORPHAN_PTS_MASTER, True)]
 

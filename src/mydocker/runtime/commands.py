@@ -34,7 +34,6 @@ _CREATE_SHORT = {"b": "bundle", "f": "config"}
 _CHECKPOINT = {
     "image-path": VALUE,
     "work-path": VALUE,
-    "parent-path": VALUE,
     "tcp-established": FLAG,
     "ext-unix-sk": FLAG,
     "shell-job": FLAG,
@@ -168,7 +167,10 @@ COMMANDS: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
             "status-fd": VALUE,
             "page-server": VALUE,
             "pre-dump": FLAG,
+            "parent-path": VALUE,
             "auto-dedup": FLAG,
+            "link-remap": FLAG,
+            "tcp-skip-in-flight": FLAG,
         },
         {},
         "ID",

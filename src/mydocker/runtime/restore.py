@@ -9,6 +9,7 @@ child of this process, as a sibling of criu.
 from __future__ import annotations
 
 import os
+import stat
 
 from mydocker.errors import NotFound, NotSupported, StartFailed
 from mydocker.linux import mount, namespace
@@ -20,11 +21,12 @@ from mydocker.runtime import checkpoint as images
 from mydocker.runtime import console, create, criu, dialogue, foreground, store, verbs
 from mydocker.runtime import plan_container as plans
 from mydocker.runtime.checkpoint import Images
+from mydocker.runtime.steps import namespaces
 from mydocker.runtime.task import Task, end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mydocker.oci.runtime import Spec
+    from mydocker.oci.runtime import Mount, Spec
     from mydocker.runtime.arguments import Options
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.main import Call
@@ -40,6 +42,8 @@ def restore(call: Call) -> int:
     images.refuse_unbuilt(options)
     if options.value("preserve-fds"):
         raise NotSupported("--preserve-fds is not supported: descriptors are in the images")
+    if options.flag("no-pivot"):
+        raise NotSupported("--no-pivot is not supported: it is criu that makes the root, by pivot_root")
     criu.program()
     bundle = os.path.abspath(options.value("bundle", "."))
     spec = verbs.read_spec(bundle, options.value("config", "config.json"))
@@ -105,7 +109,7 @@ def _restore(call: Call, entry: Entry) -> Task:
             found.work,
             f"{found.work}/{_LOG}",
             notified=restored.notified,
-            enter=lambda: _enter(root, spec, cgroup),
+            enter=lambda: _enter(entry, root, cgroup, keep_keyring=options.flag("no-new-keyring")),
             inherited=descriptors,
             cgroup=cgroup.fd if cgroup is not None else None,
         )
@@ -205,8 +209,8 @@ def _external_mounts(spec: Spec, bundle: str) -> list[criu.Option]:
     found = []
     for entry in spec.get("mounts", []):
         if images.is_bind(entry):
-            source = os.path.join(bundle, entry.get("source", ""))
-            found.append(images.external_mount(_inside(spec, bundle, entry["destination"]), source))
+            inside = _inside(spec, bundle, entry["destination"])
+            found.append(images.external_mount(inside, _source(entry, bundle)))
     if spec.get("linux", {}).get("maskedPaths"):
         found.append(images.external_mount("/dev/null", "/dev/null"))
     return found
@@ -241,28 +245,60 @@ def _cgroup_roots(cgroup: Cgroup | None) -> list[criu.Option]:
     return found
 
 
-def _enter(root: str, spec: Spec, cgroup: Cgroup | None) -> None:
-    """In criu's process: its cgroups (v1), and the root as a mount point that only it sees."""
+def _enter(entry: Entry, root: str, cgroup: Cgroup | None, *, keep_keyring: bool) -> None:
+    """In criu's process: its cgroups (v1), a keyring of its own, and the root as a mount point that only it
+    sees."""
     if cgroup is not None:
         cgroup.join()
+    if not keep_keyring:
+        namespaces.new_keyring(entry.id)
     namespace.unshare(namespace.CLONE_NEWNS)
     mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
-    _make_mount_points(root, spec)
+    _make_mount_points(root, entry)
     mount.mount(root, root, None, mount.MS_BIND | mount.MS_REC)
 
 
-def _make_mount_points(root: str, spec: Spec) -> None:
-    """As ``create`` does it, in a root that may be a new one; what is below a mount is in that."""
+def _make_mount_points(root: str, entry: Entry) -> None:
+    """As ``create`` does it, in a root that may be a new one, and in what is bound there, which may be empty.
+
+    What else is mounted comes from the images, with the mount points in it.
+    """
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    above: list[str] = []
+    from_images: list[str] = []
+    bound: list[int] = []
     try:
-        for entry in spec.get("mounts", []):
-            destination = os.path.normpath("/" + entry["destination"])
-            if any(f"{destination}/".startswith(f"{place}/") for place in above):
+        for given in entry.spec.get("mounts", []):
+            destination = os.path.normpath("/" + given["destination"])
+            if any(f"{destination}/".startswith(f"{place}/") for place in from_images):
                 continue
-            above.append(destination)
-            is_file = images.is_bind(entry) and not os.path.isdir(entry.get("source", ""))
-            make = paths.make_file_in_root if is_file else paths.make_directory_in_root
-            os.close(make(top, destination))
+            if not images.is_bind(given):
+                from_images.append(destination)
+                os.close(paths.make_directory_in_root(top, destination))
+                continue
+            bound.append(_bind(_source(given, entry.bundle), destination, top))
     finally:
+        for tree in reversed(bound):
+            mount.umount2(f"/proc/self/fd/{tree}", mount.MNT_DETACH)
+            os.close(tree)
         os.close(top)
+
+
+def _bind(source: str, destination: str, top: int) -> int:
+    """Return the mount of ``source`` on ``destination``, which is made."""
+    tree = mount.open_tree(source, mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE)
+    try:
+        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        make = paths.make_directory_in_root if is_directory else paths.make_file_in_root
+        point = make(top, destination)
+        try:
+            mount.move_mount(tree, point)
+        finally:
+            os.close(point)
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
+
+
+def _source(given: Mount, bundle: str) -> str:
+    return os.path.join(bundle, given.get("source", ""))

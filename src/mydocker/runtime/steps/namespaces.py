@@ -8,6 +8,7 @@ root), and the time namespace, which a process can only enter after its offsets 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mydocker.errors import NotSupported
@@ -216,11 +217,15 @@ class SessionKeyring(Step):
         return "join a new session keyring"
 
     def apply(self, context: Context) -> None:
-        try:
-            join_session_keyring(f"_ses.{self.id}")
-        except OSError as error:
-            if error.errno != 38:  # ENOSYS: a kernel without keyrings has none to hide
-                raise
+        new_keyring(self.id)
+
+
+def new_keyring(id: str) -> None:
+    try:
+        join_session_keyring(f"_ses.{id}")
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # a kernel without keyrings has none to hide
+            raise
 
 
 class Session(Step):
