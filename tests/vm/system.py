@@ -68,7 +68,11 @@ def prepare(cache: Path, project: Path) -> Path:
 def _requirements(project: Path) -> list[str]:
     with open(project / "pyproject.toml", "rb") as handle:
         described = tomllib.load(handle)["project"]
-    return [*described["dependencies"], *described["optional-dependencies"]["test"]]
+    extras = described["optional-dependencies"]
+    # An extra may name another one of ours, which no index knows: "mydocker[socks]".
+    ours = {f"{described['name']}[{name}]": wanted for name, wanted in extras.items()}
+    listed = [ours.get(requirement, [requirement]) for requirement in extras["test"]]
+    return [*described["dependencies"], *(requirement for group in listed for requirement in group)]
 
 
 def _key(*values: object) -> str:

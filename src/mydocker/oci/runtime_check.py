@@ -68,7 +68,7 @@ _PROCESS: dict[str, Any] = {
         "deadline": "uint",
         "period": "uint",
     },
-    "ioPriority": {_REQUIRED: ("class", "priority"), "class": str, "priority": "int"},
+    "ioPriority": {_REQUIRED: ("class",), "class": str, "priority": "int"},
     "execCPUAffinity": {"initial": str, "final": str},
 }
 RESOURCES: dict[str, Any] = {

@@ -52,7 +52,7 @@ def test_the_example_is_right() -> None:
         (["mounts"], [{"destination": "/a", "uidMappings": []}], "mounts[0]: uidMappings and gidMappings go"),
         (["process", "consoleSize"], {"height": 1}, "process.consoleSize.width: missing"),
         (["process", "scheduler"], {"nice": 1}, "process.scheduler.policy: missing"),
-        (["process", "ioPriority"], {"class": "IOPRIO_CLASS_BE"}, "process.ioPriority.priority: missing"),
+        (["process", "ioPriority"], {"priority": 1}, "process.ioPriority.class: missing"),
         (["linux", "memoryPolicy"], {"nodes": "0"}, "linux.memoryPolicy.mode: missing"),
         (["linux", "personality"], {"flags": []}, "linux.personality.domain: missing"),
         (
