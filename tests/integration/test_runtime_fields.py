@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mydocker.errors import InvalidArgument, StartFailed
-from support import bundle
+from support import bundle, probe
 from support.bundle import document, namespaces, run_document
 from support.oci import Runtime
 
@@ -174,3 +174,32 @@ def test_an_update_of_kernel_memory(runtime: Runtime, busybox_rootfs: str) -> No
         assert Path(place, "memory.kmem.limit_in_bytes").read_text() == f"{32 << 20}\n"
     else:
         assert "linux.resources.memory.kernel" in result.err
+
+
+def _unified_alone() -> bool:
+    return list(probe.cgroup_hierarchies()) == [""]
+
+
+@pytest.mark.skipif(not _unified_alone(), reason="needs cgroup v2 alone")
+@pytest.mark.parametrize(("access", "owned"), [("rw", True), ("ro", False)])
+def test_a_cgroup_that_is_to_be_divided_belongs_to_who_does_it(
+    busybox_rootfs: str, access: str, owned: bool
+) -> None:
+    for place in (busybox_rootfs, os.path.dirname(busybox_rootfs)):
+        os.chmod(place, 0o755)
+    script = (
+        "cd /sys/fs/cgroup; stat -c %u . cgroup.procs cgroup.subtree_control memory.max; "
+        "mkdir sub && echo $$ > sub/cgroup.procs && cat /proc/self/cgroup"
+    )
+    own = namespaces("pid", "mount", "network", "ipc", "uts", "cgroup", "user")
+    changes = {"namespaces": own, "uidMappings": MAPPED, "gidMappings": MAPPED}
+    spec = document(busybox_rootfs, ["sh", "-c", script], linux=changes)
+    for entry in spec["mounts"]:
+        if entry["destination"] == "/sys/fs/cgroup":
+            entry["options"] = [
+                access,
+                *(option for option in entry["options"] if option not in ("ro", "rw")),
+            ]
+    result = run_document(spec)
+    nobody = "65534"
+    assert result.lines == (["0", "0", "0", nobody, "0::/sub"] if owned else [nobody] * 4)

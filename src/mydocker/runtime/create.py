@@ -81,6 +81,10 @@ def create(
         own.open()
         place = linux.get("cgroupsPath") or plans.default_cgroup(id)
         cgroup = prepare_cgroup(cgroup_manager, place, spec, rootless)
+        if cgroup is not None and "cgroup" in own.new and _is_to_divide(cgroup, spec):
+            from mydocker.runtime import cgroup_owner
+
+            cgroup_owner.give(cgroup, spec)
         if observer is not None and cgroup is not None:
             for file, value in cgroup.describe():
                 observer(Event(f"limit by {file}", value))
@@ -188,6 +192,17 @@ def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgrou
         if not rootless or limits:
             raise
         return None
+
+
+def _is_to_divide(cgroup: Cgroup, spec: Spec) -> bool:
+    """Whether the container sees the root of its own cgroup namespace read-write. Not of version 1, which is
+    not safe to hand over (cgroups(7), "Cgroups delegation")."""
+    return list(cgroup.paths()) == ["unified"] and any(
+        entry.get("source") == "cgroup"
+        and os.path.normpath(entry["destination"]) == "/sys/fs/cgroup"
+        and "ro" not in entry.get("options", [])
+        for entry in spec.get("mounts", [])
+    )
 
 
 def _give_network_devices(devices: dict[str, NetDevice], own: plans.Namespaces, pid: int) -> None:

@@ -61,6 +61,14 @@ def require(linux: Linux, pid: int) -> None:
             )
 
 
+def outside(id: int, mappings: list[IdMapping]) -> int | None:
+    """The host's number of ``id`` in a user namespace with these maps; without any they are the same."""
+    for mapping in mappings:
+        if 0 <= id - mapping["containerID"] < mapping["size"]:
+            return mapping["hostID"] + id - mapping["containerID"]
+    return None if mappings else id
+
+
 def lines(mappings: list[IdMapping]) -> str:
     """``mappings`` as the text of uid_map and gid_map (user_namespaces(7))."""
     return "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings)

@@ -246,11 +246,12 @@ def _link(name: str, target: str, directory: int) -> None:
 
 
 def _outside(id: int, mappings: list[IdMapping], name: str) -> int:
-    """The host's number of ``id`` in the user namespace with these maps; without any they are the same."""
-    for mapping in mappings:
-        if 0 <= id - mapping["containerID"] < mapping["size"]:
-            return mapping["hostID"] + id - mapping["containerID"]
-    if mappings and id:  # the usual devices are root's, also where nobody in there is root
+    from mydocker.runtime.idmap import outside
+
+    found = outside(id, mappings)
+    if found is not None:
+        return found
+    if id:  # the usual devices are root's, also where nobody in there is root
         raise InvalidArgument(f"the device {name} belongs to the id {id}, which the user namespace has not")
     return id
 
