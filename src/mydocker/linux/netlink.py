@@ -24,7 +24,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 
-_HEADER = struct.Struct("=IHHII")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid
+HEADER = struct.Struct("=IHHII")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid
 _ATTRIBUTE = struct.Struct("=HH")  # nla_len, nla_type
 _ROOM = 1 << 16
 
@@ -108,15 +108,15 @@ class Socket:
     def _exchange(self, message: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
         """Send a request and yield the messages that answer it, without an end of their own."""
         self._sequence += 1
-        header = _HEADER.pack(_HEADER.size + len(body), message, NLM_F_REQUEST | flags, self._sequence, 0)
+        header = HEADER.pack(HEADER.size + len(body), message, NLM_F_REQUEST | flags, self._sequence, 0)
         self._socket.send(header + body)
         while True:
             data = self._socket.recv(_ROOM)
             offset = 0
-            while offset + _HEADER.size <= len(data):
-                size, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            while offset + HEADER.size <= len(data):
+                size, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
                 if sequence == self._sequence:
-                    yield kind, data[offset + _HEADER.size : offset + size]
+                    yield kind, data[offset + HEADER.size : offset + size]
                 offset += size + -size % 4
 
 
