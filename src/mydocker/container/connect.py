@@ -129,8 +129,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     made = attached.of(store)
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
-    made.filter.unpublish(port for port in before.ports if port.address in addresses)
-    flows.end(port for port in before.ports if port.address in addresses)
+    flows.end(made.filter.unpublish(port for port in before.ports if port.address in addresses))
     if before.limited:
         Egress(made.filter).forget(record.id, [gone], all=False)
     found = attached.target(store, record.id)

@@ -157,8 +157,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         with Netlink() as kernel:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
-        networks.filter.unpublish(document.ports)
-        flows.end(document.ports)
+        flows.end(networks.filter.unpublish(document.ports))
         if document.limited:
             Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:

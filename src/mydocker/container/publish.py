@@ -286,8 +286,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
         changed = _changed(current, bindings)
         store.write_record(changed)
         if gone:
-            attached.of(store).filter.unpublish(gone)
-            flows.end(gone, cut=True)
+            flows.end(attached.of(store).filter.unpublish(gone), cut=True)
             for port in gone:
                 _let_go(store, current, port)
             with suppress(FileNotFoundError):  # it has just ended

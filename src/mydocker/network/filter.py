@@ -147,24 +147,30 @@ class Filter:
             for commands in transactions:
                 self._try(commands)
 
-    def unpublish(self, ports: Iterable[Port]) -> None:
-        """Forget them, together; one after the other if one of them is not there."""
-        known = [_element(port) for port in ports if not port.proxied]
-        if not known or self._delete(known) or len(known) == 1:
-            return
-        for element in known:
-            self._delete([element])
+    def unpublish(self, ports: Iterable[Port]) -> list[Port]:
+        """Forget them, together; one after the other if one of them is not there.
 
-    def _delete(self, elements: Sequence[Element]) -> bool:
-        """Whether they were there."""
+        Those by which something has come, or may have.
+        """
+        known = [(port, _element(port)) for port in ports if not port.proxied]
+        if not known:
+            return []
+        counted = self._delete([element for _, element in known])
+        if counted is None:
+            counted = {}
+            for _, element in known:
+                counted |= self._delete([element]) or {}
+        return [port for port, (name, key, _) in known if counted.get((name, key)) != 0]
+
+    def _delete(self, elements: Sequence[Element]) -> dict[tuple[str, bytes], int] | None:
+        """How many connections each has led away, as far as that is known; None if they were not there."""
         try:
             with Nftables() as kernel:
-                kernel.delete_elements(self.table, elements)
+                return kernel.delete_elements(self.table, elements)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):  # the latter: a kernel without nftables
                 raise
-            return False
-        return True
+            return None
 
     def _elements(self, verb: str, networks: Iterable[Network]) -> str:
         lines = []

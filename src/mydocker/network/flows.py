@@ -38,7 +38,9 @@ def begin(ports: Iterable[Port]) -> None:
 def end(ports: Iterable[Port], *, cut: bool = False) -> None:
     """These are published no more: what still comes by them is to come no more.
 
-    Of TCP that is what nobody has answered yet, and is sent again and again; with ``cut`` all of it.
+    Of TCP that is what nobody has answered yet, and is sent again and again; with ``cut`` all of it. The
+    kernel looks at its whole table for this, which may take 9 ms, so it is for ports that something has come
+    by (``Filter.unpublish``).
     """
     for address, protocol in {(port.address, port.protocol) for port in ports if not port.proxied}:
         if protocol not in _NUMBERS:

@@ -29,6 +29,12 @@ add map inet t m { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet
 """
 
 
+def shown_as(key: Sequence[Any], value: Sequence[Any]) -> list[Any]:
+    """An element that nothing has found yet, as nft shows it."""
+    found = {"val": {"concat": key}, "counter": {"packets": 0, "bytes": 0}}
+    return [{"elem": found}, {"concat": value}]
+
+
 def key(port: int) -> bytes:
     return field(b"\x06") + field(socket.inet_aton("10.0.0.1")) + field(port.to_bytes(2, "big"))
 
@@ -54,11 +60,11 @@ def test_added_and_deleted() -> None:
         make()
         with Nftables() as kernel:
             kernel.add_elements("t", [("m", key(80), value(8)), ("m", key(81), value(9))])
-            shown = [{"concat": ["tcp", "10.0.0.1", 80]}, {"concat": ["172.17.0.2", 8]}]
+            shown = shown_as(["tcp", "10.0.0.1", 80], ["172.17.0.2", 8])
             assert elements("t", "m")[0] == shown
             assert len(elements("t", "m")) == 2
             kernel.add_elements("t", [("m", key(80), value(8))])
-            kernel.delete_elements("t", [("m", key(81), value(9))])
+            assert kernel.delete_elements("t", [("m", key(81), value(9))]) == {("m", key(81)): 0}
             assert elements("t", "m") == [shown]
 
     apart(work)
@@ -91,7 +97,7 @@ def test_many() -> None:
         with Nftables() as kernel:
             kernel.add_elements("t", many)
             assert len(elements("t", "m")) == 1000
-            kernel.delete_elements("t", many)
+            assert len(kernel.delete_elements("t", many)) == 1000
         assert elements("t", "m") == []
 
     apart(work)
@@ -114,10 +120,30 @@ def test_ports(host: str, protocol: str, address: str, name: str, shown: Sequenc
         filter = Filter("t")
         for _ in range(2):
             filter.publish([port], list)
-            assert elements("t", name) == [[{"concat": shown}, {"concat": [address, 80]}]]
-        filter.unpublish([port, Port(protocol="tcp", host="0.0.0.0", host_port=1, address="1.1.1.1", port=1)])
+            assert elements("t", name) == [shown_as(shown, [address, 80])]
+        missing = Port(protocol="tcp", host="0.0.0.0", host_port=1, address="1.1.1.1", port=1)
+        assert filter.unpublish([port, missing]) == [missing], "which something may have come by"
         assert elements("t", name) == []
         filter.remove()
-        filter.unpublish([port])
+        assert filter.unpublish([port]) == [port]
+
+    apart(work)
+
+
+def test_what_has_come_by_a_port() -> None:
+    used, unused = (
+        Port(protocol="tcp", host="0.0.0.0", host_port=number, address="127.0.0.2", port=80)
+        for number in (8080, 8081)
+    )
+
+    def work() -> None:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        filter = Filter("t")
+        filter.publish([used, unused], list)
+        with socket.socket() as server, socket.socket() as client:
+            server.bind(("127.0.0.2", 80))
+            server.listen()
+            client.connect(("127.0.0.1", 8080))
+        assert filter.unpublish([used, unused]) == [used]
 
     apart(work)
