@@ -71,7 +71,7 @@ def test_a_full_disk(small: Runner, busybox_rootfs: str) -> None:
         ("create", *rootfs, "true"),
         ("run", "--rm", *rootfs, "true"),
         ("rename", "idle", "busy"),
-        ("update", "-m", "64m", "idle"),
+        ("update", "--pids-limit", "64", "idle"),
     ):
         done = small(*command, check=False)
         assert done.code != 0

@@ -175,7 +175,7 @@ def cgroup_file(pid: int, controller: str, v1: str, v2: str) -> Path:
 
 MEGABYTE = 1 << 20
 UPDATES = [
-    ("--memory 128m", "memory", "memory.limit_in_bytes", "memory.max", 128 * MEGABYTE),
+    ("--memory 128m --memory-swap -1", "memory", "memory.limit_in_bytes", "memory.max", 128 * MEGABYTE),
     ("--memory-reservation 32m", "memory", "memory.soft_limit_in_bytes", "memory.low", 32 * MEGABYTE),
     ("--pids-limit 77", "pids", "pids.max", "pids.max", 77),
     ("--cpu-shares 512", "cpu", "cpu.shares", "cpu.weight", None),
@@ -221,6 +221,19 @@ def test_what_the_kernel_or_docker_refuses_changes_nothing(mydocker: Runner, ima
             "--cpu-quota 5000",
             f"Cannot update container {container}: Conflicting options: CPU Quota cannot be updated as "
             "NanoCPUs has already been set",
+        ),
+        (
+            "--cpus 1 --cpu-quota 5000",
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
+        ),
+        (
+            "-m 64m",
+            f"Cannot update container {container}: Memory limit should be smaller than already set "
+            "memoryswap limit, update the memoryswap at the same time",
+        ),
+        (
+            "--cpu-shares 1",
+            f"Cannot update container {container}: the minimum allowed cpu-shares is 2",
         ),
         ("--cpuset-cpus 4000", "Requested CPUs are not available - requested 4000, available: "),
     ):

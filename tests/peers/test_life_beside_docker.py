@@ -57,6 +57,15 @@ update -m 4k running
 update running
 update --cpus 1 --cpu-quota 5000 created
 update --cpu-period 5 created
+update --cpu-shares 1 created
+update -m 64m running
+update -m 64m --memory-swap 32m running
+update --memory-reservation 1k running
+update --cpus -1 running
+update --cpus 1 --cpu-period 5000 running
+update --cpuset-cpus abc running
+update --cpuset-mems 99 running
+update --pids-limit 0 running
 exec created true
 exec nope true
 exec running sh -c 'exit 7'

@@ -53,7 +53,7 @@ def _memory(host: HostConfig) -> Memory:
 def _cpu(host: HostConfig) -> Cpu:
     result: Cpu = {}
     if host.cpu_shares:
-        result["shares"] = max(host.cpu_shares, 2)
+        result["shares"] = host.cpu_shares
     if host.nano_cpus > 0:
         result["period"] = CPU_PERIOD
         result["quota"] = host.nano_cpus * CPU_PERIOD // 1_000_000_000

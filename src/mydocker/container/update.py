@@ -12,11 +12,10 @@ import time
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, Unavailable
-from ..linux.cgroup import hierarchy
 from ..oci.runtime import Resources
 from ..runtime import cgroup
 from . import events, resources
-from .config import HostConfig, RestartPolicy
+from .config import Config, HostConfig, RestartPolicy
 from .record import Record
 from .spec import cgroup_path
 from .state import ALIVE, Status
@@ -43,6 +42,7 @@ def update(
     if unknown:
         raise InvalidArgument(f"{min(unknown)} cannot be updated")
     changes = {name: value for name, value in changes.items() if value not in (0, "", None)}
+    _check_alone(changes)
     deadline = time.monotonic() + _PATIENCE
     while True:
         with store.editing(record.id) as current:
@@ -56,6 +56,12 @@ def update(
         time.sleep(0.005)  # it takes the limits of the record as it was before
     events.container(store, changed, "update")
     return changed
+
+
+def _check_alone(changes: dict[str, int | str]) -> None:
+    """What is wrong whatever the container has; a limit of swap alone may go with the memory it has."""
+    alone = {name: value for name, value in changes.items() if name != "memory_swap" or "memory" in changes}
+    validate(Config(), msgspec.structs.replace(HostConfig(), **alone))
 
 
 def _change(
@@ -95,14 +101,11 @@ def merged(host: HostConfig, changes: dict[str, int | str]) -> HostConfig:
         if new in changes and old:
             raise Conflict(f"Conflicting options: {what}")
     memory = changes.get("memory", 0)
-    if isinstance(memory, int) and memory and "memory_swap" not in changes:
-        if 0 < host.memory_swap < memory:
-            raise Conflict(
-                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at "
-                "the same time"
-            )
-        if host.memory_swap == 0 and hierarchy.swap_limits():
-            changes = {**changes, "memory_swap": memory * 2}
+    if isinstance(memory, int) and "memory_swap" not in changes and memory > max(0, host.memory_swap):
+        raise Conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at "
+            "the same time"
+        )
     return msgspec.structs.replace(host, **changes)
 
 

@@ -83,7 +83,7 @@ def _set_of_numbers(text: str, what: str, plural: str, online: str) -> None:
     try:
         wanted = _parse_set(text)
     except ValueError:
-        raise InvalidArgument(f"Invalid value {text} for {what}") from None
+        raise InvalidArgument(f"Invalid value {text} for {what}: invalid format: {text}") from None
     try:
         with open(online) as file:
             present = file.read().strip()

@@ -82,10 +82,11 @@ def check_usage(limit: int, usage: int, path: str) -> None:
 
 
 def check_shares(shares: int) -> int:
-    if not LEAST_SHARES <= shares <= MOST_SHARES:
-        raise InvalidArgument(
-            f"linux.resources.cpu.shares {shares} is not between {LEAST_SHARES} and {MOST_SHARES}"
-        )
+    """``InvalidArgument`` in runc's words."""
+    if shares < LEAST_SHARES:
+        raise InvalidArgument(f"the minimum allowed cpu-shares is {LEAST_SHARES}")
+    if shares > MOST_SHARES:
+        raise InvalidArgument(f"the maximum allowed cpu-shares is {MOST_SHARES}")
     return shares
 
 

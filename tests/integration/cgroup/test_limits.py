@@ -232,7 +232,7 @@ def test_a_limit_below_what_is_used(prepare: Callable[..., Cgroup]) -> None:
         ("cpuset", {"cpu": {"cpus": "9999"}}, r"cpuset\.cpus to '9999': the kernel refuses"),
         ("cpuset", {"cpu": {"mems": "zero"}}, r"cpuset\.mems to 'zero': the kernel refuses"),
         ("cpu", {"cpu": {"quota": 1, "period": 100000}}, r"cpu\..* to '1.*the kernel refuses"),
-        ("cpu", {"cpu": {"shares": 1}}, r"cpu\.shares 1 is not between"),
+        ("cpu", {"cpu": {"shares": 1}}, "the minimum allowed cpu-shares is 2"),
         ("memory", {"memory": {"limit": 100 * MEGABYTE, "swap": MEGABYTE}}, r"is below the memory limit"),
     ],
 )

@@ -131,7 +131,7 @@ def test_limits() -> None:
             memory_swappiness=0,
             oom_kill_disable=True,
             nano_cpus=500_000_000,
-            cpu_shares=1,
+            cpu_shares=2,
             cpuset_cpus="0",
             pids_limit=20,
             blkio_weight=100,

@@ -7,13 +7,6 @@ import pytest
 from mydocker import errors
 from mydocker.container.config import HostConfig
 from mydocker.container.update import limits, merged
-from mydocker.linux.cgroup import hierarchy
-
-
-@pytest.fixture(autouse=True)
-def swap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hierarchy, "swap_limits", lambda: True)
-
 
 MIB = 1 << 20
 
@@ -24,6 +17,18 @@ MIB = 1 << 20
         (
             {"memory": 64 * MIB, "memory_swap": 128 * MIB},
             {"memory": 256 * MIB},
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the "
+            "same time",
+        ),
+        (
+            {},
+            {"memory": 256 * MIB},
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the "
+            "same time",
+        ),
+        (
+            {"memory": 64 * MIB, "memory_swap": -1},
+            {"memory": 32 * MIB},
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the "
             "same time",
         ),
@@ -55,16 +60,9 @@ def test_conflicts(before: dict[str, int], changes: dict[str, int | str], messag
     assert str(caught.value) == message
 
 
-def test_a_first_memory_limit_takes_swap_with_it() -> None:
-    host = merged(HostConfig(), {"memory": 64 * MIB})
-    assert (host.memory, host.memory_swap) == (64 * MIB, 128 * MIB)
-
-
 def test_swap_that_was_set_stays() -> None:
     host = merged(HostConfig(memory=64 * MIB, memory_swap=512 * MIB), {"memory": 256 * MIB})
     assert (host.memory, host.memory_swap) == (256 * MIB, 512 * MIB)
-    unlimited = merged(HostConfig(memory=64 * MIB, memory_swap=-1), {"memory": 256 * MIB})
-    assert unlimited.memory_swap == -1
 
 
 def test_only_what_was_named_is_asked_for() -> None:
