@@ -24,7 +24,7 @@ from support.command import Runner
     ("arguments", "code", "named"),
     [
         (["run", "no/such:image", "true"], 125, "no/such:image"),
-        (["run", "--rm", "Invalid//Reference", "true"], 125, "Invalid//Reference"),
+        (["run", "--rm", "Invalid//Reference", "true"], 125, r"repository name \(/Reference\) must be"),
         (["run", "--rm", "IMAGE", "no-such-command"], 127, "no-such-command"),
         (["run", "--rm", "IMAGE", "/no/such/command"], 127, "/no/such/command"),
         (["run", "--rm", "IMAGE", "/etc/not-executable"], 126, "/etc/not-executable"),
@@ -60,7 +60,7 @@ from support.command import Runner
         (["run", "--rm", "--sysctl", "kernel.hostname=x", "IMAGE", "true"], 125, "kernel.hostname"),
         (["run", "--rm", "--shm-size", "-3", "IMAGE", "true"], 125, "3"),
         (["run", "--rm", "--network", "container:absent", "IMAGE", "true"], 125, "absent"),
-        (["run", "--rm", "--pid", "bogus", "IMAGE", "true"], 125, "bogus"),
+        (["run", "--rm", "--pid", "bogus", "IMAGE", "true"], 125, "--pid: invalid PID mode"),
         (["run", "--rm", "--stop-signal", "SIGBOGUS", "IMAGE", "true"], 125, "SIGBOGUS"),
         (["run", "--rm", "--oom-score-adj", "2000", "IMAGE", "true"], 125, "2000"),
         (["run", "--rm", "--env-file", "/no/such", "IMAGE", "true"], 125, "/no/such"),

@@ -202,7 +202,8 @@ def human(size: int) -> str:
 
 def test_system_info(fresh: Runner) -> None:
     assert fresh("system", "info", "--format", "{{.Images}}").line == "0"
-    assert "df " in fresh("system").out
+    assert "df " in fresh("system").err
+    assert "df " in fresh("system", "--help").out
 
 
 def test_inspect_for_a_platform(images: Runner) -> None:

@@ -195,7 +195,7 @@ def test_a_log_that_cannot_be_written_kills_nobody(mydocker: Runner, image: str)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--log-driver", "fluentd"), "logger: no log driver named 'fluentd' is registered"),
+        (("--log-driver", "nope"), 'error looking up logging plugin nope: plugin "nope" not found'),
         (("--log-opt", "nope=1"), "unknown log opt 'nope' for json-file log driver"),
         (("--log-opt", "nope"), "invalid logging opts format: nope"),
     ],

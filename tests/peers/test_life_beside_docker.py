@@ -69,6 +69,23 @@ update --pids-limit 0 running
 exec created true
 exec nope true
 exec running sh -c 'exit 7'
+run --rm --network none busybox:test id
+run --rm --network none --group-add 5 --group-add wheel busybox:test grep Groups /proc/self/status
+run --rm --network none -u alice --group-add audio busybox:test grep Groups /proc/self/status
+run --rm --network none -h own --domainname example.com busybox:test cat /etc/hostname
+run -it --rm busybox:test true
+create -p bogus busybox:test true
+create --memory-swappiness 200 busybox:test true
+create --env-file /nope busybox:test true
+create --label-file /nope busybox:test true
+create --device /dev/null:/x:bogus busybox:test true
+create --expose bogus busybox:test true
+create --security-opt bogus busybox:test true
+create --security-opt seccomp=/nope busybox:test true
+create --no-healthcheck --health-cmd x busybox:test true
+create --log-driver local --log-opt bogus=1 busybox:test true
+create --log-driver none --log-opt max-size=1k busybox:test true
+create --log-driver syslog --log-opt syslog-address=bogus busybox:test true
 run --rm --network none -u alice busybox:test id
 run --rm --network none -u 1234 busybox:test id
 port running 80/tcp
@@ -78,6 +95,18 @@ logs exited
 logs --tail 1 exited
 logs --details exited
 logs --since bogus exited
+logs --since 0 exited
+logs --until 2000-01-01 exited
+logs --since 2100-01-01 --tail 1 exited
+logs -f --tail 1 exited
+logs --tail -1 exited
+logs --tail bogus exited
+events --since bogus
+inspect -f '{{' exited
+info -f '{{'
+stats --no-stream --format '{{' exited
+ps -f publish=bogus
+ps -f before=nope
 ps -f bogus=x
 ps -f status=bogus
 ps -a -f name=exited --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Ports}} {{.Networks}}'

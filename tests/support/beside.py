@@ -39,10 +39,10 @@ def comparable(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{12}\b", "<id>", text)
     lines = []
     for line in text.splitlines():
-        if line.startswith(("IPv4 forwarding", "Error: failed to", "time=")):
-            continue  # a warning of the host, a repetition, a log of the client's
-        line = line.removeprefix("Error response from daemon: ").removeprefix("mydocker: ")
-        line = line.removeprefix("Error: ")
+        if not line or line.startswith(("IPv4 forwarding", "Error: failed to", "time=", "See '", "Run '")):
+            continue  # a warning of the host, a repetition, a log of the client's, where the help is
+        line = line.removeprefix("docker: ").removeprefix("mydocker: ")
+        line = line.removeprefix("Error response from daemon: ").removeprefix("Error: ").removesuffix(".")
         line = re.sub(
             r"No such container:path: (\w+):(\S+)", r"Could not find the file \2 in container \1", line
         )

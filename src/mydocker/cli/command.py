@@ -23,14 +23,22 @@ if TYPE_CHECKING:
     from mydocker.engine import Engine
 
 PROGRAM = "mydocker"
+USAGE_ERROR = 125
+"""exit status for flags that cannot be read, or do not fit together"""
 
 
 class ArgumentsError(Exception):
     """Too few or too many arguments; the message is Docker's."""
 
 
-class MalformedTemplate(errors.InvalidArgument):
-    """``--format`` of a command that shows one thing cannot be read."""
+class WordsError(errors.InvalidArgument):
+    """What the words ask for cannot be, whatever the engine has; another status than when that refuses."""
+
+    def __init__(self, text: str, status: int = 1, *, see_help: bool = False) -> None:
+        super().__init__(text)
+        self.status = status
+        self.see_help = see_help
+        """whether the message ends with where the help is"""
 
 
 class Invocation:

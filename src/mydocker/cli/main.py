@@ -5,8 +5,9 @@ The statuses are Docker's:
 
     0         done; or the container's own
     1         the engine refused, or the words make no command
-    64        the template of what shows one thing (``inspect --format``) cannot be read
-    125       a flag cannot be read; or, of ``run``, anything before the container's own status counts
+    64        a template for one document cannot be read
+    125       a flag cannot be read, or of ``create`` the flags do not fit together; or, of ``run``, anything
+              before the container's own status counts
     126, 127  of ``run`` and ``exec``: the command cannot be executed, does not exist; 126 also for what else
               keeps the process of an ``exec`` from being started (a user that the container does not know)
     128+n     ended by signal n (this program dies by the signal itself, and the shell adds the 128)
@@ -25,12 +26,10 @@ import mydocker
 from mydocker import errors
 from mydocker.cli import output, table
 from mydocker.cli.attach import Detached, EndedBySignal
-from mydocker.cli.command import PROGRAM, ArgumentsError, Command, Invocation, MalformedTemplate
+from mydocker.cli.command import PROGRAM, USAGE_ERROR, ArgumentsError, Command, Invocation, WordsError
 from mydocker.cli.flags import pflag
 
-USAGE_ERROR = 125
 REFUSED = 1
-MALFORMED = 64
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
@@ -68,7 +67,7 @@ def _run(words: list[str]) -> int:
     try:
         name, entry, rest = table.find(rest)
     except table.GroupCalled as group:
-        output.out(table.group_help(str(group)))
+        (output.out if group.asked else output.err)(table.group_help(str(group)))
         return 0
     except table.UnknownCommand as error:
         called = f"{PROGRAM} {error.group}".rstrip()
@@ -91,6 +90,8 @@ def _call(command: Command, name: str, words: list[str], globals_: Mapping[str, 
     except ArgumentsError as error:
         output.err(f"{PROGRAM}: {error}\n\n{command.usage_line(name)}\n\n{see}")
         return REFUSED
+    except errors.InvalidArgument as error:
+        return _report(WordsError(str(error), USAGE_ERROR, see_help=True), command, see, globals_["debug"])
     except errors.Error as error:
         return _report(error, command, see, globals_["debug"])
     return _act(command, invocation, see, globals_["debug"])
@@ -115,10 +116,10 @@ def _report(error: errors.Error | OSError, command: Command, see: str, debug: bo
         output.err("".join(traceback.format_exception(error)).rstrip("\n"))
     message = _describe(error) if isinstance(error, OSError) else str(error)
     output.err(f"{PROGRAM}: {message}")
-    if command.failure == USAGE_ERROR:
+    if error.see_help if isinstance(error, WordsError) else command.failure == USAGE_ERROR:
         output.err(f"\n{see}")
-    if isinstance(error, MalformedTemplate):
-        return MALFORMED
+    if isinstance(error, WordsError):
+        return error.status
     if isinstance(error, errors.CommandNotFound):
         return NOT_FOUND
     if isinstance(error, errors.CommandNotExecutable):

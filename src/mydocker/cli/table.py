@@ -172,16 +172,19 @@ _SYNONYMS = frozenset(("list", "ps", "remove"))
 
 
 class UnknownCommand(Exception):
-    """The words name no command; the message is Docker's."""
+    """The words name no command, or none of ``group``; the message is Docker's."""
 
     def __init__(self, called: str, group: str = "") -> None:
         super().__init__(f"unknown command: {PROGRAM} {called}")
         self.group = group
-        """in which it was looked for; empty for none"""
 
 
 class GroupCalled(Exception):
-    """The words name a group and nothing in it: its help is wanted."""
+    """The words name a group and nothing in it: its help is wanted, and was ``asked`` for or not."""
+
+    def __init__(self, name: str, *, asked: bool) -> None:
+        super().__init__(name)
+        self.asked = asked
 
 
 def find(words: list[str]) -> tuple[str, Entry, list[str]]:
@@ -194,7 +197,7 @@ def find(words: list[str]) -> tuple[str, Entry, list[str]]:
             raise UnknownCommand(name)
         return name, entry, rest
     if not rest or rest[0] in ("--help", "help"):
-        raise GroupCalled(name)
+        raise GroupCalled(name, asked=bool(rest))
     verb, *rest = rest
     if verb not in group:
         raise UnknownCommand(f"{name} {verb}", name)

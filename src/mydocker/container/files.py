@@ -40,8 +40,7 @@ def write(directory: str, record: Record) -> None:
     config, host = record.config, record.host_config
     if host.network_mode.startswith("container:"):
         return  # they are the other container's
-    name = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
-    _write(f"{directory}/hostname", f"{name}\n".encode())
+    _write(f"{directory}/hostname", f"{config.hostname}\n".encode())
     if record.networks:
         write_network(directory, record, ())
         return

@@ -9,11 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from msgspec import structs
-
 from ..errors import InvalidArgument, NotFound
 from ..image.store import ImageStore
-from .config import Config
 from .record import Record
 from .state import State, Status
 from .store import Store
@@ -28,7 +25,7 @@ def matches(
     kept = containers
     for key, values in filters.items():
         if key in ("before", "since"):
-            instants = [store.read_record(store.resolve(value)).created for value in values]
+            instants = [_created(store, value) for value in values]
             if key == "before":
                 kept = [pair for pair in kept if pair[0].created < min(instants)]
             else:
@@ -43,6 +40,13 @@ def matches(
         else:
             raise InvalidArgument(f"invalid filter '{key}'")
     return {record.id for record, _ in kept}
+
+
+def _created(store: Store, reference: str) -> str:
+    try:
+        return store.read_record(store.resolve(reference)).created
+    except NotFound:
+        raise NotFound(f"no such container {reference}") from None
 
 
 def _images(images: ImageStore, reference: str) -> list[str]:
@@ -90,26 +94,33 @@ def _health(pair: Pair, value: str) -> bool:
 
 
 def _exposed(pair: Pair, value: str) -> bool:
-    """``80``, ``80/udp``, ``80-90/tcp``: whether a port that the container exposes is among them."""
-    numbers, _, protocol = value.partition("/")
-    first, _, last = numbers.partition("-")
-    last = last or first
-    if not (first.isdecimal() and last.isdecimal()):
-        raise InvalidArgument(f"invalid filter 'expose={value}'")
-    wanted = {f"{number}/{protocol or 'tcp'}" for number in range(int(first), min(int(last), 65535) + 1)}
-    return not wanted.isdisjoint(pair[0].config.exposed_ports or {})
+    """Whether a port that the container exposes is among those of ``value``."""
+    return not _ports("expose", value).isdisjoint(pair[0].config.exposed_ports or {})
 
 
 def _published(pair: Pair, value: str) -> bool:
     """The same for the ports of the container that are to be published."""
-    bound: dict[str, dict[str, str]] = {port: {} for port in pair[0].host_config.port_bindings or ()}
-    return _exposed((structs.replace(pair[0], config=Config(exposed_ports=bound)), pair[1]), value)
+    return not _ports("publish", value).isdisjoint(pair[0].host_config.port_bindings or {})
+
+
+def _ports(key: str, value: str) -> set[str]:
+    """``80``, ``80/udp``, ``80-90/tcp``"""
+    numbers, _, protocol = value.partition("/")
+    first, _, last = numbers.partition("-")
+    for text in (first, last or first):
+        if not text.isdecimal():
+            raise InvalidArgument(
+                f"error while looking up for {key} {value}: "
+                f'strconv.ParseUint: parsing "{text}": invalid syntax'
+            )
+    span = range(int(first), min(int(last or first), 65535) + 1)
+    return {f"{number}/{protocol or 'tcp'}" for number in span}
 
 
 def _task(_: Pair, value: str) -> bool:
     """Whether a service has made it, which none has."""
     if value not in ("true", "false", "1", "0"):
-        raise InvalidArgument(f"invalid filter 'is-task={value}'")
+        raise InvalidArgument(f"invalid filter 'is-task=[{value}]'")
     return value in ("false", "0")
 
 

@@ -26,6 +26,7 @@ from .record import Record
 from .store import Store
 
 DRIVERS = ("json-file", "local", "journald", "syslog", "none")
+_OF_DOCKER = ("awslogs", "fluentd", "gcplogs", "gelf", "splunk")
 
 _EXTRA = {"labels", "labels-regex", "env", "env-regex", "tag"}
 _FILES = {"max-size", "max-file", "compress"}
@@ -55,14 +56,18 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 def check(asked: LogConfig) -> None:
     """``InvalidArgument`` for a driver or an option that does not exist, or a value that it cannot have."""
+    if asked.type in _OF_DOCKER:
+        raise NotSupported(f"log driver {asked.type} is not built yet (use one of {', '.join(DRIVERS)})")
     if asked.type not in DRIVERS:
         raise InvalidArgument(
-            f"logger: no log driver named '{asked.type}' is registered (use one of {', '.join(DRIVERS)})"
+            f'error looking up logging plugin {asked.type}: plugin "{asked.type}" not found '
+            f"(use one of {', '.join(DRIVERS)})"
         )
     options = asked.config
     for name in options:
         if name not in _OPTIONS[asked.type] | {"mode", "max-buffer-size"}:
-            raise InvalidArgument(f"unknown log opt '{name}' for {asked.type} log driver")
+            which = "log driver local" if asked.type == "local" else f"{asked.type} log driver"
+            raise InvalidArgument(f"unknown log opt '{name}' for {which}")
         if name in _TLS:
             raise NotSupported(f"log opt '{name}' is not built yet: syslog is sent without TLS")
     mode = options.get("mode", "")
@@ -185,6 +190,8 @@ def _address(text: str) -> tuple[str, int, bool]:
     """Where to, port (0: a path), whether it is a stream. Docker's forms of ``syslog-address``."""
     if not text:
         return next((each for each in _DEV_LOG if os.path.exists(each)), _DEV_LOG[0]), 0, False
+    if "://" not in text:
+        raise InvalidArgument(f"syslog-address should be in form proto://address, got {text}")
     found = urlsplit(text)
     if found.scheme in ("unix", "unixgram"):
         if not found.path:
@@ -265,7 +272,10 @@ def _template(text: str, values: dict[str, str]) -> str:
             )
         return values.get(name, "")
 
-    return re.sub(r"\{\{(.*?)\}\}", field, text)
+    written = re.sub(r"\{\{(.*?)\}\}", field, text)
+    if "{{" in re.sub(r"\{\{.*?\}\}", "", text):
+        raise InvalidArgument(f"invalid log tag '{text}': unclosed action")
+    return written
 
 
 def _remote(record: Record, attributes: dict[str, str]) -> LogRemote:

@@ -24,7 +24,7 @@ from .merge import environment
 from .record import Record
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Capabilities, Linux, Namespace, NamespaceType, Process, Rlimit, Spec
+    from ..oci.runtime import Capabilities, Linux, Namespace, NamespaceType, Process, Rlimit, Spec, User
     from ..oci.runtime import Mount as OciMount
 
 OCI_VERSION = "1.2.0"
@@ -86,7 +86,7 @@ def _process(
     config, host = record.config, record.host_config
     process: Process = {
         "terminal": config.tty,
-        "user": {"uid": 0, "gid": 0, "umask": 0o022},
+        "user": _user(config.user),
         "args": [record.path, *record.args],
         "env": environment(config, defaults.PATH, around.linked),
         "cwd": config.working_dir or "/",
@@ -94,8 +94,6 @@ def _process(
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
-    if config.user:
-        process["user"]["username"] = config.user
     if host.group_add:
         process["user"]["additionalGroupNames"] = host.group_add
     if host.ulimits:
@@ -129,7 +127,7 @@ def added_process(
     chosen = security.options(host.security_opt or ())
     process: Process = {
         "terminal": tty,
-        "user": {"uid": 0, "gid": 0, "umask": 0o022},
+        "user": _user(user or config.user),
         "args": args,
         "env": [
             *(variable for variable in base if variable.partition("=")[0] not in names),
@@ -140,8 +138,6 @@ def added_process(
         "noNewPrivileges": chosen.no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
-    if user or config.user:
-        process["user"]["username"] = user or config.user
     if host.group_add:
         process["user"]["additionalGroupNames"] = host.group_add
     if host.ulimits:
@@ -149,6 +145,11 @@ def added_process(
     if tty and size is not None:
         process["consoleSize"] = {"height": size[0], "width": size[1]}
     return process
+
+
+def _user(name: str) -> User:
+    """Root of the container is looked up as well: it is in groups."""
+    return {"uid": 0, "gid": 0, "umask": 0o022, "username": name or "0"}
 
 
 def capability_sets(capabilities: list[str]) -> Capabilities:

@@ -18,12 +18,14 @@ from contextlib import suppress
 
 import msgspec
 
-from .log import COMPRESSED
+from .log import COMPRESSED, names
 from .plan import LogFiles
 from .timestamp import rfc3339
 
 LINE = 16 * 1024
 """where Docker splits a line (daemon/logger/copier.go, defaultBufSize)"""
+
+UNFINISHED = f"{COMPRESSED}.new"
 
 _encode = msgspec.json.encode
 
@@ -61,20 +63,20 @@ class Lines:
 
 
 class Writer:
-    """A sink (``streams.py``). ``compress(path)`` is called with a file that is not written to any more; it
-    returns when it likes, and until ``busy()`` is false no file gets another name."""
+    """A sink (``streams.py``). ``compress(path)`` is called after a rotation of the log ``path``, and may go
+    on after it returns, until ``halt()``: no file gets another name while it is being compressed."""
 
-    __slots__ = ("_attributes", "_compress", "_fd", "_files", "_lines", "busy")
+    __slots__ = ("_attributes", "_compress", "_fd", "_files", "_halt", "_lines")
 
     def __init__(
         self,
         files: LogFiles,
         compress: Callable[[str], None] | None = None,
-        busy: Callable[[], bool] = lambda: False,
+        halt: Callable[[], None] = lambda: None,
     ) -> None:
         self._files = files
-        self._compress = compress or compress_file
-        self.busy = busy
+        self._compress = compress or compress_rotated
+        self._halt = halt
         self._fd = -1
         self._lines = Lines()
         self._attributes = f',"attrs":{files.attributes}' if files.attributes else ""
@@ -111,7 +113,7 @@ class Writer:
             pending: list[bytes] = []
             size = self._size()
             for entry in entries:
-                if size and size + len(entry) > limit and not self.busy():
+                if size and size + len(entry) > limit:
                     self._write(b"".join(pending))
                     self._rotate()
                     pending, size = [], 0
@@ -147,6 +149,7 @@ class Writer:
         if count <= 1:
             os.truncate(path, 0)
             return
+        self._halt()
         for ending in ("", COMPRESSED):
             with suppress(FileNotFoundError):
                 os.unlink(f"{path}.{count - 1}{ending}")
@@ -156,7 +159,14 @@ class Writer:
                     os.rename(f"{path}.{number}{ending}", f"{path}.{number + 1}{ending}")
         os.rename(path, f"{path}.1")
         if self._files.compress:
-            self._compress(f"{path}.1")
+            self._compress(path)
+
+
+def compress_rotated(path: str) -> None:
+    """All that rotations have left as it was: the last file, and those for which there was no time."""
+    for name in reversed(names(path)):
+        if name != path and not name.endswith(COMPRESSED):
+            compress_file(name)
 
 
 def compress_file(path: str) -> None:
@@ -164,7 +174,7 @@ def compress_file(path: str) -> None:
     import gzip  # only where it is asked for
     import shutil
 
-    temporary = f"{path}{COMPRESSED}.new"
+    temporary = f"{path}{UNFINISHED}"
     with open(path, "rb") as plain, gzip.open(temporary, "wb", compresslevel=6) as packed:
         shutil.copyfileobj(plain, packed, 1 << 16)
         status = os.fstat(plain.fileno())

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from . import log_pump
 from .helper import Helper
-from .log_file import Writer, compress_file
+from .log_file import UNFINISHED, Writer, compress_rotated
 from .loop import Loop
 from .plan import LogPlan
 from .spawn import forked
@@ -24,7 +24,7 @@ class Log:
             self._sink = log_pump.start(plan, loop, lambda work: forked(work, crash_log)[1])
         else:
             assert plan.files is not None
-            self._sink = Writer(plan.files, self._compressor.begin, self._compressor.busy)
+            self._sink = Writer(plan.files, self._compressor.begin, self._compressor.stop)
 
     def write(self, stream: str, data: bytes) -> None:
         self._sink.write(stream, data)
@@ -40,7 +40,7 @@ class Log:
 
 
 class _Compressor:
-    """A process that compresses one file, and ends."""
+    """A process that compresses what a rotation has left, and ends."""
 
     __slots__ = ("_helper", "_path")
 
@@ -48,21 +48,21 @@ class _Compressor:
         self._helper = Helper(loop, crash_log)
         self._path = ""
 
-    def busy(self) -> bool:
-        return self._helper.connection is not None
-
     def begin(self, path: str) -> None:
-        """Where no process can be had, the file stays as it is."""
+        """Where no process can be had, the files stay as they are, until the next rotation."""
         try:
-            self._helper.begin(lambda _: compress_file(path), self.stop)
+            self._helper.begin(lambda _: compress_rotated(path), self.stop)
         except OSError:
             return
         self._path = path
 
     def stop(self) -> None:
         """It is done; or if not, it is ended."""
-        if not self.busy():
+        if self._helper.connection is None:
             return
         self._helper.end()
+        directory, _, name = self._path.rpartition("/")
         with suppress(FileNotFoundError):
-            os.unlink(f"{self._path}.gz.new")
+            for each in os.listdir(directory):
+                if each.startswith(f"{name}.") and each.endswith(UNFINISHED):
+                    os.unlink(f"{directory}/{each}")

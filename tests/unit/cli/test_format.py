@@ -110,9 +110,7 @@ def test_json() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(
-        errors.InvalidArgument, match="failed to parse template: template: :1: unclosed action"
-    ):
+    with pytest.raises(errors.InvalidArgument, match="template parsing error: template: :1: unclosed action"):
         render("{{.ID")
     with pytest.raises(
         errors.InvalidArgument, match=r"failed to execute template: .*can't evaluate field No"

@@ -148,7 +148,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (network.parse_network, "alias=a", "network name is required"),
     (network.parse_network, "", "network name is required"),
     (network.parse_network, "name=a,b", "invalid field b"),
-    (network.parse_address, "1.2.3", "1.2.3 is not an ip address"),
+    (network.parse_address, "1.2.3", "IP address is not correctly formatted: 1.2.3"),
     (mount.parse_mount, "x", "invalid field 'x' must be a key=value pair"),
     (mount.parse_mount, "type=bind", "target is required"),
     (mount.parse_mount, "type=bind,foo=b", "unexpected key 'foo' in 'foo=b'"),
@@ -310,7 +310,7 @@ def test_security_options(tmp_path: Path) -> None:
     ]
     assert options.system_paths_unconfined
     for bad in ("foo", "no-new-privileges:maybe"):
-        with pytest.raises(errors.InvalidArgument, match="invalid --security-opt"):
+        with pytest.raises(errors.InvalidArgument, match="Invalid --security-opt"):
             host.SecurityOptions([bad])
     profile.write_text("not json")
     with pytest.raises(errors.InvalidArgument, match="compacting json for seccomp profile"):
@@ -329,6 +329,7 @@ def test_exposed_ports() -> None:
     [
         ("", None),
         ("42m", 1000 - 42 * 60),
+        ("0", 0),
         ("1357133017.5", 1357133017.5),
         ("2013-01-02T13:23:37Z", 1357133017),
         ("2013-01-02T13:23:37.25Z", 1357133017.25),

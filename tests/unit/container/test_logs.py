@@ -81,9 +81,10 @@ def test_a_process_of_its_own_where_somebody_may_have_to_be_waited_for() -> None
 @pytest.mark.parametrize(
     ("driver", "options", "error", "message"),
     [
-        ("fluentd", {}, InvalidArgument, "logger: no log driver named 'fluentd' is registered"),
+        ("fluentd", {}, NotSupported, "log driver fluentd is not built yet (use one of json-file, "),
+        ("odd", {}, InvalidArgument, 'error looking up logging plugin odd: plugin "odd" not found'),
         ("json-file", {"x": "1"}, InvalidArgument, "unknown log opt 'x' for json-file log driver"),
-        ("local", {"tag": "x"}, InvalidArgument, "unknown log opt 'tag' for local log driver"),
+        ("local", {"tag": "x"}, InvalidArgument, "unknown log opt 'tag' for log driver local"),
         ("none", {"max-size": "1m"}, InvalidArgument, "unknown log opt 'max-size' for none log driver"),
         ("json-file", {"mode": "odd"}, InvalidArgument, "logger: logging mode not supported: odd"),
         (
@@ -104,8 +105,10 @@ def test_a_process_of_its_own_where_somebody_may_have_to_be_waited_for() -> None
         ),
         ("json-file", {"compress": "maybe"}, InvalidArgument, "invalid value for compress: maybe"),
         ("json-file", {"tag": "{{.Nope}}"}, InvalidArgument, "invalid log tag '{{.Nope}}'"),
+        ("json-file", {"tag": "{{.ID}} {{"}, InvalidArgument, "invalid log tag '{{.ID}} {{': unclosed"),
         ("json-file", {"labels-regex": "("}, InvalidArgument, "error parsing option labels-regex"),
         ("syslog", {"syslog-address": "http://x"}, InvalidArgument, "unsupported scheme: 'http'"),
+        ("syslog", {"syslog-address": "x"}, InvalidArgument, "should be in form proto://address, got x"),
         ("syslog", {"syslog-address": "tcp+tls://x"}, NotSupported, "syslog is sent without TLS"),
         ("syslog", {"syslog-tls-key": "x"}, NotSupported, "syslog is sent without TLS"),
         ("syslog", {"syslog-facility": "odd"}, InvalidArgument, "invalid syslog facility"),

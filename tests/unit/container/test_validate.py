@@ -80,7 +80,10 @@ CPUS = os.cpu_count()
             HostConfig(ulimits=[Ulimit(name="nofile", soft=2, hard=1)]),
             "ulimit soft limit must be less than or equal to hard limit: 2 > 1",
         ),
-        (HostConfig(log_config=LogConfig(type="odd")), "logger: no log driver named 'odd' is registered"),
+        (
+            HostConfig(log_config=LogConfig(type="odd")),
+            'error looking up logging plugin odd: plugin "odd" not found',
+        ),
         (HostConfig(sysctls={"kernel.panic": "1"}), "sysctl 'kernel.panic' is not allowed"),
         (
             HostConfig(sysctls={"net.core.somaxconn": "1"}, network_mode="host"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import time
@@ -91,16 +92,29 @@ def test_a_follower_misses_nothing_of_a_rotation(path: Path, compress: bool) -> 
     assert found == wanted(0, 200)
 
 
-def test_rotation_waits_for_compression(path: Path) -> None:
+def test_rotation_halts_a_compression_and_waits_for_none(path: Path) -> None:
     asked: list[str] = []
     writer = log_file.Writer(
-        LogFiles(path=str(path), size=200, count=3, compress=True), asked.append, lambda: bool(asked)
+        LogFiles(path=str(path), size=200, count=3, compress=True),
+        lambda which: asked.append(f"compress {which}"),
+        lambda: asked.append("halt"),
     )
     for number in range(20):
         writer.write("stdout", line(number))
     writer.finish()
-    assert asked == [f"{path}.1"]
-    assert lines(path) == wanted(0, 20)
+    assert asked == ["halt", f"compress {path}"] * (len(asked) // 2) != []
+    assert all(each.stat().st_size <= 200 for each in path.parent.iterdir())
+    assert lines(path) == wanted(20 - len(lines(path)), 20)
+
+
+def test_what_was_not_compressed_in_time_is_so_later(path: Path) -> None:
+    for number, text in enumerate(("now", "one", "two", "three")):
+        path.with_name(f"log.{number}" if number else "log").write_text(text)
+    path.with_name("log.3.gz").write_text("half")
+    log_file.compress_rotated(str(path))
+    found = sorted(each.name for each in path.parent.iterdir())
+    assert found == ["log", "log.1.gz", "log.2.gz", "log.3.gz"]
+    assert gzip.decompress(path.with_name("log.3.gz").read_bytes()) == b"three"
 
 
 def test_clear_while_it_is_written_and_followed(path: Path) -> None:

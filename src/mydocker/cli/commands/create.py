@@ -6,7 +6,7 @@ import os
 
 from mydocker import errors
 from mydocker.cli import output, transfer
-from mydocker.cli.command import Command, Invocation
+from mydocker.cli.command import USAGE_ERROR, Command, Invocation, WordsError
 from mydocker.cli.flags import config
 from mydocker.cli.flags.container import CONTAINER, REFUSED
 from mydocker.cli.flags.image import check_content_trust
@@ -24,7 +24,10 @@ def make(invocation: Invocation, *, starting: bool = False) -> Container:
         disabled=invocation["disable-content-trust"], given="disable-content-trust" in invocation.given
     )
     config.check_rootfs(invocation.flags, invocation.arguments)
-    documents = config.build(invocation.flags, invocation.arguments)
+    try:
+        documents = config.build(invocation.flags, invocation.arguments)
+    except errors.InvalidArgument as error:
+        raise WordsError(str(error), USAGE_ERROR, see_help=True) from error
     path = invocation["cidfile"]
     if not path:
         return _create(invocation, documents, starting)

@@ -18,7 +18,7 @@ _NANO = 1_000_000_000
 
 def run(invocation: Invocation) -> int:
     now = time.time()
-    since, until = (parse_timestamp(name, invocation[name], now) for name in ("since", "until"))
+    since, until = (parse_timestamp("", invocation[name], now) for name in ("since", "until"))
     format = Document(invocation["format"])
     for message in invocation.engine.events(
         since=since, until=until, filters=to_filters(invocation["filter"])

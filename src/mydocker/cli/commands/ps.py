@@ -90,6 +90,8 @@ def run(invocation: Invocation) -> int:
         containers = containers[:last]
     truncate = not invocation["no-trunc"]
     if invocation["quiet"]:
+        if invocation["format"]:
+            output.err("WARNING: Ignoring custom format, because both --format and --quiet are set.")
         if containers:
             output.out("\n".join(c.id[:_ID_WIDTH] if truncate else c.id for c in containers))
         return 0
@@ -101,6 +103,7 @@ def run(invocation: Invocation) -> int:
         columns=_COLUMNS + "\t{{.Size}}" if invocation["size"] else _COLUMNS,
         headings=HEADINGS,
         type_=_TYPE,
+        unreadable="failed to parse template",
     )
     if shown or invocation["format"] == "":
         output.out(shown)

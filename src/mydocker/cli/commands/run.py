@@ -5,7 +5,7 @@ from __future__ import annotations
 from mydocker import errors
 from mydocker.cli import attach, output, terminal
 from mydocker.cli.attach import Detached, Manner, Signals
-from mydocker.cli.command import Command, Invocation
+from mydocker.cli.command import Command, Invocation, WordsError
 from mydocker.cli.commands import create
 from mydocker.cli.explain import Explainer
 from mydocker.cli.flags.container import CONTAINER, REFUSED, RUN
@@ -16,7 +16,7 @@ from mydocker.engine import AttachOptions, Container
 def run(invocation: Invocation) -> int:
     if invocation["detach"]:
         if invocation["attach"]:
-            raise errors.InvalidArgument("conflicting options: cannot specify both --attach and --detach")
+            raise WordsError("conflicting options: cannot specify both --attach and --detach")
         container = create.make(invocation, starting=True)
         try:
             _start_detached(container, invocation)
@@ -24,7 +24,10 @@ def run(invocation: Invocation) -> int:
             output.out(container.id)  # it exists, also when it could not be started
         return 0
     if invocation["interactive"] and invocation["tty"]:
-        terminal.require(0)
+        try:
+            terminal.require(0)
+        except errors.InvalidArgument as error:
+            raise WordsError(str(error)) from error
     keys = parse_keys(invocation["detach-keys"])
     container = create.make(invocation, starting=True)
     return _start_attached(container, invocation, keys)

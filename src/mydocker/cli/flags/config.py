@@ -86,11 +86,11 @@ def _config(
     )
 
 
-def _log_options(given: Sequence[str]) -> dict[str, str]:
-    for option in given:
-        if "=" not in option:
-            raise errors.InvalidArgument(f"invalid logging opts format: {option} (use NAME=VALUE)")
-    return dict(option.split("=", 1) for option in given)
+def _log_config(driver: str, given: Sequence[str]) -> LogConfig:
+    if driver == "none" and given:
+        raise errors.InvalidArgument("invalid logging opts for driver none")
+    options = {name: text for name, _, text in (option.partition("=") for option in given)}
+    return LogConfig(type=driver or "json-file", config=options)
 
 
 def _healthcheck(flags: Mapping[str, Any]) -> Healthcheck | None:
@@ -120,7 +120,7 @@ def _host_config(
     return HostConfig(
         binds=binds or None,
         container_id_file=flags["cidfile"],
-        log_config=LogConfig(type=flags["log-driver"] or "json-file", config=_log_options(flags["log-opt"])),
+        log_config=_log_config(flags["log-driver"], flags["log-opt"]),
         network_mode=mode,
         links=None if network.user_defined(mode) else list(flags["link"]) or None,
         egress=[each for given in flags["egress"] for each in given] or None,

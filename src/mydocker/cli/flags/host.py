@@ -117,7 +117,8 @@ def exposed_ports(given: Iterable[str]) -> dict[str, dict[str, str]]:
             ) from error
         if high < low:
             raise errors.InvalidArgument(
-                f"invalid range format for --expose: {text}, error: invalid port range: {numbers}"
+                f"invalid range format for --expose: {text}, "
+                f"error: invalid range specified for port: {numbers}"
             )
         for port in range(low, high + 1):
             ports[f"{port}/{(protocol or 'tcp').lower()}"] = {}
@@ -128,7 +129,7 @@ def check_mode(flag: str, mode: str, label: str, *allowed: str, container: bool 
     """A namespace mode that is one of ``allowed``, empty, or (with ``container``) ``container:NAME``."""
     joins = container and mode.startswith("container:") and len(mode) > len("container:")
     if mode and mode not in allowed and not joins:
-        raise errors.InvalidArgument(f"--{flag}: invalid {label} mode: {mode}")
+        raise errors.InvalidArgument(f"--{flag}: invalid {label} mode")
     return mode
 
 
@@ -160,14 +161,14 @@ class SecurityOptions:
                 f"--security-opt {text} is not built yet: {name} profiles are not applied"
             )
         else:
-            raise errors.InvalidArgument(f"invalid --security-opt: {go.quote(text)}")
+            raise errors.InvalidArgument(f"Invalid --security-opt: {go.quote(text)}")
 
 
 def _check_bool(option: str, value: str) -> None:
     try:
         go.parse_bool(value)
     except ValueError as error:
-        raise errors.InvalidArgument(f"invalid --security-opt: {go.quote(option)}") from error
+        raise errors.InvalidArgument(f"Invalid --security-opt: {go.quote(option)}") from error
 
 
 def _profile(path: str) -> str:

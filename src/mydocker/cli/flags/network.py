@@ -89,7 +89,7 @@ def parse_address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError(f"{text} is not an ip address") from None
+        raise ValueError(f"IP address is not correctly formatted: {text}") from None
 
 
 def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mydocker import errors
-from mydocker.cli.command import MalformedTemplate
+from mydocker.cli.command import WordsError
 from mydocker.cli.format.tabs import align
 from mydocker.cli.template import ExecutionError, ParseError, Template, printing
 from mydocker.cli.template.printing import Fields
@@ -25,23 +25,34 @@ Row = Mapping[str, Any]
 _HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def render(format: str, rows: Sequence[Row], *, columns: str, headings: Mapping[str, str], type_: str) -> str:
+def render(
+    format: str,
+    rows: Sequence[Row],
+    *,
+    columns: str,
+    headings: Mapping[str, str],
+    type_: str,
+    unreadable: str = "template parsing error",
+) -> str:
     """The whole output, without its last newline. ``columns``: the template of the command's own table.
 
-    Raises ``InvalidArgument`` for a template that cannot be read or does not fit.
+    Raises ``InvalidArgument`` for a template that cannot be read, which ``unreadable`` says, or does not fit.
     """
     if format == "json":
         return "\n".join(to_json(row) for row in rows)
     is_table = format in ("", "table") or re.match(r"table\b", format) is not None
     source = format.removeprefix("table").strip(" ") if is_table else format
     source = (source or columns).replace("\\t", "\t").replace("\\n", "\n")
-    template = _parse(source)
+    try:
+        template = Template.parse(source)
+    except ParseError as error:
+        raise errors.InvalidArgument(f"{unreadable}: {error}") from error
     lines = [_execute(template, Fields(row), type_) for row in rows]
     if not is_table:
         return "\n".join(lines)
     heading = {**dict.fromkeys(_methods(rows, headings), _label_heading), **headings}
     fields = {**{name: "" for row in rows for name in row}, **heading}
-    return align("\n".join([_execute(_parse(_without_functions(source)), fields, type_), *lines]))
+    return align("\n".join([_execute(Template.parse(_without_functions(source)), fields, type_), *lines]))
 
 
 def to_json(row: Row) -> str:
@@ -67,18 +78,15 @@ def _without_functions(source: str) -> str:
     )
 
 
-def _parse(source: str) -> Template:
-    try:
-        return Template.parse(source)
-    except ParseError as error:
-        raise errors.InvalidArgument(f"failed to parse template: {error}") from error
-
-
 def _execute(template: Template, row: Row, type_: str) -> str:
     try:
         return template.execute(row, type_=type_)
     except ExecutionError as error:
         raise errors.InvalidArgument(f"failed to execute template: {error}") from error
+
+
+_UNREADABLE = 64
+"""exit status for a template that cannot be read; Docker's, and EX_USAGE of sysexits(3)"""
 
 
 class Document:
@@ -91,7 +99,7 @@ class Document:
             try:
                 self._template = Template.parse(format)
             except ParseError as error:
-                raise MalformedTemplate(f"template parsing error: {error}") from error
+                raise WordsError(f"template parsing error: {error}", _UNREADABLE) from error
 
     def show(self, document: Mapping[str, Any], otherwise: Callable[[Mapping[str, Any]], str]) -> str:
         if self._json:

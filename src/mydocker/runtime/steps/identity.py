@@ -47,6 +47,7 @@ class FindUser(Step):
             account = Account(uid, self.user.get("gid", 0), [], home_of(uid))
         account.groups += self.user.get("additionalGids", [])
         account.groups += [group_id(group) for group in self.user.get("additionalGroupNames", [])]
+        account.groups = [*dict.fromkeys(account.groups)]
         self.account = account
 
     def observe(self, context: Context) -> str:
