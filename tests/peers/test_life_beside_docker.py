@@ -301,11 +301,12 @@ def test_copies(both: Both, tmp_path: Path, state: str) -> None:
 # What names this container, this engine, or a moment.
 _OWN = re.compile(
     r"/(Id|Created|Image|LogPath|HostnamePath|HostsPath|ResolvConfPath|Driver)$|/GraphDriver/|/State/(Pid|\w+At)$"
-    r"|/Config/Hostname$|/Mounts/\d+/(Name|Source)$|/NetworkSettings/Sandbox\w+$|/Networks/none/\w+ID$"
+    r"|/Config/Hostname$|/Mounts/\d+/(Name|Source)$|/NetworkSettings/Sandbox\w+$|/Networks/\w+/\w+ID$"
+    r"|/Networks/\w+/Aliases$|/State/Health/Log/\d+/(Start|End)$"
     r"|/HostConfig/(Runtime|MaskedPaths)$"
 )
 # Gone from docker since 20.10, or new since then.
-_OF_ANOTHER_VERSION = re.compile(r"/HostConfig/KernelMemory(TCP)?$")
+_OF_ANOTHER_VERSION = re.compile(r"/HostConfig/KernelMemory(TCP)?$|/VolumeOptions/DriverConfig$")
 
 
 def shape(document: Any, path: str = "") -> dict[str, Any]:
@@ -348,6 +349,94 @@ def test_inspect_key_by_key(both: Both, tmp_path: Path, state: str) -> None:
         if theirs[path] != ours[path] and not _OWN.search(path)
     }
     assert different == {}
+
+
+def order(document: Any, other: Any, path: str = "") -> dict[str, tuple[list[str], list[str]]]:
+    """Where the two write the members that both have one after the other, in another order."""
+    if not isinstance(document, dict) or not isinstance(other, dict):
+        return {}
+    names = [name for name in document if name in other and name not in _ELSEWHERE]
+    found = {} if (others := [name for name in other if name in names]) == names else {path: (names, others)}
+    for name in names:
+        found |= order(document[name], other[name], f"{path}/{name}")
+    return found
+
+
+# These were elsewhere in docker 20.10.
+_ELSEWHERE = ("ConsoleSize", "DriverOpts", "HairpinMode", "LinkLocalIPv6Address", "LinkLocalIPv6PrefixLen",
+              "MacAddress", "Ports", "SandboxKey")  # fmt: skip
+
+HEALTH = "--health-cmd 'echo no; exit 3' --health-interval 300ms --health-retries 3"
+WAYS = [
+    (
+        "--network inspected --ip 172.28.0.9 --network-alias other --dns 1.2.3.4 --dns-search a.b",
+        "sleep 1000",
+    ),
+    ("--network host", "sleep 1000"),
+    ("--pid host --ipc host", "sleep 1000"),
+    ("-h own --domainname example.com -t -i --stop-signal INT --stop-timeout 3", "sleep 1000"),
+    (f"{HEALTH} --health-timeout 2s", "sleep 1000"),
+    ("--restart on-failure:2", "sh -c 'exit 4'"),
+    ("--restart always", "sleep 1000"),
+    ("--log-opt max-size=1m --log-opt labels=b,a --log-opt env=X -l b=1 -l a=2 -e X=1", "sleep 1000"),
+    ("--log-driver local", "sleep 1000"),
+    ("--log-driver none", "sleep 1000"),
+    (
+        "-v one:/a -v one:/b:ro -v BIND:/c:ro -v BIND:/d:z --mount type=tmpfs,target=/f,tmpfs-size=1m "
+        "--mount type=bind,source=BIND,target=/g,readonly --mount type=volume,source=two,target=/h "
+        "--mount type=volume,source=three,target=/i,volume-nocopy --tmpfs /j:size=1m",
+        "sleep 1000",
+    ),
+    (
+        "--read-only --security-opt no-new-privileges --ulimit nofile=100:200 --sysctl kernel.msgmax=1000 "
+        "--sysctl kernel.msgmnb=2000 --group-add 5 --oom-score-adj 5 --shm-size 1m --cpu-shares 100",
+        "sleep 1000",
+    ),
+]
+
+
+@pytest.mark.parametrize(("flags", "command"), WAYS, ids=[flags.split("=")[0][:30] for flags, _ in WAYS])
+def test_inspect_of_many_ways(both: Both, tmp_path: Path, flags: str, command: str) -> None:
+    words = shlex.split(flags.replace("BIND", str(tmp_path)))
+    networks = [] if "--network" in words else ["--network", "none"]
+    if "inspected" in words:
+        both.run("network", "create", "--subnet", "172.28.0.0/16", "--driver", "bridge", "inspected")
+    try:
+        both.run("run", "-d", "--name", "shown", *networks, *words, IMAGE, *shlex.split(command))
+        if "--restart" in words and command == "sleep 1000":
+            both.run("restart", "-t", "0", "shown")
+        if "on-failure:2" in words:
+            wait_until(both, "{{.State.Status}} {{.RestartCount}}", "exited 2")
+        if "--health-cmd" in words:
+            wait_until(both, "{{len .State.Health.Log}} {{.State.Health.Status}}", "5 unhealthy")
+        theirs, ours = (json.loads(result.out)[0] for result in both("inspect", "shown"))
+    finally:
+        both("rm", "-fv", "shown")
+        both("network", "rm", "inspected")
+    for each in (theirs, ours):
+        if "Health" in each["State"]:  # which goes on
+            each["State"]["Health"].pop("FailingStreak")
+            each.pop("ExecIDs")
+    left, right = shape(theirs), shape(ours)
+    different = {
+        path: (left.get(path, "missing"), right.get(path, "missing"))
+        for path in left.keys() | right.keys()
+        if left.get(path, "missing") != right.get(path, "missing")
+        and not _OWN.search(path)
+        and not _OF_ANOTHER_VERSION.search(path)
+    }
+    assert different == {}
+    ids = [path for path in left if re.search(r"/Networks/\w+/\w+ID$", path)]
+    assert ids
+    assert [(path, len(right[path])) for path in ids] == [(path, len(left[path])) for path in ids]
+    assert order(theirs, ours) == {}
+
+
+def wait_until(both: Both, template: str, wanted: str) -> None:
+    end = time.monotonic() + 30
+    while any(result.out.strip() != wanted for result in both("inspect", "-f", template, "shown")):
+        assert time.monotonic() < end, both("inspect", "-f", template, "shown")
+        time.sleep(0.05)
 
 
 def test_types_of_what_may_differ(both: Both) -> None:

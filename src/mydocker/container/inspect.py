@@ -59,9 +59,8 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": _exec_ids(store, record, state),
-        "HostConfig": {**shapes.host_config(record.host_config), "Links": links.shown(store, record)},
+        "HostConfig": shapes.host_config(record.host_config, links.shown(store, record)),
         "GraphDriver": {
-            "Name": "overlay2",
             "Data": {
                 "ID": record.id,
                 "LowerDir": ":".join(stack.lowers),
@@ -69,12 +68,15 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
                 "UpperDir": stack.upper,
                 "WorkDir": stack.work,
             },
+            "Name": "overlay2",
         },
         "Mounts": [
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],
         "Config": shapes.config(record.config),
-        "NetworkSettings": shapes.network_settings(record, state, having.read(store, record.id)),
+        "NetworkSettings": shapes.network_settings(
+            f"{store.root}/network", record, state, having.read(store, record.id)
+        ),
     }
 
 
@@ -93,7 +95,7 @@ def summary(store: Store, record: Record, state: State) -> dict[str, Any]:
         "State": str(state.status),
         "Status": status(state),
         "HostConfig": {"NetworkMode": record.host_config.network_mode},
-        "NetworkSettings": {"Networks": shapes.networks(record, attached)},
+        "NetworkSettings": {"Networks": shapes.networks(f"{store.root}/network", record, state, attached)},
         "Mounts": [
             _mount(point) for point in record.mounts if point.type != "tmpfs" or _is_mount(record, point)
         ],

@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from ..network.document import Attached, Endpoint
+from ..monitor.timestamp import NEVER
+from ..network.document import PREDEFINED, Attached, Endpoint, predefined_id
 from ..oci import defaults
 from .config import Config, EndpointConfig, HostConfig
 from .record import Record
@@ -28,6 +30,26 @@ _LEFT_OUT = (
     "Timeout", "Tmpfs",
 )  # fmt: skip
 """members that Docker leaves out when they say nothing"""
+_MAPS = ("Annotations", "PortBindings", "StorageOpt", "Sysctls", "Tmpfs")
+_CONFIG_ORDER = (
+    "Hostname", "Domainname", "User", "AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts", "Tty",
+    "OpenStdin", "StdinOnce", "Env", "Cmd", "Healthcheck", "Image", "Volumes", "WorkingDir", "Entrypoint",
+    "OnBuild", "Labels", "StopSignal", "StopTimeout", "Shell",
+)  # fmt: skip
+_HOST_ORDER = (
+    "Binds", "ContainerIDFile", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "AutoRemove",
+    "VolumeDriver", "VolumesFrom", "ConsoleSize", "Annotations", "CapAdd", "CapDrop", "CgroupnsMode",
+    "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "IpcMode", "Cgroup", "Links",
+    "OomScoreAdj", "PidMode", "Privileged", "PublishAllPorts", "ReadonlyRootfs", "SecurityOpt",
+    "StorageOpt", "Tmpfs", "UTSMode", "UsernsMode", "ShmSize", "Sysctls", "Runtime", "Isolation",
+    "CpuShares", "Memory", "NanoCpus", "CgroupParent", "BlkioWeight", "BlkioWeightDevice",
+    "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps",
+    "CpuPeriod", "CpuQuota", "CpuRealtimePeriod", "CpuRealtimeRuntime", "CpusetCpus", "CpusetMems",
+    "Devices", "DeviceCgroupRules", "DeviceRequests", "MemoryReservation", "MemorySwap",
+    "MemorySwappiness", "OomKillDisable", "PidsLimit", "Ulimits", "CpuCount", "CpuPercent",
+    "IOMaximumIOps", "IOMaximumBandwidth", "Mounts", "MaskedPaths", "ReadonlyPaths", "Init",
+)  # fmt: skip
+"""of Docker's members of ``HostConfig``; ours come after them"""
 _NOTHING: dict[str, Any] = {
     "Cgroup": "",
     "ConsoleSize": [0, 0],
@@ -41,14 +63,14 @@ _NOTHING: dict[str, Any] = {
     "Isolation": "",
 }
 _ADDRESSES = {
+    "MacAddress": "",
     "EndpointID": "",
     "Gateway": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
     "IPAddress": "",
     "IPPrefixLen": 0,
     "IPv6Gateway": "",
-    "MacAddress": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
 }
 
 
@@ -57,13 +79,26 @@ def config(asked: Config) -> dict[str, Any]:
     for name in ("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout"):
         if shown.get(name) is None:
             shown.pop(name, None)
-    shown.setdefault("OnBuild", None)
+    shown["OnBuild"] = shown.get("OnBuild")
     shown["Labels"] = shown["Labels"] or {}
-    return shown
+    for name in ("ExposedPorts", "Volumes", "Labels"):
+        if shown.get(name):
+            shown[name] = _sorted(shown[name])
+    return {**_chosen(shown, _CONFIG_ORDER), **shown}
 
 
-def host_config(asked: HostConfig) -> dict[str, Any]:
-    shown: dict[str, Any] = {**_NOTHING, **msgspec.to_builtins(asked)}
+def _sorted(found: dict[str, Any]) -> dict[str, Any]:
+    """As Go writes a map."""
+    return dict(sorted(found.items()))
+
+
+def _chosen(found: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found}
+
+
+def host_config(asked: HostConfig, links: list[str] | None) -> dict[str, Any]:
+    """``links``: of those in the predefined network, with their names as they are now."""
+    shown: dict[str, Any] = {**_NOTHING, **msgspec.to_builtins(asked), "Links": links}
     for name in _LEFT_OUT:
         if not shown.get(name) and shown.get(name) is not False:
             shown.pop(name, None)
@@ -80,26 +115,40 @@ def host_config(asked: HostConfig) -> dict[str, Any]:
         masked, readonly = asked.masked_paths, asked.readonly_paths
         shown["MaskedPaths"] = defaults.masked_paths() if masked is None else masked
         shown["ReadonlyPaths"] = defaults.readonly_paths() if readonly is None else readonly
-    return shown
+    if asked.privileged or "host" in (asked.pid_mode, asked.ipc_mode):
+        shown["SecurityOpt"] = [*(asked.security_opt or ()), "label=disable"]
+    if "Mounts" in shown:
+        shown["Mounts"] = [_said(mount) for mount in shown["Mounts"]]
+    for name in _MAPS:
+        if shown.get(name):
+            shown[name] = _sorted(shown[name])
+    shown["LogConfig"]["Config"] = _sorted(shown["LogConfig"]["Config"])
+    return {**_chosen(shown, _HOST_ORDER), **shown}
 
 
-def network_settings(record: Record, state: State, attached: Attached) -> dict[str, Any]:
+def _said(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount without what nobody has said."""
+    parts = {name: _said(part) if isinstance(part, dict) else part for name, part in mount.items()}
+    return {name: part for name, part in parts.items() if part not in (None, "", False, 0, {}, [])}
+
+
+def network_settings(root: str, record: Record, state: State, attached: Attached) -> dict[str, Any]:
     """The namespace is named by the process that is in it; there is no sandbox apart from that."""
     host = record.host_config
-    endpoints = {each.network: each for each in attached.endpoints}
     own = state.pid and host.network_mode != "host"
+    bridged = _addresses(next((each for each in attached.endpoints if each.network == "bridge"), None))
     return {
-        **_addresses(endpoints.get("bridge")),
         "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": f"/proc/{state.pid}/ns/net" if own else "",
+        "Ports": _ports(record, attached) if state.running else {},
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Networks": networks(record, attached),
-        "Ports": _ports(record, attached) if state.running else {},
-        "SandboxID": "",
-        "SandboxKey": f"/proc/{state.pid}/ns/net" if own else "",
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
+        **_chosen(bridged, sorted(bridged)),
+        "Networks": networks(root, record, state, attached),
     }
 
 
@@ -107,37 +156,44 @@ def _addresses(endpoint: Endpoint | None) -> dict[str, Any]:
     if endpoint is None:
         return _ADDRESSES
     return {
+        "MacAddress": endpoint.mac,
         "EndpointID": endpoint.id,
         "Gateway": endpoint.gateway,
-        "GlobalIPv6Address": endpoint.address6,
-        "GlobalIPv6PrefixLen": endpoint.prefix6,
         "IPAddress": endpoint.address,
         "IPPrefixLen": endpoint.prefix,
         "IPv6Gateway": endpoint.gateway6,
-        "MacAddress": endpoint.mac,
+        "GlobalIPv6Address": endpoint.address6,
+        "GlobalIPv6PrefixLen": endpoint.prefix6,
     }
 
 
-def networks(record: Record, attached: Attached) -> dict[str, Any]:
-    """Where the container is, or will be when it is started."""
+def networks(root: str, record: Record, state: State, attached: Attached) -> dict[str, Any]:
+    """Where the container is, or will be when it is started. ``root``: of the engine's networks."""
     mode = record.host_config.network_mode
     if mode.startswith("container:"):
         return {}
     endpoints = {each.network: each for each in attached.endpoints}
     asked = record.networks or {mode: EndpointConfig()}
     result = {}
-    for name in dict.fromkeys((*asked, *endpoints)):
+    for name in sorted({*asked, *endpoints}):
         wanted, endpoint = asked.get(name, EndpointConfig()), endpoints.get(name)
         aliases = [*(wanted.aliases or ())]
         if record.networks and name != "bridge":
             aliases.append(record.short_id)
+        shown = _addresses(endpoint)
+        identifier = endpoint.network_id if endpoint is not None else ""
+        if name in PREDEFINED and state.started_at != NEVER:
+            identifier = predefined_id(root, name)
+            if name != "bridge" and state.running:  # an endpoint there is nothing but its name
+                shown = {**shown, "EndpointID": predefined_id(record.id, name)}
         result[name] = {
-            **_addresses(endpoint),
-            "Aliases": aliases or None,
-            "DriverOpts": wanted.driver_opts,
             "IPAMConfig": msgspec.to_builtins(wanted.ipam_config) if wanted.ipam_config else None,
             "Links": wanted.links,
-            "NetworkID": endpoint.network_id if endpoint is not None else "",
+            "Aliases": aliases or None,
+            "MacAddress": shown["MacAddress"],
+            "DriverOpts": wanted.driver_opts,
+            "NetworkID": identifier,
+            **shown,
         }
     return result
 

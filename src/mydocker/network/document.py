@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from functools import cached_property
 
@@ -101,6 +102,12 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
 
 
 PREDEFINED = ("bridge", "host", "none")
+
+
+def predefined_id(root: str, name: str) -> str:
+    """Of a predefined network, which need not be on disk; ``root``: where the networks are."""
+    return hashlib.sha256(f"{root}\0{name}".encode()).hexdigest()
+
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Network)

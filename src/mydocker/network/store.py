@@ -42,6 +42,7 @@ from .document import (
     Subnet,
     decoder,
     encoder,
+    predefined_id,
 )
 from .filter import MISSING, Filter, available
 from .leases import Leases
@@ -110,14 +111,13 @@ class Networks:
         return found[0]
 
     def _predefined(self, name: str, driver: str, ipam: Ipam, options: dict[str, str]) -> Network:
-        identifier = hashlib.sha256(f"{self.root}\0{name}".encode()).hexdigest()
         try:
             made = os.stat(os.path.dirname(self.root)).st_mtime
         except FileNotFoundError:
             made = 0.0
         return Network(
             name=name,
-            id=identifier,
+            id=predefined_id(self.root, name),
             created=_instant(datetime.fromtimestamp(made, UTC)),
             driver=driver,
             ipam=ipam,
