@@ -50,6 +50,7 @@ def checkpoint(call: Call) -> int:
     if (status := entry.status()) not in ("running", "paused"):
         raise Conflict(f"cannot checkpoint container {entry.id}: it is {status}")
     refuse_unbuilt(options)
+    refuse_user_namespace(entry.spec)
     criu.program()
     pre_dump, leave = options.flag("pre-dump"), options.flag("leave-running")
     images = Images(options)
@@ -107,6 +108,13 @@ def refuse_unbuilt(options: Options) -> None:
             raise NotSupported(f"--{name} is not supported")
 
 
+def refuse_user_namespace(spec: Spec) -> None:
+    """criu would write such a container, and fail to make it again: as root of the namespace it may read
+    neither its images nor what is bound for the container's devices."""
+    if any(given.get("type") == "user" for given in spec.get("linux", {}).get("namespaces", [])):
+        raise NotSupported("criu cannot restore a container that is in a user namespace")
+
+
 def common(options: Options, spec: Spec) -> list[criu.Option]:
     """What ``checkpoint`` and ``restore`` say in the same words."""
     found: list[criu.Option] = [(field, True) for name, field in _FLAGS if options.flag(name)]
@@ -158,11 +166,25 @@ def external_mount(inside: str, outside: str) -> criu.Option:
     return criu.EXT_MNT, criu.encode([(1, inside), (2, outside)])
 
 
+def bound_cgroups(spec: Spec, cgroups: dict[str, str]) -> dict[str, str]:
+    """Where the container sees its cgroups, and the directories that are; none with a cgroup namespace, in
+    which they are what criu can mount by itself."""
+    kinds = [given.get("type") for given in spec.get("linux", {}).get("namespaces", [])]
+    places = [given["destination"] for given in spec.get("mounts", []) if given.get("type") == "cgroup"]
+    found: dict[str, str] = {}
+    for place in [] if "cgroup" in kinds else places:
+        if list(cgroups) == ["unified"]:
+            found[place] = cgroups["unified"]
+        else:
+            found.update({f"{place}/{name.removeprefix('name=')}": path for name, path in cgroups.items()})
+    return found
+
+
 def _external_mounts(entry: Entry) -> list[criu.Option]:
     """Bind mounts, by where they are; and files of the host's /dev/null, by what they are."""
     linux = entry.spec.get("linux", {})
     root = os.open(f"/proc/{entry.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    found = []
+    found = [external_mount(place, place) for place in bound_cgroups(entry.spec, entry.cgroups)]
     try:
         for bound in entry.spec.get("mounts", []):
             if is_bind(bound):

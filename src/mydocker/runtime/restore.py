@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mydocker.runtime.store import Entry
 
 _LOG = "restore.log"
-_BY_PATH = {"ipc": "ipc", "uts": "uts", "mount": "mnt", "user": "user"}  # the names that criu has for them
+_BY_PATH = {"ipc": "ipc", "uts": "uts", "mount": "mnt"}  # the names that criu has for them
 
 
 def restore(call: Call) -> int:
@@ -47,6 +47,7 @@ def restore(call: Call) -> int:
     criu.program()
     bundle = os.path.abspath(options.value("bundle", "."))
     spec = verbs.read_spec(bundle, options.value("config", "config.json"))
+    images.refuse_user_namespace(spec)
     detach = options.flag("detach")
     terminal = spec.get("process", {}).get("terminal", False)
     socket = console.connect(options.value("console-socket"), terminal, needed=detach)
@@ -100,7 +101,7 @@ def _restore(call: Call, entry: Entry) -> Task:
                 (criu.RST_SIBLING, True),
                 (criu.EVASIVE_DEVICES, True),
                 *_profiles(options),
-                *_external_mounts(spec, entry.bundle),
+                *_external_mounts(entry),
                 *_streams(found.path),
                 *joined,
                 *_cgroup_roots(cgroup),
@@ -205,12 +206,15 @@ def _streams(path: str) -> list[criu.Option]:
     return found
 
 
-def _external_mounts(spec: Spec, bundle: str) -> list[criu.Option]:
-    found = []
-    for entry in spec.get("mounts", []):
-        if images.is_bind(entry):
-            inside = _inside(spec, bundle, entry["destination"])
-            found.append(images.external_mount(inside, _source(entry, bundle)))
+def _external_mounts(entry: Entry) -> list[criu.Option]:
+    """What is to be bound where."""
+    spec, bundle = entry.spec, entry.bundle
+    bound = images.bound_cgroups(spec, entry.cgroups)
+    found = [images.external_mount(inside, outside) for inside, outside in bound.items()]
+    for given in spec.get("mounts", []):
+        if images.is_bind(given):
+            inside = _inside(spec, bundle, given["destination"])
+            found.append(images.external_mount(inside, _source(given, bundle)))
     if spec.get("linux", {}).get("maskedPaths"):
         found.append(images.external_mount("/dev/null", "/dev/null"))
     return found
@@ -301,4 +305,5 @@ def _bind(source: str, destination: str, top: int) -> int:
 
 
 def _source(given: Mount, bundle: str) -> str:
-    return os.path.join(bundle, given.get("source", ""))
+    """What is bound; criu wants the place itself, and no link to it."""
+    return os.path.realpath(os.path.join(bundle, given.get("source", "")))
