@@ -100,3 +100,12 @@ def test_fifty_commands_at_once(mydocker: Runner, image: str, capsys: pytest.Cap
     if identifiers:
         mydocker("rm", "--force", *identifiers)
     assert mydocker("system", "check").code == 0
+
+
+def test_short_execs_at_once(mydocker: Runner, image: str) -> None:
+    """Each ends while others are being made: the monitor reaps no process that it is about to be given."""
+    container, pid = mydocker.start(image)
+    with ThreadPoolExecutor(20) as pool:
+        pending = [pool.submit(mydocker, "exec", container, "true", check=False) for _ in range(200)]
+    assert {(each.result().code, each.result().err) for each in pending} == {(0, "")}
+    assert mydocker.inspect(container)["State"]["Pid"] == pid

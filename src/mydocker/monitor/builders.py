@@ -29,6 +29,11 @@ class Builders:
         self._parting[pid] = connection
         self._loop.watch(connection.fileno(), POLLIN, lambda _: self._reap(pid))
 
+    @property
+    def at_work(self) -> bool:
+        """Whether one has still to say what it has made."""
+        return self.pids != self._parting.keys()
+
     def see_off(self) -> None:
         """Wait for the ends of all that were parted from: they hold what we hold, the lock for example."""
         for pid in [*self._parting]:

@@ -249,8 +249,11 @@ class Monitor:
     def _reap_strangers(self) -> None:
         """Children that nobody told of: what a builder cloned and then could not start.
 
-        One of ours that has ended, and that its own handler reaps, hides those behind it until then.
+        One of ours that has ended, and that its own handler reaps, hides those behind it until then. While a
+        builder is at work, nobody knows whether a child is one that it has made and is about to tell of.
         """
+        if self._builders.at_work:
+            return
         known = {process.pid for process in self._processes.values()} | self._builders.pids
         while True:
             try:
@@ -414,6 +417,11 @@ class Monitor:
         self._builders.part(builder, made)
         if not message:
             refusal = Failure("StartFailed", "the process that was to start it was killed")
+            message = packet(Kind.ERROR, protocol.encode(refusal))
+        elif message[0] == Kind.STARTED and 0 not in self._processes:  # the container has ended, and it too
+            for descriptor in descriptors:
+                os.close(descriptor)
+            refusal = Failure("Unavailable", "the container has ended")
             message = packet(Kind.ERROR, protocol.encode(refusal))
         if message[0] != Kind.STARTED:
             self._builders.see_off()
