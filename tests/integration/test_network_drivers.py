@@ -120,16 +120,17 @@ def test_what_macvlan_has_not(mydocker: Runner, image: str, other: Host) -> None
     remove(mydocker)
 
 
-def has_ipvlan() -> bool:
-    done = command.run(["ip", "link", "add", "ipv0", "link", "cable", "type", "ipvlan"], check=False)
+def has(*kind: str) -> bool:
+    """Whether the kernel makes links of this kind."""
+    done = command.run(["ip", "link", "add", "probe0", *kind], check=False)
     if done.code == 0:
-        command.run(["ip", "link", "delete", "ipv0"])
+        command.run(["ip", "link", "delete", "probe0"])
     return done.code == 0
 
 
 @pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
 def test_ipvlan(mydocker: Runner, image: str, other: Host, mode: str) -> None:
-    if not has_ipvlan():
+    if not has("link", "cable", "type", "ipvlan"):
         option = f"ipvlan_mode={mode}"
         arguments = ["-d", "ipvlan", "-o", "parent=cable", "-o", option, "--subnet", "10.98.0.0/24", "above"]
         refused = mydocker("network", "create", *arguments, check=1)
@@ -145,6 +146,77 @@ def test_ipvlan(mydocker: Runner, image: str, other: Host, mode: str) -> None:
         if mode == "l2":
             assert other.ask("tcp", addresses(second)[0], 8).startswith("hello")
     remove(mydocker)
+
+
+# -- parents that are made with the network
+
+
+def links() -> dict[str, dict[str, object]]:
+    """Of the host, by name."""
+    return {each["ifname"]: each for each in json.loads(command.run(["ip", "-j", "-d", "link"]).out)}
+
+
+def create(mydocker: Runner, name: str, *options: str, check: int = 0) -> str:
+    subnet = "10.97.0.0/24" if name == "above" else "10.96.0.0/24"
+    return mydocker("network", "create", "-d", "macvlan", "--subnet", subnet, *options, name, check=check).err
+
+
+def test_a_vlan(mydocker: Runner, image: str, other: Host) -> None:
+    if not has("link", "cable", "type", "vlan", "id", "5"):
+        refused = create(mydocker, "above", "-o", "parent=cable.100", check=1)
+        assert "failed to create cable.100 vlan link: this kernel has no VLANs (CONFIG_VLAN_8021Q)" in refused
+        assert mydocker("network", "ls", "-q", "-f", "name=above").out == ""
+        return
+    other.run("ip", "link", "add", "link", "eth0", "name", "tagged", "type", "vlan", "id", "100")
+    other.run("ip", "address", "add", "10.97.0.200/24", "dev", "tagged")
+    other.run("ip", "link", "set", "tagged", "up")
+    create(mydocker, "above", "-o", "parent=cable.100")
+    made = links()["cable.100"]
+    assert made["linkinfo"]["info_data"]["id"] == 100  # type: ignore[index]
+    assert (made["link"], "UP" in made["flags"]) == ("cable", True)  # type: ignore[operator]
+    assert "MadeParent" not in mydocker("network", "inspect", "above").json()[0]
+    container, first = start(mydocker, image, "--network", "above")
+    with first.echo("tcp", 7):
+        assert other.ask("tcp", addresses(first)[0], 7) == "hello from 10.97.0.200"
+
+    create(mydocker, "below", "-o", "parent=cable.100", "-o", "macvlan_mode=private")
+    mydocker("stop", "--timeout", "0", container)
+    command.run(["ip", "link", "delete", "cable.100"])  # as by a reboot
+    mydocker("start", container)
+    assert "cable.100" in links()
+    mydocker.remove_all()
+    mydocker("network", "rm", "above")
+    assert "cable.100" in links(), "the other network is above it too"
+    mydocker("network", "rm", "below")
+    assert "cable.100" not in links()
+
+
+def test_a_vlan_that_was_there(mydocker: Runner, other: Host) -> None:
+    assert other
+    if not has("link", "cable", "type", "vlan", "id", "5"):
+        pytest.skip("the kernel has no VLANs")
+    command.run(["ip", "link", "add", "link", "cable", "name", "cable.7", "type", "vlan", "id", "7"])
+    create(mydocker, "above", "-o", "parent=cable.7")
+    mydocker("network", "rm", "above")
+    assert "cable.7" in links(), "it is not ours to remove"
+
+
+def test_without_a_parent(mydocker: Runner, image: str) -> None:
+    if not has("type", "dummy"):
+        refused = create(mydocker, "above", check=1)
+        assert "dummy link, which this kernel does not have (CONFIG_DUMMY): use -o parent=LINK" in refused
+        assert mydocker("network", "ls", "-q", "-f", "name=above").out == ""
+        return
+    create(mydocker, "above")
+    name = f"md-{mydocker('network', 'inspect', 'above').json()[0]['Id'][:12]}"
+    assert links()[name]["linkinfo"]["info_kind"] == "dummy"  # type: ignore[index]
+    _, first = start(mydocker, image, "--network", "above")
+    _, second = start(mydocker, image, "--network", "above")
+    with second.echo("tcp", 8):
+        assert first.ask("tcp", addresses(second)[0], 8) == f"hello from {addresses(first)[0]}"
+    assert json.loads(first.run("ip", "-j", "route", "show", "default").out) == []
+    remove(mydocker)
+    assert name not in links()
 
 
 # -- IPv6

@@ -30,6 +30,8 @@ MODULES = (
         "netlink_diag",
         "nf_conntrack_netlink",
     ),  # for criu
+    *("macvlan", "ipvlan", "8021q", "dummy"),
+    *("nft_chain_nat", "nft_ct", "nft_fib_inet", "nft_masq", "nft_nat"),
 )
 
 INIT = """\

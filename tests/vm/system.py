@@ -28,6 +28,7 @@ PACKAGES = (
     "iproute2",
     "libcap2-bin",
     "libseccomp2",
+    "nftables",
     "podman",
     "procps",
     "python3",

@@ -134,7 +134,7 @@ def claim(
         address = networks.leases.claim(network, record.id, address=fixed, version=subnet.version)
         where = next(pool for pool in network.pools if address in pool[0])
         changes |= {f"address{six}": str(address), f"prefix{six}": where[0].prefixlen}
-        changes[f"gateway{six}"] = "" if network.internal or network.routed else str(where[2])
+        changes[f"gateway{six}"] = "" if network.closed or network.routed else str(where[2])
         if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)

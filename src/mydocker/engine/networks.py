@@ -61,6 +61,7 @@ class Network:
     def inspect(self) -> dict[str, Any]:
         """Docker's ``GET /networks/{id}``."""
         shown: dict[str, Any] = msgspec.to_builtins(self.document)
+        del shown["MadeParent"]
         shown["ConfigFrom"] = {"Network": ""}
         shown["ConfigOnly"] = False
         shown["Containers"] = {}

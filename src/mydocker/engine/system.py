@@ -13,6 +13,7 @@ from ..container.store import Store
 from ..errors import NotFound
 from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
+from ..network import above
 
 _GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -66,7 +67,11 @@ def info(store: Store, *, images: int) -> dict[str, object]:
         "Images": images,
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", _file_system(store.root)], ["Supports d_type", "true"]],
-        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": [*logs.DRIVERS]},
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", *above.DRIVERS, "host", "null"],
+            "Log": [*logs.DRIVERS],
+        },
         "MemoryLimit": "memory" in controllers,
         "SwapLimit": hierarchy.swap_limits(),
         "CpuCfsPeriod": "cpu" in controllers,

@@ -28,6 +28,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
 IFLA_LINK, IFLA_NET_NS_FD = 5, 28
+IFLA_VLAN_ID = 1
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
 IFLA_MACVLAN_MODE = 1
@@ -153,6 +154,20 @@ class Netlink(Socket):
         body = _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + number(IFLA_LINK, parent) + more
         body += number(IFLA_NET_NS_FD, namespace) + (number(IFLA_MTU, mtu) if mtu else b"")
         info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data))
+        self.new(RTM_NEWLINK, body + info, name)
+
+    def add_vlan(self, name: str, parent: int, identifier: int) -> None:
+        """A link that is up, of the frames of the link ``parent`` that have this tag (IEEE 802.1Q)."""
+        data = nested(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", identifier)))
+        self._add("vlan", name, number(IFLA_LINK, parent), data)
+
+    def add_dummy(self, name: str) -> None:
+        """A link that is up, and loses everything."""
+        self._add("dummy", name)
+
+    def _add(self, kind: str, name: str, more: bytes = b"", data: bytes = b"") -> None:
+        info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), data)
+        body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, name) + more
         self.new(RTM_NEWLINK, body + info, name)
 
     def set_up(self, index: int) -> None:

@@ -3,8 +3,11 @@
     host: eth0 (-o parent=eth0)  ====  container: eth<n>, with an address of that network
 
 The host has no end of such a link, so nothing here is on its way: no packet filter, no published ports, and
-the container does not reach the host by it. It goes with its namespace. Out of scope: DHCP; addresses are
-the network's own.
+the container does not reach the host by it. It goes with its namespace.
+
+A parent that is not there is made with the network, and removed with it: ``eth0.100`` is VLAN 100 of eth0,
+and without a parent a dummy leads nowhere but to the network's other containers. Out of scope: DHCP;
+addresses are the network's own.
 """
 
 from __future__ import annotations
@@ -15,20 +18,20 @@ import os
 from ..errors import Conflict, InvalidArgument, NotSupported
 from ..linux import namespace
 from ..linux.links import IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES, Link, Netlink
-from .document import Endpoint, Network
+from .document import PARENT, Endpoint, Network
 from .inside import Inside, settle
 
 DRIVERS = ("macvlan", "ipvlan")
-PARENT = "parent"
 MODES = {"macvlan": ("macvlan_mode", MACVLAN_MODES), "ipvlan": ("ipvlan_mode", IPVLAN_MODES)}
 FLAG = "ipvlan_flag"
 _PROBE = "mdvprobe"
+_LINK_NAME = 15
+"""IFNAMSIZ without the zero byte"""
+_VLANS = 4095
 
 
 def check_options(driver: str, options: dict[str, str]) -> None:
-    """``InvalidArgument`` for a mode that there is none of, or no parent."""
-    if not options.get(PARENT):
-        raise InvalidArgument(f"a {driver} network needs the link that it is above: -o parent=LINK")
+    """``InvalidArgument`` for a mode that there is none of."""
     name, modes = MODES[driver]
     for key, known in ((name, modes), *(((FLAG, IPVLAN_FLAGS),) if driver == "ipvlan" else ())):
         if key in options and options[key] not in known:
@@ -36,12 +39,68 @@ def check_options(driver: str, options: dict[str, str]) -> None:
 
 
 def find(kernel: Netlink, network: Network) -> Link:
-    """The parent; ``Conflict`` if it is not there."""
-    name = network.options[PARENT]
-    parent = kernel.link(name)
+    """The parent, made if it is the network's own, as after a reboot; ``Conflict`` if it is not there."""
+    parent = kernel.link(network.parent)
+    if parent is None and network.made_parent:
+        _make_parent(kernel, network)
+        parent = kernel.link(network.parent)
     if parent is None:
-        raise Conflict(f"there is no link {name} that network {network.name} could be above")
+        raise Conflict(f"there is no link {network.parent} that network {network.name} could be above")
     return parent
+
+
+def lacks_parent(kernel: Netlink, network: Network) -> bool:
+    """Whether the parent is to be made; Docker's ``InvalidArgument`` or ``Conflict`` if it cannot be."""
+    if kernel.link(network.parent) is not None:
+        return False
+    if network.options.get(PARENT):
+        _vlan(kernel, network.parent)
+    return True
+
+
+def _vlan(kernel: Netlink, name: str) -> tuple[Link, int]:
+    """The link, and the number, of the VLAN that ``eth0.100`` names."""
+    under, dot, number = name.rpartition(".")
+    if not dot:
+        raise InvalidArgument(f"invalid subinterface vlan name {name}, example formatting is eth0.10")
+    if not number.isdecimal():
+        raise InvalidArgument(f"unable to parse a valid vlan id from: {number} (ex. eth0.10 for vlan 10)")
+    if not 0 < int(number) < _VLANS:
+        raise InvalidArgument(f"vlan id must be between 1-4094, received: {int(number)}")
+    if len(name) > _LINK_NAME:
+        raise InvalidArgument(f"the name of a link has at most {_LINK_NAME} characters: {name}")
+    link = kernel.link(under)
+    if link is None:
+        raise Conflict(f"failed to find master interface {under} on the host: Link not found")
+    return link, int(number)
+
+
+def _make_parent(kernel: Netlink, network: Network) -> None:
+    name = network.parent
+    try:
+        if network.options.get(PARENT):
+            link, number = _vlan(kernel, name)
+            kernel.add_vlan(name, link.index, number)
+        else:
+            kernel.add_dummy(name)
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            return  # somebody was faster
+        if error.errno == errno.EOPNOTSUPP and network.options.get(PARENT):
+            raise NotSupported(
+                f"failed to create {name} vlan link: this kernel has no VLANs (CONFIG_VLAN_8021Q)"
+            ) from error
+        if error.errno == errno.EOPNOTSUPP:
+            raise NotSupported(
+                f"a {network.driver} network without a parent is above a dummy link, which this kernel does "
+                "not have (CONFIG_DUMMY): use -o parent=LINK"
+            ) from error
+        raise Conflict(f"cannot make the link {name}: {(error.strerror or '').lower()}") from error
+
+
+def remove_parent(kernel: Netlink, network: Network) -> None:
+    """The link that was made for the network, which is the last one above it."""
+    kernel.delete_link(network.parent)
 
 
 def probe(kernel: Netlink, network: Network) -> None:

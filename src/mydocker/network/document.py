@@ -16,6 +16,7 @@ ICC = "com.docker.network.bridge.enable_icc"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 MTU = "com.docker.network.driver.mtu"
+PARENT = "parent"
 DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
 OPTIONS = frozenset((BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, MTU, DEFAULT_BRIDGE))
 
@@ -36,6 +37,8 @@ class Ipam(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=True):
+    """``made_parent`` is not Docker's: whether the link that it is above was made for it or one like it."""
+
     name: str
     id: str
     created: str
@@ -48,6 +51,7 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
     ingress: bool = False
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
+    made_parent: bool = False
 
     @property
     def bridged(self) -> bool:
@@ -60,6 +64,16 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
         if self.driver == "ipvlan":
             return self.options.get("ipvlan_mode", "l2")
         return self.options.get("macvlan_mode", "bridge")
+
+    @property
+    def parent(self) -> str:
+        """The link that it is above. One that nobody has named is its own, and leads nowhere."""
+        return self.options.get(PARENT) or f"md-{self.id[:12]}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing behind it."""
+        return self.internal or (not self.bridged and not self.options.get(PARENT))
 
     @property
     def routed(self) -> bool:

@@ -34,6 +34,7 @@ from .document import (
     MASQUERADE,
     MTU,
     OPTIONS,
+    PARENT,
     PREDEFINED,
     Endpoint,
     Ipam,
@@ -208,19 +209,36 @@ class Networks:
                 labels=dict(labels or {}),
                 options=chosen,
             )
-            if not made.bridged:
-                with Netlink() as kernel:
-                    above.probe(kernel, made)
-                self._write(made)
-                return made
-            self._check_bridge(made)
+            if made.bridged:
+                self._check_bridge(made)
+            else:
+                made = self._above(made)
             self._write(made)
             try:
-                self._raise(made)
+                if made.bridged:
+                    self._raise(made)
+                else:
+                    with Netlink() as kernel:
+                        above.probe(kernel, made)
             except BaseException:
                 self._remove(made)
                 raise
         return made
+
+    def _above(self, network: Network) -> Network:
+        """With the word on whether the link that it is above is ours to make and to remove."""
+        shared = any(other.made_parent for other in self._beside(network))
+        with Netlink() as kernel:
+            missing = above.lacks_parent(kernel, network)
+        return msgspec.structs.replace(network, made_parent=missing or shared)
+
+    def _beside(self, network: Network) -> list[Network]:
+        """Other networks above the same link."""
+        return [
+            other
+            for other in self._all_stored()
+            if not other.bridged and other.parent == network.parent and other.name != network.name
+        ]
 
     def remove(self, network: Network) -> None:
         """``Forbidden`` if containers are in it."""
@@ -239,9 +257,11 @@ class Networks:
     def _remove(self, network: Network) -> None:
         """The document goes last, so that what was cut short can be done again."""
         self.filter.remove_network(network)
-        if network.bridged:
-            with Netlink() as kernel:
+        with Netlink() as kernel:
+            if network.bridged:
                 bridge.remove(kernel, network)
+            elif network.made_parent and not self._beside(network):
+                above.remove_parent(kernel, network)
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{network.name}.json")
 
@@ -345,7 +365,7 @@ def _options(driver: str, options: dict[str, str]) -> dict[str, str]:
     known = OPTIONS
     if driver in above.DRIVERS:
         above.check_options(driver, options)
-        known = frozenset((above.PARENT, above.MODES[driver][0], above.FLAG, MTU))
+        known = frozenset((PARENT, above.MODES[driver][0], above.FLAG, MTU))
     elif driver != "bridge":
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
     for name, value in options.items():
