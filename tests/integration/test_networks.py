@@ -52,12 +52,16 @@ def test_life_of_a_network(mydocker: Runner, image: str) -> None:
         }
     ]
     assert (document["Driver"], document["Scope"], document["Labels"]) == ("bridge", "local", {"x": "y"})
+    assert mydocker("network", "inspect", "--verbose", "one").json() == [document]
     mydocker("run", "--rm", "--network", "one", "--ip", "10.60.5.0", image, "true")
+    taken = mydocker("run", "--rm", "--network", "one", "--ip", "10.60.5.1", image, "true", check=125)
+    assert "Address already in use" in taken.err, "an auxiliary address is somebody else's"
     other, _ = mydocker.start(image, "--network", "one")
     container, pid = mydocker.start(image, "--network", "one")
     assert links(pid)["eth0"] == ["10.60.5.2"]
-    link = json.loads(Host(pid).run("ip", "-j", "link", "show", "eth0").out)[0]
+    link = json.loads(Host(pid).run("ip", "-j", "address", "show", "eth0").out)[0]
     assert link["mtu"] == 1400
+    assert [each.get("broadcast") for each in link["addr_info"]] == ["10.60.255.255"]
     listed = mydocker("network", "inspect", made[:12]).json()[0]["Containers"]
     assert listed[container]["IPv4Address"] == "10.60.5.2/16"
     busy = mydocker("network", "rm", "one", check=1)
@@ -120,6 +124,13 @@ def test_listing(mydocker: Runner) -> None:
         (["--subnet", "10.62.0.0/24", "--ip-range", "10.63.0.0/25", "x"], "no matching subnet for range"),
         (["--subnet", "10.62.0.0/24", "--aux-address", "a=10.62.0.1", "x"], "Address already in use"),
         (["--subnet", "10.62.0.0/32", "x"], "no room for a gateway"),
+        (["--gateway", "10.62.0.1", "x"], "every ip-range or gateway must have a corresponding subnet"),
+        (["--subnet", "10.62.0.0/24", "--gateway", "x", "x"], "no matching subnet for gateway x"),
+        (
+            ["--subnet", "10.62.0.0/16", "--subnet", "10.62.1.0/24", "x"],
+            "multiple overlapping subnet configuration is not supported",
+        ),
+        (["--driver", "host", "x"], 'only one instance of "host" network is allowed'),
         (["--driver", "absent", "x"], "could not find plugin absent"),
         (["--driver", "macvlan", "-o", "parent=absent", "x"], "invalid subinterface vlan name absent"),
         (["--driver", "macvlan", "-o", "parent=absent.1", "x"], "failed to find master interface absent"),

@@ -322,6 +322,18 @@ def _executed(source: str) -> str:
         return str(error)
 
 
+def _port(inside: int, outside: int = 0, address: str = "", kind: str = "tcp") -> dict[str, Any]:
+    host = {"IP": address, "PublicPort": outside} if outside else {}
+    return {"PrivatePort": inside, "Type": kind, **host}
+
+
+PORTS = [
+    _port(99), _port(80, 8123, "127.0.0.1"), _port(81, 8124, "0.0.0.0", "udp"),
+    _port(91, 91, "0.0.0.0"), _port(90, 90, "0.0.0.0"), _port(93, 93, "0.0.0.0"), _port(92, kind="sctp"),
+    _port(100), _port(7, 8007, "0.0.0.0"), _port(7, 8006, "0.0.0.0"), _port(101),
+]  # fmt: skip
+
+
 def _containers() -> list[dict[str, Any]]:
     return [
         {
@@ -333,7 +345,7 @@ def _containers() -> list[dict[str, Any]]:
         },
         {
             "Id": "c" * 64, "Names": ["/bar"], "Image": "sha256:" + "d" * 64, "ImageID": "sha256:" + "d" * 64,
-            "Command": "true", "Created": 1600000000, "Ports": [], "Labels": {}, "State": "exited",
+            "Command": "true", "Created": 1600000000, "Ports": PORTS, "Labels": {}, "State": "exited",
             "Status": "Exited (0) 4 days ago", "HostConfig": {"NetworkMode": "host"},
             "NetworkSettings": {"Networks": {"host": {}}}, "Mounts": [],
         },
@@ -349,6 +361,7 @@ def _containers() -> list[dict[str, Any]]:
         'table {{.Names}}\\t{{.Label "c.d-x_y"}}\\t{{upper .State}}\\t{{.Mounts}}',
         "{{.ID}} {{.Image}} {{.Command}} {{.CreatedAt}} {{.Labels}} {{.Networks}} {{.LocalVolumes}}",
         "{{json .Names}}",
+        "{{.Ports}}",
     ],
 )
 def test_same_ps(docker: Tool, daemon: FakeDaemon, format: str, truncate: bool) -> None:

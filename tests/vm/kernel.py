@@ -30,7 +30,7 @@ MODULES = (
         "netlink_diag",
         "nf_conntrack_netlink",
     ),  # for criu
-    *("macvlan", "ipvlan", "8021q", "dummy"),
+    *("macvlan", "ipvlan", "8021q", "dummy", "sch_tbf"),
     *("nft_chain_nat", "nft_ct", "nft_fib_inet", "nft_masq", "nft_nat"),
 )
 

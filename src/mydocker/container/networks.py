@@ -264,7 +264,7 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
     if endpoint.mac_address and network.driver == "ipvlan":
         raise NotSupported("a link by ipvlan has the MAC address of its parent")
     ipam = endpoint.ipam_config or EndpointIpam()
-    fixed = [each for each in (ipam.ipv4_address, ipam.ipv6_address) if each]
+    fixed = [(text, number) for text, number in ((ipam.ipv4_address, 4), (ipam.ipv6_address, 6)) if text]
     if network.name == "bridge":
         if fixed:
             raise InvalidArgument("user specified IP address is supported on user defined networks only")
@@ -274,8 +274,8 @@ def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
             raise InvalidArgument(
                 "network-scoped alias is supported only for containers in user defined networks"
             )
-    for address in fixed:
-        check(network, address)
+    for address, version in fixed:
+        check(network, address, version)
     if endpoint.mac_address and not _is_mac(endpoint.mac_address):
         raise InvalidArgument(f"{endpoint.mac_address} is not a valid mac address")
 

@@ -62,9 +62,9 @@ class Network:
         """Docker's ``GET /networks/{id}``."""
         shown: dict[str, Any] = msgspec.to_builtins(self.document)
         del shown["MadeParent"]
-        shown["ConfigFrom"] = {"Network": ""}
-        shown["ConfigOnly"] = False
-        shown["Containers"] = {}
+        options, labels = shown.pop("Options"), shown.pop("Labels")
+        shown |= {"ConfigFrom": {"Network": ""}, "ConfigOnly": False, "Containers": {}}
+        shown |= {"Options": options, "Labels": labels}
         for identifier in self.containers():
             try:
                 record = self._store.read_record(identifier)

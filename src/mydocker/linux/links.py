@@ -217,6 +217,9 @@ class Netlink(Socket):
         family = _socket.AF_INET if len(address) == 4 else _socket.AF_INET6
         body = _ADDRESS.pack(family, prefix, IFA_F_NODAD if len(address) == 16 else 0, 0, index)
         body += attribute(IFA_LOCAL, address) + attribute(IFA_ADDRESS, address)
+        if family == _socket.AF_INET and prefix < 31:
+            everybody = int.from_bytes(address, "big") | (1 << 32 - prefix) - 1
+            body += attribute(IFA_BROADCAST, everybody.to_bytes(4, "big"))
         self.new(RTM_NEWADDR, body, _socket.inet_ntop(family, address))
 
     def addresses(self) -> list[tuple[int, bytes, int]]:

@@ -54,6 +54,10 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
     made_parent: bool = False
 
     @property
+    def enable_ipv4(self) -> bool:
+        return not self.pools or any(subnet.version == 4 for subnet, _, _, _ in self.pools)
+
+    @property
     def bridged(self) -> bool:
         """Whether its containers are ports of a bridge of ours."""
         return self.driver == "bridge"

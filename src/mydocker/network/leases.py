@@ -53,7 +53,7 @@ class Leases:
     def claim(self, network: Network, container: str, *, address: str = "", version: int = 4) -> Address:
         """Take ``address``, or the first that is free; ``Forbidden`` if somebody has it."""
         if address:
-            wanted = check(network, address)
+            wanted = check(network, address, version)
             if not self._take(network.name, wanted, container):
                 raise Forbidden("Address already in use")
             return wanted
@@ -118,15 +118,17 @@ class Leases:
         return True
 
 
-def check(network: Network, text: str) -> Address:
-    """An address that somebody asked for."""
+def check(network: Network, text: str, version: int) -> Address:
+    """An address, of IPv4 or IPv6, that somebody asked for."""
     try:
         address = ipaddress.ip_address(text)
+        if address.version != version:
+            raise ValueError
     except ValueError:
-        raise InvalidArgument(f"invalid IP address: {text}") from None
-    for subnet, _, gateway, _ in network.pools:
+        raise InvalidArgument(f"invalid IPv{version} address: {text}") from None
+    for subnet, _, gateway, others in network.pools:
         if address in subnet:
-            if address == gateway:
+            if address == gateway or address in others:
                 raise Forbidden("Address already in use")
             if address == subnet.network_address or address == subnet.broadcast_address:
                 raise InvalidArgument(f"Invalid address {address}: it is the subnet's own")

@@ -196,6 +196,7 @@ class Networks:
                 raise InvalidArgument("an IPv6 subnet needs --ipv6")
             if ipv6 and 6 not in versions:
                 config.append(pools.choose6())
+            config.sort(key=lambda pool: pools.parse(pool.subnet).version)
             _apart([pools.parse(pool.subnet) for pool in config])
             made = Network(
                 name=name,
@@ -366,6 +367,8 @@ def _options(driver: str, options: dict[str, str]) -> dict[str, str]:
     if driver in above.DRIVERS:
         above.check_options(driver, options)
         known = frozenset((PARENT, above.MODES[driver][0], above.FLAG, MTU))
+    elif driver in ("host", "null"):
+        raise Forbidden(f'only one instance of "{driver}" network is allowed')
     elif driver != "bridge":
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
     for name, value in options.items():

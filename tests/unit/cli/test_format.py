@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mydocker import errors
+from mydocker.cli.commands import ps
 from mydocker.cli.format import rows, units
 from mydocker.cli.format.rows import Document
 from mydocker.cli.format.tabs import align
@@ -126,3 +127,23 @@ def test_document() -> None:
     assert Document("").show({"a": 1}, lambda document: f"shown {document['a']}") == "shown 1"
     assert Document("json").show({"a": "<"}, str) == '{"a":"\\u003c"}'
     assert Document("{{.a}}").show({"a": 1}, str) == "1"
+
+
+def test_ports() -> None:
+    places = (("::", 80, 8080), ("::", 82, 82), ("0.0.0.0", 82, 82), ("::", 81, 81))
+    published: list[dict[str, Any]] = [
+        {"IP": address, "PrivatePort": inside, "PublicPort": outside, "Type": "tcp"}
+        for address, inside, outside in places
+    ]
+    exposed: list[dict[str, Any]] = [{"PrivatePort": number, "Type": "udp"} for number in (9, 7, 8)]
+    assert ps.ports(published + exposed) == (
+        "7-9/udp, [::]:81-82->81-82/tcp, 0.0.0.0:82->82/tcp, [::]:8080->80/tcp"
+    )
+    assert ps.ports([]) == ""
+
+
+def test_exact_time() -> None:
+    """As ``time.Time.String`` has it."""
+    assert units.exact_time("2026-11-29T06:08:26.583190779Z") == "2026-11-29 06:08:26.583190779 +0000 UTC"
+    assert units.exact_time("2026-11-29T06:08:26.580000000Z") == "2026-11-29 06:08:26.58 +0000 UTC"
+    assert units.exact_time("2026-11-29T06:08:20.000000000Z") == "2026-11-29 06:08:20 +0000 UTC"

@@ -78,4 +78,9 @@ def test_pools() -> None:
     with pytest.raises(errors.InvalidArgument, match=r"no matching subnet for gateway 10\.9\.0\.1"):
         network.pools(["10.0.0.0/16"], [], ["10.9.0.1"], {})
     with pytest.raises(errors.InvalidArgument, match="multiple gateways"):
-        network.pools(["10.0.0.0/16"], [], ["10.0.0.1", "10.0.0.2"], {})
+        network.pools(["10.0.0.0/16", "fd00::/64"], [], ["10.0.0.1", "10.0.0.2"], {})
+    for subnets, ranges, gateways in (([], ["10.0.0.0/24"], []), (["10.0.0.0/16"], [], ["10.0.0.1"] * 2)):
+        with pytest.raises(errors.InvalidArgument, match="must have a corresponding subnet"):
+            network.pools(subnets, ranges, gateways, {})
+    with pytest.raises(errors.InvalidArgument, match="multiple overlapping subnet"):
+        network.pools(["10.0.0.0/16", "x", "fd00::/64", "10.0.5.0/24"], [], [], {})

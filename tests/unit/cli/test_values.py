@@ -145,7 +145,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (host.parse_extra_host, "x", 'bad format for add-host: "x"'),
     (host.parse_extra_host, "a:b", 'invalid IP address in add-host: "b"'),
     (network.parse_network, "foo=a", "invalid field key foo"),
-    (network.parse_network, "alias=a", "network name is required"),
+    (network.parse_network, "alias=a", "network name/id is not specified"),
     (network.parse_network, "", "network name is required"),
     (network.parse_network, "name=a,b", "invalid field b"),
     (network.parse_address, "1.2.3", "IP address is not correctly formatted: 1.2.3"),

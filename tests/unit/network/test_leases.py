@@ -44,10 +44,10 @@ def test_the_lowest_that_is_free(leases: Leases) -> None:
 
 def test_a_wanted_one(leases: Leases) -> None:
     assert str(leases.claim(NETWORK, "c", address="10.9.0.200")) == "10.9.0.200"
-    for taken in ("10.9.0.200", "10.0.0.1", "fd00::1"):
+    for taken, version in (("10.9.0.200", 4), ("10.0.0.1", 4), ("fd00::1", 6), ("10.0.0.2", 4)):
         with pytest.raises(errors.Forbidden, match="Address already in use"):
-            leases.claim(NETWORK, "d", address=taken)
-    for outside in ("10.8.0.1", "10.0.0.0", "10.0.0.7", "x"):
+            leases.claim(NETWORK, "d", address=taken, version=version)
+    for outside in ("10.8.0.1", "10.0.0.0", "10.0.0.7", "x", "fd00::5"):
         with pytest.raises(errors.InvalidArgument):
             leases.claim(NETWORK, "d", address=outside)
 

@@ -12,6 +12,7 @@ from mydocker.cli.flags.environment import parse_label, to_map
 from mydocker.cli.flags.filter import parse_filter, timed_filters, to_filters
 from mydocker.cli.flags.pflag import switch, text, unbuilt, value, values
 from mydocker.cli.format import rows
+from mydocker.cli.format.units import exact_time
 from mydocker.engine import Network
 
 _COLUMNS = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
@@ -20,6 +21,7 @@ _HEADINGS = {
     "Name": "NAME",
     "Driver": "DRIVER",
     "Scope": "SCOPE",
+    "IPv4": "IPV4",
     "IPv6": "IPV6",
     "Internal": "INTERNAL",
     "Labels": "LABELS",
@@ -54,11 +56,12 @@ def _row(each: Network, *, truncate: bool) -> rows.Row:
         "Name": each.name,
         "Driver": document.driver,
         "Scope": document.scope,
+        "IPv4": "true" if document.enable_ipv4 else "false",
         "IPv6": "true" if document.enable_ipv6 else "false",
         "Internal": "true" if document.internal else "false",
         "Labels": ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
         "Label": lambda name: labels.get(name, ""),
-        "CreatedAt": document.created,
+        "CreatedAt": exact_time(document.created),
     }
 
 
@@ -144,7 +147,7 @@ CREATE = Command(
         switch("attachable", "", "Enable manual container attachment"),
         values("aux-address", "", "Auxiliary IPv4 or IPv6 addresses used by Network driver", kind="map"),
         text("driver", "d", "Driver to manage the Network", default="bridge"),
-        values("gateway", "", "IPv4 or IPv6 Gateway for the master subnet", network.parse_address),
+        values("gateway", "", "IPv4 or IPv6 Gateway for the master subnet"),
         switch("internal", "", "Restrict external access to the network"),
         values("ip-range", "", "Allocate container ip from a sub-range"),
         switch("ipv4", "", "Enable or disable IPv4 address assignment", default=True),
@@ -179,7 +182,7 @@ INSPECT = Command(
     _inspect,
     flags=(
         text("format", "f", "Format output using a custom template: 'json' or a Go TEMPLATE"),
-        unbuilt("verbose", "there is no swarm to tell more of", short="v", switch=True),
+        switch("verbose", "v", "Verbose output for diagnostics: what is more of it is about swarms"),
     ),
     least=1,
     most=None,

@@ -67,13 +67,39 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
 
 
 def ports(found: Sequence[Mapping[str, Any]]) -> str:
-    """``80/tcp`` for what is exposed, ``0.0.0.0:8080->80/tcp`` for what is published."""
-    shown = []
-    for port in found:
-        inside = f"{port['PrivatePort']}/{port['Type']}"
-        outside = f"{port['IP']}:{port['PublicPort']}->" if port.get("PublicPort") else ""
-        shown.append(outside + inside)
-    return ", ".join(shown)
+    """In Docker's order: ``80-82/tcp, 0.0.0.0:90-91->90-91/tcp, 0.0.0.0:8080->80/tcp``.
+
+    Neighbours that are exposed, or published under their own numbers, are one range, and the last of each
+    protocol and address come after the others.
+    """
+    shown: list[str] = []
+    mapped: list[str] = []
+    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    for port in sorted(found, key=_port_order):
+        number, kind, address = port["PrivatePort"], port["Type"], port.get("IP", "")
+        if address and port["PublicPort"] != number:
+            mapped.append(f"{_host(address)}:{port['PublicPort']}->{number}/{kind}")
+            continue
+        first, last = groups.get((address, kind), (number, number - 1))
+        if number != last + 1:
+            shown.append(_group(address, kind, first, last))
+            first = number
+        groups[address, kind] = first, number
+    shown += [_group(*key, *bounds) for key, bounds in groups.items()]
+    return ", ".join([*shown, *mapped])
+
+
+def _port_order(port: Mapping[str, Any]) -> tuple[Any, ...]:
+    return port["PrivatePort"], port.get("IP", ""), port.get("PublicPort", 0), port["Type"]
+
+
+def _group(address: str, kind: str, first: int, last: int) -> str:
+    numbers = str(first) if first == last else f"{first}-{last}"
+    return f"{_host(address)}:{numbers}->{numbers}/{kind}" if address else f"{numbers}/{kind}"
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _size(summary: Mapping[str, Any]) -> str:

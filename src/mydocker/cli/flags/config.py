@@ -69,7 +69,7 @@ def _config(
         attach_stdin="stdin" in streams,
         attach_stdout="stdout" in streams,
         attach_stderr="stderr" in streams,
-        exposed_ports={**host.exposed_ports(flags["expose"]), **{port: {} for port in ports}} or None,
+        exposed_ports={port: {} for port in sorted({*host.exposed_ports(flags["expose"]), *ports})} or None,
         tty=flags["tty"],
         open_stdin=flags["interactive"],
         stdin_once=flags["interactive"] and "stdin" in streams,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mydocker import errors
 from mydocker.cli.flags.go import quote
 from mydocker.container.config import EndpointConfig, EndpointIpam, PortBinding
-from mydocker.network.document import Pool
+from mydocker.network.document import Pool, Subnet
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -47,7 +47,7 @@ def parse_network(text: str) -> Attachment:
             raise ValueError(f"invalid field key {key}")
         found.setdefault(key, []).append(value)
     if "name" not in found:
-        raise ValueError("network name is required")
+        raise ValueError("network name/id is not specified")
     last = {key: values[-1] for key, values in found.items()}
     return Attachment(
         last["name"],
@@ -130,7 +130,9 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
                 "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
             )
         if merged.ip or merged.ip6:
-            raise errors.InvalidArgument("conflicting options: cannot set an IP address in this network mode")
+            raise errors.InvalidArgument(
+                "user specified IP address is supported on user defined networks only"
+            )
         if merged.aliases:
             raise errors.InvalidArgument(
                 "network-scoped aliases are only supported for user-defined networks"
@@ -140,6 +142,8 @@ def endpoints(flags: Mapping[str, Any]) -> tuple[str, dict[str, EndpointConfig]]
         if merged.mac:
             raise errors.InvalidArgument("conflicting options: mac-address and the network mode")
         return mode, {}
+    if own.aliases and not user_defined(mode):
+        raise errors.InvalidArgument("network-scoped aliases are only supported for user-defined networks")
     found = {each.name: endpoint(each) for each in (merged, *attachments[1:])}
     if mode == "default":
         return mode, {"bridge": found["default"]} if found["default"] != EndpointConfig() else {}
@@ -169,12 +173,16 @@ def pools(
 ) -> list[Pool]:
     """Each range, gateway and auxiliary address goes to the subnet that it is in, as in Docker's client."""
     found: list[dict[str, Any]] = [{"subnet": subnet} for subnet in subnets]
+    ranges, gateways = list(ranges), list(gateways)
+    if len(found) < max(len(ranges), len(gateways)):
+        raise errors.InvalidArgument("every ip-range or gateway must have a corresponding subnet")
+    _apart([pool["subnet"] for pool in found])
 
     def home(text: str, what: str) -> dict[str, Any]:
         try:
             address = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise errors.InvalidArgument(f"invalid {what}: {text}") from None
+            raise errors.InvalidArgument(f"no matching subnet for {what} {text}") from None
         for pool in found:
             try:
                 subnet = ipaddress.ip_network(pool["subnet"], strict=False)
@@ -193,6 +201,18 @@ def pools(
     for name, text in auxiliary.items():
         home(text, "aux-address").setdefault("auxiliary_addresses", {})[name] = text
     return [Pool(**pool) for pool in found]
+
+
+def _apart(subnets: list[str]) -> None:
+    known: list[Subnet] = []
+    for text in subnets:
+        try:
+            subnet = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            continue  # which the engine reports
+        if any(subnet.overlaps(other) for other in known if other.version == subnet.version):
+            raise errors.InvalidArgument("multiple overlapping subnet configuration is not supported")
+        known.append(subnet)
 
 
 # -- published ports

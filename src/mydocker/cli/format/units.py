@@ -63,6 +63,13 @@ def local_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(int(seconds)))
 
 
+def exact_time(text: str) -> str:
+    """An RFC 3339 instant of UTC, ``2024-05-30T12:07:14.120000000Z``, as Go prints it."""
+    date, _, clock = text.removesuffix("Z").partition("T")
+    seconds, _, fraction = clock.partition(".")
+    return f"{date} {f'{seconds}.{fraction}'.rstrip('0').rstrip('.')} +0000 UTC"
+
+
 def ellipsis(text: str, most: int) -> str:
     """At most so many characters; what is cut off shows as one ``…``."""
     if len(text) <= most:
