@@ -46,10 +46,10 @@ def address(mydocker: Runner, container: str) -> str:
 
 @pytest.mark.both_ways
 def test_names(mydocker: Runner, image: str, net: str) -> None:
-    web, _ = mydocker.start(image, "--name", "web", "--network", net, "--network-alias", "www")
+    web, _ = mydocker.start(image, "--name", "web", "--network", net, "--network-alias", "www", "-h", "box")
     mydocker.start(image, "--name", "client", "--network", net)
     at = address(mydocker, web)
-    for name in ("web", "WEB", "www", "web.named", web[:12]):
+    for name in ("web", "WEB", "www", "web.named", web[:12], "box"):
         assert lookup(mydocker, "client", name) == [at], name
     assert lookup(mydocker, "client", at) == ["web.named"]
     mydocker("exec", "client", "ping", "-c1", "-W5", "web")

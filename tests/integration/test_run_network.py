@@ -369,6 +369,7 @@ def test_files(mydocker: Runner, image: str, flags: str, file: str, pattern: str
         ("--mac-address x", "x is not a valid mac address"),
         ("--network host --ip 10.1.1.1", "supported on user defined networks only"),
         ("--network none --network testnet", "conflicting options"),
+        ("--network container:absent --expose 80", "port exposing and the container type network mode"),
         ("--network testnet --network testnet", "specified multiple times"),
         ("-p 70000", "invalid containerPort: 70000"),
         ("-p 80/icmp", "invalid proto: icmp"),

@@ -76,6 +76,25 @@ def test_propagation(mydocker: Runner, image: str, tree: Path, form: str, propag
     mydocker("rm", "-f", container)
 
 
+def test_propagation_of_what_is_private(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    """Nothing would ever be passed on, so that is refused as by docker."""
+    private = tmp_path / "private"
+    (private / "inner").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "private", private], check=True)
+    subprocess.run(["mount", "--make-private", private], check=True)
+    try:
+        (private / "inner").mkdir()
+        for wanted, what in (("rshared", "shared"), ("shared", "shared"), ("rslave", "shared or slave")):
+            volume = f"{private}/inner:/t:{wanted}"
+            refused = mydocker("run", "--rm", "-v", volume, image, "true", check=125).err
+            message = f"path {private}/inner is mounted on {private} but it is not a {what} mount"
+            assert message in refused
+        assert mydocker("ps", "-aq").out == ""
+        mydocker("run", "--rm", "-v", f"{private}/inner:/t:rprivate", image, "true")
+    finally:
+        subprocess.run(["umount", private], check=True)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -121,7 +121,7 @@ def claim(
         link=bridge.link_name(record.id, pid, number) if network.bridged else "",
         routed=network.routed,
         mac=asked.mac_address,
-        aliases=[*(asked.aliases or ()), record.short_id] if network.name != "bridge" else [],
+        aliases=_names(record, asked) if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
     )
     rate_in, rate_out = rates.parse(asked.driver_opts or {})
@@ -138,6 +138,12 @@ def claim(
         if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
+
+
+def _names(record: Record, asked: EndpointConfig) -> list[str]:
+    """What the container is called in a network of the user's, beside its name."""
+    own = filter(None, (record.short_id, record.config.hostname))
+    return list(dict.fromkeys((*(asked.aliases or ()), *own)))
 
 
 def release(store: Store, identifier: str, *, known: bool = False) -> None:

@@ -128,6 +128,8 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: dns and the network mode")
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+        if config.exposed_ports:
+            raise InvalidArgument("conflicting options: port exposing and the container type network mode")
     if host.egress is not None:
         if host.network_mode in ("none", "host") or kind == "container":
             raise InvalidArgument("conflicting options: egress and the network mode")

@@ -151,6 +151,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (network.parse_address, "1.2.3", "IP address is not correctly formatted: 1.2.3"),
     (mount.parse_mount, "x", "invalid field 'x' must be a key=value pair"),
     (mount.parse_mount, "type=bind", "target is required"),
+    (mount.parse_mount, "type=,target=/x", "type is required"),
     (mount.parse_mount, "type=bind,foo=b", "unexpected key 'foo' in 'foo=b'"),
     (mount.parse_mount, "type=bind,source=a,target=/x,readonly=foo", "invalid value for readonly: foo"),
     (mount.parse_mount, "type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
@@ -243,9 +244,12 @@ def test_volumes() -> None:
     assert relative == f"{os.getcwd()}/a:/x"
     assert mount.split_volumes(["/a:/b:ro", "/c"]) == (["/a:/b:ro"], ["/c"])
     assert mount.split_volumes(["name:/x"]) == (["name:/x"], [])
-    for malformed in (":/x", "/a:", "/a:/b:c:d"):
-        with pytest.raises(errors.InvalidArgument, match="invalid volume specification"):
+    assert mount.split_volumes(["a:/x", "a:/x", "b:/x"]) == (["a:/x", "b:/x"], [])
+    for malformed in (":/x", "/a:", "/a::ro"):
+        with pytest.raises(errors.InvalidArgument, match=f"^invalid spec: {malformed}: empty section"):
             mount.split_volumes([malformed])
+    with pytest.raises(errors.InvalidArgument, match="invalid volume specification"):
+        mount.split_volumes(["/a:/b:c:d"])
     assert mount.parse_mount("source=name,target=/x").source == "name"
 
 

@@ -34,12 +34,14 @@ def parse_volume(text: str) -> str:
 def split_volumes(given: list[str]) -> tuple[list[str], list[str]]:
     """``-v`` values as ``(binds, anonymous volumes)``. Raises ``InvalidArgument``."""
     binds, anonymous = [], []
-    for text in given:
-        source, colon, rest = text.partition(":")
-        if not colon:
+    for text in dict.fromkeys(given):
+        sections = text.split(":")
+        if len(sections) == 1:
             anonymous.append(text)
             continue
-        if not source or not rest or text.count(":") > 2:
+        if not all(sections):
+            raise errors.InvalidArgument(f"invalid spec: {text}: empty section between colons")
+        if len(sections) > 3:
             raise errors.InvalidArgument(f"invalid volume specification: '{text}'")
         binds.append(text)
     return binds, anonymous
@@ -82,7 +84,9 @@ def parse_mount(text: str) -> Mount:
 
 
 def _build(values: dict[str, Any]) -> Mount:
-    kind = values.get("type") or "volume"
+    kind = values.get("type", "volume")
+    if not kind:
+        raise ValueError("type is required")
     if not values.get("target"):
         raise ValueError("target is required")
     groups = {
