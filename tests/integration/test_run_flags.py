@@ -113,6 +113,8 @@ INSIDE = [
     seen("-h own --domainname example.com", "cat /etc/hostname; hostname", "own\nown"),
     seen("-u alice --group-add audio", "grep Groups /proc/self/status", r"Groups:\s10 29 1000\s*"),
     seen("-u 1000:1000 --group-add wheel", "id -G", r"1000 10( 29)?"),
+    seen("--tmpfs /not/there", "stat -c %a /not /not/there", "755\n1777"),
+    seen("--mount type=tmpfs,target=/there", "stat -c %a /there", "1777"),
     seen("--oom-score-adj 321", "cat /proc/self/oom_score_adj", "321"),
     seen("--device /dev/null:/dev/renamed:r", "stat -c %t:%T /dev/renamed; cat /dev/renamed", "1:3"),
     seen("--device /dev/full", "stat -c %t:%T /dev/full", "1:7"),
@@ -309,3 +311,15 @@ def test_device_nodes_of_a_default_container(mydocker: Runner, image: str) -> No
         assert stat.S_ISCHR(found.st_mode)
         assert (os.major(found.st_rdev), os.minor(found.st_rdev)) == number
         assert stat.S_IMODE(found.st_mode) == 0o666
+
+
+def test_an_oom_score_that_may_not_be_lowered_is_refused(mydocker: Runner, image: str) -> None:
+    found = mydocker(
+        "run", "--rm", "--oom-score-adj", "-500", image, "cat", "/proc/self/oom_score_adj", check=False
+    )
+    if found.code == 0:
+        assert found.line == "-500"
+    else:
+        assert (found.code, found.out) == (125, "")
+        assert "OOM score adjustment -500 is below" in found.err
+        assert "CAP_SYS_RESOURCE" in found.err

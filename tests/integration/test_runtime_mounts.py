@@ -70,7 +70,7 @@ def test_a_tmpfs_has_the_mode_of_what_it_hides_or_its_own(busybox_rootfs: str) -
         {"destination": "/other", "type": "tmpfs", "options": ["mode=1733"]},
         {"destination": "/made", "type": "tmpfs"},
     ]
-    assert _run(busybox_rootfs, "stat -c %a /moded /other /made", *mounts).lines == ["712", "1733", "755"]
+    assert _run(busybox_rootfs, "stat -c %a /moded /other /made", *mounts).lines == ["712", "1733", "1777"]
 
 
 # -- id-mapped mounts -------------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ run --rm --network none --group-add 5 --group-add wheel busybox:test grep Groups
 run --rm --network none -u alice --group-add audio busybox:test grep Groups /proc/self/status
 run --rm --network none -h own --domainname example.com busybox:test cat /etc/hostname
 run -it --rm busybox:test true
+run --rm --network none --tmpfs /x/y busybox:test stat -c %a /x /x/y
+run --rm --network none --tmpfs /root busybox:test stat -c %a /root
+run --rm --network none --mount type=tmpfs,target=/x busybox:test stat -c %a /x
 create -p bogus busybox:test true
 create --memory-swappiness 200 busybox:test true
 create --env-file /nope busybox:test true

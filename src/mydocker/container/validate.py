@@ -11,7 +11,8 @@ import ipaddress
 import os
 from collections.abc import Callable
 
-from ..errors import InvalidArgument
+from ..errors import Forbidden, InvalidArgument
+from ..linux import capability
 from ..network import egress, ports
 from ..oci.capabilities import effective_capabilities
 from ..oci.signals import signal_number
@@ -52,6 +53,18 @@ def _memory(_: Config, host: HostConfig) -> None:
         raise InvalidArgument("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:
         raise InvalidArgument(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if host.oom_score_adj < 0:
+        _lower_oom_score(host.oom_score_adj)
+
+
+def _lower_oom_score(wanted: int) -> None:
+    """``Forbidden`` where the kernel would not take it (man 5 proc, /proc/pid/oom_score_adj)."""
+    with open("/proc/self/oom_score_adj") as file:
+        own = int(file.read())
+    if wanted < own and not capability.capget()[0] >> capability.CAP_SYS_RESOURCE & 1:
+        raise Forbidden(
+            f"OOM score adjustment {wanted} is below {own}, the engine's: it needs CAP_SYS_RESOURCE"
+        )
 
 
 def _cpu(_: Config, host: HostConfig) -> None:

@@ -136,7 +136,7 @@ class Filesystem(_Attached):
         return f"mount {self.type} on {self.destination}" + (f" ({data})" if data else "")
 
     def apply(self, context: Context) -> None:
-        point = path.make_directory_in_root(context.root, self.destination)
+        point = self._place(context)
         tree = -1
         try:
             if self.type in ("proc", "sysfs"):
@@ -152,6 +152,16 @@ class Filesystem(_Attached):
             os.close(point)
             if tree >= 0:
                 os.close(tree)
+
+    def _place(self, context: Context) -> int:
+        """What it will hide. What is made for a tmpfs has the mode of one, as in runc."""
+        try:
+            return path.open_in_root(context.root, self.destination, os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            point = path.make_directory_in_root(context.root, self.destination)
+        if self.type == "tmpfs":
+            os.chmod(".", 0o1777, dir_fd=point)
+        return point
 
     def _data(self, point: int) -> list[str]:
         """A tmpfs takes the permissions of the directory that it hides, unless the document says others."""
