@@ -1,7 +1,8 @@
 """Timing commands against each other: alternately, in one run, by the median of the ratios of each round.
 
 Two commands that take turns see the same machine, whatever else it is doing. A time is from before the
-spawn of the process to after its end, with all three standard streams on /dev/null.
+spawn of the process to after its end, with all three standard streams on /dev/null. Before each command the
+machine comes to rest: what an engine still does after its command has returned is nobody else's time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Series:
         """How many times the time of ``to`` is that of ``name``: the median over the rounds."""
         rounds = zip(self.times[name], self.times[to], strict=True)
         return statistics.median(theirs / ours for ours, theirs in rounds)
+
+
+_REST = 0.25
+"""seconds before each command"""
 
 
 class CommandFailed(Exception):
@@ -81,6 +86,7 @@ def compare(
         names = list(commands)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             command = commands[name]
+            time.sleep(_REST)
             if sync:
                 os.sync()
             seconds = once(_numbered(command, turn + warm_up), environment, log)

@@ -468,7 +468,7 @@ def test_idle_server_leaves(installation: Installation, server: int) -> None:
         [sys.executable, *launcher.PYTHON_OPTIONS, "-c", _IDENTITY, installation.packages]
     )
     path = launcher.socket_path(installation.sockets, identity)
-    arguments = launcher.interpreter(installation.packages, "server", path, "probe:main", "0.2")
+    arguments = launcher.interpreter(installation.packages, "server", path, "0.2")
     with subprocess.Popen(
         arguments, preexec_fn=lambda: os.dup2(0, launcher.START_LOCK), close_fds=False
     ) as process:

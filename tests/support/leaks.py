@@ -165,27 +165,27 @@ def remove_cgroups(path: str) -> None:
 
 
 def _processes() -> frozenset[str]:
-    """Everything but the forkserver, and of its children the newest: it keeps one spare worker."""
-    found = {}
-    spares: dict[str, int] = {}
+    """Everything but the forkserver, and what it keeps waiting."""
+    found = set()
     servers = forkservers() | _starting_forkservers()
     for pid in pids():
         if pid in servers:
             continue
         try:
             with open(f"/proc/{pid}/stat") as handle:
-                fields = handle.read().rpartition(")")[2].split()
+                name, _, rest = handle.read().partition("(")[2].rpartition(")")
             with open(f"/proc/{pid}/cmdline", "rb") as handle:
                 command = handle.read().replace(b"\0", b" ").decode(errors="replace").strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
+        fields = rest.split()
         state, parent, started = fields[0], fields[1], fields[19]
-        if state in "ZX" and parent == "1":
-            continue  # about to be reaped
-        if int(parent) in servers:
-            spares[parent] = max(pid, spares.get(parent, 0))
-        found[pid] = f"{pid} (parent {parent}, started {started}) {command[:200]}"
-    return frozenset(text for pid, text in found.items() if pid not in spares.values())
+        if name in ("mydocker-spare", "mydocker-zygote") and parent != "1":
+            continue
+        if state in "ZX" and parent == "1":  # about to be reaped
+            continue
+        found.add(f"{pid} (parent {parent}, started {started}) {command[:200]}")
+    return frozenset(found)
 
 
 def forkservers() -> set[int]:

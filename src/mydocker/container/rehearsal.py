@@ -8,13 +8,16 @@ nowhere and goes with its last descriptor, so nothing can be seen of it, and not
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+from ..errors import NotFound
 from ..image.store import ImageStore
 from ..linux import mount
 from ..monitor.build import read_plan, write_plan
 from ..monitor.plan import Brief
 from ..monitor.rehearsal import ROUNDS
-from ..runtime import plan_container
+from ..runtime import cgroup, plan_container
 from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
 from .config import Config, HostConfig
@@ -24,17 +27,30 @@ from .store import Store
 from .supervise import Owner
 
 
-def rehearse() -> None:
+def rehearse(rounds: int = ROUNDS) -> None:
     """Nothing happens where there is no right to mount: commands only take a little longer then."""
+    with place() as directory:
+        for _ in range(rounds if directory else 0):
+            _once(directory)
+
+
+def rehearse_once() -> None:
+    """For a process that only wants to know what is touched (``linux/memory.py``)."""
+    rehearse(1)
+
+
+@contextmanager
+def place() -> Iterator[str]:
+    """A directory for ``root`` and ``state`` of which nobody else sees anything; empty if there is none."""
     try:
         context = mount.fsopen("tmpfs")
     except OSError:
+        yield ""
         return
     tree = mount.fscreate(context)
     os.close(context)
     try:
-        for _ in range(ROUNDS):
-            _once(f"/proc/self/fd/{tree}")
+        yield f"/proc/self/fd/{tree}"
     finally:
         os.close(tree)
 
@@ -76,10 +92,12 @@ def _once(place: str) -> None:
 
 
 def _plan_again(memory: int) -> None:
-    """What a builder does before the first process is made."""
+    """What a builder does before the first process is made, but for making a cgroup."""
     made = read_plan(memory)
     linux = made.spec["linux"]
     compile_filter(made.spec, made.seccomp_cache)  # type: ignore[arg-type]
+    with suppress(NotFound):
+        cgroup.open(linux["cgroupsPath"])
     own = plan_container.Namespaces(linux["namespaces"])
     own.open()
     work = plan_container.make(

@@ -102,7 +102,7 @@ def start(
 
 def _launch(brief: Brief) -> None:
     """A process for the monitor: from the forkserver if there is one, else by two forks."""
-    if not spawn_by_server(supervise.ENTRY, encode(brief), brief.descriptors):
+    if not spawn_by_server(encode(brief), brief.descriptors):
         spawn.spawn(lambda: supervise.main(brief))
 
 

@@ -1,6 +1,7 @@
 """The container's side of its monitor: what a start, a failure and an end mean for the record.
 
-``main`` is where the process begins that ``start.py`` asks for. Nothing is read or decided before it has to
+``stand_by`` is where the process begins that ``start.py`` asks the forkserver for, ``main`` one that it forks
+itself. Nothing is read or decided before it has to
 be: the record is looked at by the builder that makes the container, and by the monitor when it has ended.
 """
 
@@ -8,12 +9,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from .. import errors
-from ..monitor import spawn
+from ..linux import process
+from ..monitor import build, spawn
+from ..monitor.builders import SpareBuilder
 from ..monitor.monitor import Monitor
 from ..monitor.owner import Connected
 from ..monitor.plan import Brief, Plan, decode_brief
@@ -29,27 +33,44 @@ from .spec import cgroup_path
 from .state import HealthResult, State, Status
 from .store import HEALTH, Lock, Store
 
-ENTRY = "mydocker.container.supervise:prepare"
-
 
 def main(brief: Brief) -> None:
     """The whole life of a monitor that was forked by a caller."""
-    _live(brief, Monitor(brief, Owner(brief)), spawn.detach)
+
+    def live() -> None:
+        spawn.detach(brief.descriptors)
+        Monitor(brief, Owner(brief)).run()
+
+    spawn.guarded(live, _crash_log(brief))
 
 
-def prepare(argument: bytes, descriptors: Sequence[int]) -> Callable[[], None]:
-    """In the forkserver: what is to be called in the monitor. ``argument`` is the caller's ``Brief``."""
+def stand_by(channel: int, *, in_advance: bool) -> Callable[[bytes, Sequence[int]], None]:
+    """Be about to become a monitor; called in a child of the forkserver, where ``channel`` is still needed.
+
+    Returns what is to be called with the caller's ``Brief``, encoded, and its descriptors. ``in_advance``:
+    that is not known yet, so there is time to have a builder wait as well.
+    """
+    spawn.leave_server([channel])
+    builder = SpareBuilder(_build) if in_advance else None
+
+    def live(argument: bytes, descriptors: Sequence[int]) -> None:
+        process.set_name(spawn.NAME)
+        begun = builder.give(argument, descriptors) if builder is not None else None
+        brief = decode_brief(argument).renumbered(descriptors)
+        spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
+
+    return live
+
+
+def _build(argument: bytes, descriptors: Sequence[int], monitor: socket.socket) -> None:
+    """What a monitor's first builder does; this one has not been forked for that."""
     brief = decode_brief(argument).renumbered(descriptors)
-    monitor = Monitor(brief, Owner(brief))
-    return lambda: _live(brief, monitor, spawn.leave_server)
+    starter = socket.socket(fileno=brief.starter)
+    spawn.guarded(lambda: build.container(brief, Owner(brief), starter, monitor), _crash_log(brief))
 
 
-def _live(brief: Brief, monitor: Monitor, detach: Callable[[list[int]], None]) -> None:
-    def run() -> None:
-        detach(brief.descriptors)
-        monitor.run()
-
-    spawn.guarded(run, f"{brief.state}/monitor-crash.log")
+def _crash_log(brief: Brief) -> str:
+    return f"{brief.state}/monitor-crash.log"
 
 
 def exit_code_of(error: Exception) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """``sys.argv[1:]``: ``command ENTRY ARGV0 ...``, ``core ENTRY ARGV0 ...`` or ``server SOCKET ENTRY``.
+    """``sys.argv[1:]``: ``command ENTRY ARGV0 ...``, ``core ENTRY ARGV0 ...`` or ``server SOCKET``.
 
     ``core`` is ``command`` for a program that needs the standard library only, returns its exit status and
     leaves nothing to be done at the end.

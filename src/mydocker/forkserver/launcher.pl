@@ -138,11 +138,11 @@ sub set_mask {
 sub request {
     my ($identity, $status, @descriptors) = @_;
     my %forwarded = map { $_ => 1 } @FORWARDED;
-    return "(" . pack("V", 9) . octets($identity) . text($entry) . list(map { text($_) } @argv)
+    return "(" . pack("V", 8) . octets($identity) . text($entry) . list(map { text($_) } @argv)
         . "{" . join("", map { octets($_) . octets($ENV{$_}) } keys %ENV) . "0"
         . list(map { integer($_) } @descriptors) . integer(umask)
         . list(map { integer($_) } grep { $forwarded{$_} } signals($status, "SigIgn"))
-        . list(map { integer($_) } signals($status, "SigBlk")) . "N";
+        . list(map { integer($_) } signals($status, "SigBlk"));
 }
 
 sub octets { "s" . pack("V/a*", $_[0]) }

@@ -48,11 +48,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    # identity, entry, argv, environment, descriptor numbers, umask, ignored signals, blocked signals, and for
-    # a process that is to outlive its command (spawn.py) the argument of the entry
-    Request = tuple[
-        bytes, str, list[str], dict[bytes, bytes], list[int], int, list[int], list[int], bytes | None
-    ]
+    # identity, entry, argv, environment, descriptor numbers, umask, ignored signals, blocked signals
+    Request = tuple[bytes, str, list[str], dict[bytes, bytes], list[int], int, list[int], list[int]]
 else:
     import _signal
 
@@ -188,7 +185,7 @@ def _ask(package_parent: str, directory: str, entry: str, argv: list[str]) -> No
         connection.connect(path)
     except OSError:
         connection.close()
-        _start_server(package_parent, directory, path, entry)
+        _start_server(package_parent, directory, path)
         return
     credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     if int.from_bytes(credentials[4:8], sys.byteorder) != os.geteuid():
@@ -260,7 +257,6 @@ def _send_request(
         umask,
         signals.ignored,
         blocked,
-        None,
     )
     body = marshal.dumps(request)
     data = len(body).to_bytes(4, "little") + body
@@ -366,7 +362,7 @@ def _die_by(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
-def _start_server(package_parent: str, directory: str, path: str, entry: str) -> None:
+def _start_server(package_parent: str, directory: str, path: str) -> None:
     """Start a forkserver for the next command, unless somebody is doing so; never an error."""
     import fcntl
 
@@ -386,14 +382,14 @@ def _start_server(package_parent: str, directory: str, path: str, entry: str) ->
         try:
             os.setsid()
             if os.fork() == 0:
-                _become_server(package_parent, path, entry, lock)
+                _become_server(package_parent, path, lock)
         finally:
             os._exit(0)
     os.close(lock)
     os.waitpid(child, 0)
 
 
-def _become_server(package_parent: str, path: str, entry: str, lock: int) -> NoReturn:
+def _become_server(package_parent: str, path: str, lock: int) -> NoReturn:
     """Let go of everything that belongs to the caller, except what a worker shares with it."""
     os.chdir("/")
     os.umask(0o077)
@@ -408,4 +404,4 @@ def _become_server(package_parent: str, path: str, entry: str, lock: int) -> NoR
     os.set_inheritable(START_LOCK, True)
     os.closerange(START_LOCK + 1, os.sysconf("SC_OPEN_MAX"))
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-    os.execve(sys.executable, interpreter(package_parent, "server", path, entry), environment)
+    os.execve(sys.executable, interpreter(package_parent, "server", path), environment)

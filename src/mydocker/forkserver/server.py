@@ -1,9 +1,10 @@
 """The forkserver: waits for launchers with everything imported, and forks a worker for each.
 
-A poll loop over the listening socket and the pidfds of the workers; nothing in it depends on a client's
-behaviour, as the worker itself reads the request. It keeps the launcher's connection open as long as the
-worker lives, to report a death that the worker could not report. Killing it at any instant does no harm:
-workers go on and report their exit themselves, and launchers that were not served yet see the end of file.
+A poll loop over the listening socket and the pidfds of the children; nothing in it depends on a client's
+behaviour, as the worker itself reads the request. Of each kind of child a spare one waits (``child.py``). The
+server keeps the launcher's connection open as long as the worker lives, to report a death that the worker
+could not report. Killing it at any instant does no harm: workers go on and report their exit themselves, and
+launchers that were not served yet see the end of file.
 """
 
 from __future__ import annotations
@@ -16,45 +17,51 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
-from ..linux.process import fork
-from . import cold, worker
+from ..linux import memory
+from ..linux.process import set_name
+from . import child, cold, worker
+from .child import Child
 from .launcher import START_LOCK, identity, socket_path
-from .spare import Spare
+from .zygote import Zygote
 
 IDLE_SECONDS = 300.0
 _CHECK_SECONDS = 30.0  # how often a server looks whether launchers still come to it, or to a newer version
-_QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare worker is forked
-_PATIENCE_SECONDS = 1.0  # with one of our own workers that is stopped in the middle of a request
+_QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare child is forked
 _BACKLOG = 128
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
 _REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
+# What workers and what monitors will do, to be learned from (linux/memory.py).
+_WORK = "mydocker.cli.rehearsal:rehearse"
+_OUTLIVING_WORK = "mydocker.container.rehearsal:rehearse_once"
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
 
 
-def serve(package_parent: str, path: str, entry: str, idle: str = "") -> NoReturn:
+def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     """Serve launchers at ``path`` until there was none for ``idle`` seconds, or the package changed.
 
-    The caller has passed a lock, by which at most one server starts at a time in a directory. ``entry`` is
-    what launchers mostly ask for: a spare worker rehearses it.
-    A worker returns from the loop into ``worker.run``, so that it leaves nothing of the server on its stack.
+    The caller has passed a lock, by which at most one server starts at a time in a directory.
     """
     own_identity = identity(package_parent)
     if socket_path(os.path.dirname(path), own_identity) != path:
         sys.exit(f"{path}: not the name of a socket of this process; nobody would find it")
     if _answers(path):
         sys.exit()
-    preload(package_parent)
     sweep(os.path.dirname(path))
-    listener = _listen(path)
-    os.close(START_LOCK)
     for rehearsal in _REHEARSALS:
         cold.load(rehearsal)()
-    gc.collect()
-    gc.freeze()
+    _freeze()
+    memory.learn(cold.load(_OUTLIVING_WORK))
+    zygote = Zygote(own_identity)
+    preload(package_parent)
+    _freeze()
+    memory.learn(cold.load(_WORK))
+    listener = _listen(path)
+    os.close(START_LOCK)
 
     def is_current() -> bool:
         try:
@@ -62,11 +69,25 @@ def serve(package_parent: str, path: str, entry: str, idle: str = "") -> NoRetur
         except OSError:  # the package is gone
             return False
 
-    server = _Server(listener, path, own_identity, entry)
-    connection = server.run(float(idle) if idle else IDLE_SECONDS, is_current)
-    if connection is None:
+    try:
+        _Server(listener, path, zygote).run(float(idle) if idle else IDLE_SECONDS, is_current)
+    except _InWorker as forked:
+        channel, in_advance = forked.args
+    else:
         sys.exit()
-    worker.run(connection, path, own_identity)
+    if in_advance:
+        memory.own_pages()
+    worker.run(child.wait(channel), path, own_identity)
+
+
+class _InWorker(BaseException):
+    """Raised in a new worker, with its channel and whether it has time, so that it leaves nothing of the
+    server on its stack."""
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def preload(package_parent: str) -> list[str]:
@@ -124,113 +145,105 @@ def _listen(path: str) -> socket.socket:
 
 
 class _Server:
-    """The loop over the listening socket and the workers."""
+    """The loop over the listening socket and the children."""
 
-    def __init__(self, listener: socket.socket, path: str, own_identity: bytes, entry: str) -> None:
-        self._identity = own_identity
+    def __init__(self, listener: socket.socket, path: str, zygote: Zygote) -> None:
         self._listener = listener
         self._path = path
         self._inode = os.stat(path).st_ino
-        self._entry = entry
-        self._workers: dict[int, socket.socket] = {}
-        self._spare: Spare | None = None
+        self._zygote = zygote
+        self._spare_worker: Child | None = None
+        self._spare_outliving: Child | None = None
+        self._children: dict[int, socket.socket] = {}
         self._leaving = False
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
+        self._poll.register(zygote, 0)
 
-    def run(self, idle: float, is_current: Callable[[], bool]) -> socket.socket | None:
-        """Have a worker for each connection. Returns the connection in a worker, None in the server."""
+    def run(self, idle: float, is_current: Callable[[], bool]) -> None:
+        """Have a child for each connection."""
         last = time.monotonic()
         while True:
             ready = [descriptor for descriptor, _ in self._poll.poll(self._patience(idle) * 1000)]
             if self._listener.fileno() in ready:
-                connection = self._serve()
-                if connection is not None:
-                    return connection
-            for pidfd in self._workers.keys() & ready:
+                self._serve()
+            for pidfd in self._children.keys() & ready:
                 self._poll.unregister(pidfd)
-                _report(pidfd, self._workers.pop(pidfd))
+                _report(pidfd, self._children.pop(pidfd))
+            if self._zygote.fileno() in ready:  # somebody has killed it; the next server has another
+                self._poll.unregister(self._zygote)
+                self._leave()
             if ready or self._is_needed():
                 last = time.monotonic()
             # Not while commands come one upon the other, and not beside the one that has just come.
-            if self._spare is None and not self._leaving and self._listener.fileno() not in ready:
-                connection = self._fork_spare()
-                if connection is not None:
-                    return connection
+            if self._lacks_spare() and self._listener.fileno() not in ready:
+                self._fork_spares()
             if ready:
                 continue
             if self._leaving and not self._is_needed():
-                return None
+                return
             if not self._leaving and (time.monotonic() - last >= idle or not is_current()):
                 self._leave()
 
     def _is_needed(self) -> bool:
         """Whether a launcher waits for its worker's end. The end of a monitor is no business of ours."""
-        return any(_is_awaited(connection) for connection in self._workers.values())
+        return any(_is_awaited(connection) for connection in self._children.values())
+
+    def _lacks_spare(self) -> bool:
+        return not self._leaving and None in (self._spare_worker, self._spare_outliving)
 
     def _patience(self, idle: float) -> float:
         if self._leaving and not self._is_needed():
             return 0
-        return min(idle, _QUIET_SECONDS if self._spare is None and not self._leaving else _CHECK_SECONDS)
+        return min(idle, _QUIET_SECONDS if self._lacks_spare() else _CHECK_SECONDS)
 
-    def _serve(self) -> socket.socket | None:
-        connection, is_clean = _accept(self._listener)
+    def _serve(self) -> None:
+        connection, outlives = _accept(self._listener)
         if connection is None:
-            return None
-        if is_clean:
-            self._spawn(connection)
-            return None
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.give(connection):
-            pidfd = spare.pidfd
-        else:
-            try:
-                pid = os.fork()
-            except OSError:  # the launcher sees the end of its connection, and runs the command itself
-                connection.close()
-                return None
-            if pid == 0:
-                return connection
-            pidfd = os.pidfd_open(pid)
-        self._workers[pidfd] = connection
-        self._poll.register(pidfd, select.POLLIN)
-        return None
-
-    def _spawn(self, connection: socket.socket) -> None:
-        """Start what a worker of ours asks for with ``spawn.py``. What can be done before the fork is done
-        then: what the child does, it does to pages that it has to have copies of, for as long as it lives."""
-        connection.settimeout(_PATIENCE_SECONDS)
-        descriptors: list[int] = []
-        try:
-            request, descriptors = worker.read_request(connection)
-            if request[0] != self._identity:  # another server hashes to the same name
-                raise EOFError
-            run = cold.load(request[1])(request[-1], descriptors)
-            pid = fork()
-            if pid == 0:
-                worker.outlive(connection, run)
-            pidfd = os.pidfd_open(pid)
-        except (EOFError, OSError):  # it sees the end of its connection, and does without us
-            connection.close()
             return
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        self._workers[pidfd] = connection
-        self._poll.register(pidfd, select.POLLIN)
+        if outlives:
+            fork = self._zygote.fork
+            spare, self._spare_outliving = self._spare_outliving, None
+        else:
+            fork = self._fork_worker
+            spare, self._spare_worker = self._spare_worker, None
+        if spare is None or not spare.give(connection):
+            try:
+                spare = fork(in_advance=False)
+            except OSError:  # whoever has connected sees the end of it, and does without us
+                connection.close()
+                return
+            spare.give(connection)
+        self._children[spare.pidfd] = connection
+        self._poll.register(spare.pidfd, select.POLLIN)
 
-    def _fork_spare(self) -> socket.socket | None:
-        """In the spare, once there is something to do, return its connection."""
+    def _fork_spares(self) -> None:
+        with suppress(OSError):  # too many processes
+            if self._spare_outliving is None:
+                self._spare_outliving = self._zygote.fork(in_advance=True)
+            if self._spare_worker is None:
+                self._spare_worker = self._fork_worker(in_advance=True)
+
+    def _fork_worker(self, *, in_advance: bool) -> Child:
+        ours, theirs = socket.socketpair()
         try:
-            spare = Spare(self._entry)
-        except OSError:  # too many processes
-            return None
-        if not spare.is_child:
-            self._spare = spare
-            return None
-        for theirs in self._workers.values():
+            pid = os.fork()
+        except OSError:
+            ours.close()
             theirs.close()
-        return spare.wait()
+            raise
+        if pid:
+            theirs.close()
+            return Child(os.pidfd_open(pid), ours)
+        # what others are told by the end of a connection must not wait for this child's
+        ours.close()
+        for connection in self._children.values():
+            connection.close()
+        for other in (self._spare_worker, self._spare_outliving, self._zygote):
+            if other is not None:
+                other.forget()
+        set_name(child.NAME)
+        raise _InWorker(theirs, in_advance)
 
     def _leave(self) -> None:
         """Whoever has connected already is still served; whoever comes now finds no server."""

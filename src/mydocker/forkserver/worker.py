@@ -20,8 +20,9 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..linux.process import set_name
 from . import cold
 
 if TYPE_CHECKING:
@@ -73,38 +74,30 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
     _finish(connection, status)
 
 
-def outlive(connection: socket.socket, run: Callable[[], object]) -> NoReturn:
+def outlive(
+    connection: socket.socket, own_identity: bytes, act: Callable[[bytes, list[int]], object]
+) -> NoReturn:
     """Be what ``spawn.py`` asked for: nobody waits for it."""
     try:
-        connection.sendall(reply(b"A", os.getpid()))
-    except OSError:  # the caller is gone, and would not know
+        with connection:
+            (wanted, argument), descriptors = read_request(connection)
+            if wanted != own_identity:  # another server hashes to the same name
+                raise EOFError
+            connection.sendall(reply(b"A", os.getpid()))
+    except (EOFError, OSError):  # the caller is gone, or sees the end of its connection, and does without us
         os._exit(1)
     try:
-        run()
+        act(argument, descriptors)
     finally:
         os._exit(0)
-
-
-def rehearse(entry: str) -> None:
-    """Touch what a command touches: the pages that a fork shares are copied when they are first written to.
-
-    ``--version`` is a command without effects; whatever it does here, it is done again in earnest.
-    """
-    sys.argv[:] = ["rehearsal", "--version"]
-    _set_environment(dict(os.environb))
-    _open_standard_streams()
-    try:
-        cold.load(entry)()
-    except BaseException:  # noqa: BLE001 - SystemExit above all
-        _flush()
-    _flush()
 
 
 def reply(kind: bytes, number: int) -> bytes:
     return kind + number.to_bytes(4, "little")
 
 
-def read_request(connection: socket.socket) -> tuple[Request, list[int]]:
+def read_request(connection: socket.socket) -> tuple[Any, list[int]]:
+    """A ``Request`` of a launcher, or what ``spawn.py`` sends, and the descriptors that came with it."""
     header, descriptors, flags, _ = socket.recv_fds(connection, 4, 253)
     if flags & socket.MSG_CTRUNC:
         raise EOFError
@@ -114,8 +107,7 @@ def read_request(connection: socket.socket) -> tuple[Request, list[int]]:
     length = int.from_bytes(header, "little")
     while len(body) < length:
         body += _some(connection, length - len(body))
-    request: Request = marshal.loads(body)
-    return request, descriptors
+    return marshal.loads(body), descriptors
 
 
 def _some(connection: socket.socket, length: int) -> bytes:
@@ -127,7 +119,7 @@ def _some(connection: socket.socket, length: int) -> bytes:
 
 def _restore(request: Request) -> None:
     """Take over what the request carries, apart from descriptors."""
-    _, _, argv, environment, _, umask, ignored, blocked, _ = request
+    _, _, argv, environment, _, umask, ignored, blocked = request
     os.umask(umask)
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -135,7 +127,7 @@ def _restore(request: Request) -> None:
     _set_environment(environment)
     sys.argv[:] = argv
     _open_standard_streams()
-    _set_name(os.path.basename(argv[0]))
+    set_name(os.fsencode(os.path.basename(argv[0]))[:_NAME_MAX])
 
 
 def _place(connection: socket.socket, descriptors: list[int], numbers: list[int]) -> socket.socket:
@@ -182,12 +174,6 @@ def _open_standard_streams() -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-
-
-def _set_name(name: str) -> None:
-    """What ps(1) calls this process, instead of the interpreter's name."""
-    with open("/proc/self/comm", "wb", buffering=0) as file:
-        file.write(os.fsencode(name)[:_NAME_MAX])
 
 
 def _watch(connection: socket.socket) -> int:

@@ -102,6 +102,15 @@ def _is_alone() -> bool:
     return _thread._count() == 0
 
 
+def set_name(text: bytes) -> None:
+    """Have ps(1) call this process so, instead of by the interpreter; 15 bytes count (proc_pid_comm(5))."""
+    file = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text)
+    finally:
+        os.close(file)
+
+
 def cloexec_from(first: int) -> None:
     """Mark every descriptor from ``first`` on close-on-exec, those nobody told us about included."""
     try:

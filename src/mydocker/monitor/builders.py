@@ -2,11 +2,17 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from select import POLLIN
 
+from ..linux import process
+from ..linux.memory import own_pages
+from ..linux.process import fork
+from . import protocol, spawn
 from .loop import Loop
-from .spawn import forked
+
+_DESCRIPTORS = 16
+"""more than a ``Brief`` has"""
 
 
 class Builders:
@@ -20,9 +26,13 @@ class Builders:
 
     def fork(self, work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
         """One that does ``work``, to be parted from; its number, and a connection to it."""
-        pid, connection = forked(work, self._crash_log)
+        pid, connection = spawn.forked(work, self._crash_log)
         self.pids.add(pid)
         return pid, connection
+
+    def adopt(self, pid: int) -> None:
+        """One that was forked before, and will be parted from as well."""
+        self.pids.add(pid)
 
     def part(self, pid: int, connection: socket.socket) -> None:
         """It has said what it had to say. Its end, which takes a millisecond, is not waited for."""
@@ -45,3 +55,37 @@ class Builders:
         connection.close()
         os.waitpid(pid, 0)
         self.pids.discard(pid)
+
+
+class SpareBuilder:
+    """A builder that waits until there is something to make. It ends with the process that has forked it."""
+
+    __slots__ = ("_connection", "_pid")
+
+    def __init__(self, work: Callable[[bytes, Sequence[int], socket.socket], None]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = fork()
+        if self._pid:
+            theirs.close()
+            self._connection = ours
+            return
+        try:
+            ours.close()
+            spawn.keep_only([theirs.fileno()])
+            own_pages()
+            argument, descriptors, _, _ = socket.recv_fds(theirs, protocol.LONG_PACKET, _DESCRIPTORS)
+            if argument:
+                process.set_name(spawn.NAME)
+                work(argument, descriptors, theirs)
+        finally:
+            os._exit(0)
+
+    def give(self, argument: bytes, descriptors: Sequence[int]) -> tuple[int, socket.socket] | None:
+        """Have it work; its number and a connection to it. None if it cannot be told: then it has ended."""
+        try:
+            socket.send_fds(self._connection, [argument], descriptors)
+        except OSError:
+            self._connection.close()
+            os.waitpid(self._pid, 0)
+            return None
+        return self._pid, self._connection

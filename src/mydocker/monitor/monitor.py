@@ -66,11 +66,16 @@ class Monitor:
         self._code = 0
         self._signals: list[int] = []
 
-    def run(self) -> None:
-        """Until the container has ended and everybody who was attached knows."""
+    def run(self, begun: tuple[int, socket.socket] | None = None) -> None:
+        """Until the container has ended and everybody who was attached knows.
+
+        ``begun`` is a builder that is making it already: its number, and a connection to it.
+        """
         brief = self._brief
         starter = socket.socket(fileno=brief.starter)
-        builder, connection = self._builders.fork(
+        if begun is not None:
+            self._builders.adopt(begun[0])
+        builder, connection = begun or self._builders.fork(
             lambda theirs: build.container(brief, self._owner, starter, theirs)
         )
         message, descriptors = build.receive(connection)

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ..linux import process
 from ..linux.process import fork
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without enumerations, each of which would be touched and so copied
 
-_NAME = b"mydocker-mon"
+NAME = b"mydocker-mon"
 """what ps and /proc/<pid>/comm show; the kernel keeps 15 characters"""
 _ALL = os.sysconf("SC_OPEN_MAX")
 
@@ -86,10 +87,13 @@ def detach(keep: Iterable[int]) -> None:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _settle(keep)
+    process.set_name(NAME)
 
 
 def leave_server(keep: Iterable[int]) -> None:
-    """The same for a child of the forkserver, which has let go of most things already (``launcher.py``)."""
+    """The same for a child of the forkserver, which has let go of most things already (``launcher.py``).
+
+    It is not called a monitor before it has become one."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _settle(keep)
@@ -99,12 +103,14 @@ def _settle(keep: Iterable[int]) -> None:
     # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
     gc.disable()
     os.umask(0o022)
+    keep_only(keep)
+
+
+def keep_only(keep: Iterable[int]) -> None:
+    """Close every descriptor but ``keep`` and the standard streams."""
     first = 3
     for fd in sorted(keep):
         if first < fd:
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, _ALL)
-    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, _NAME)
-    os.close(fd)

@@ -92,7 +92,18 @@ def discover(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
     Where a hierarchy is mounted twice, the mount that shows all of it is taken.
     """
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as handle:
-        mounts = parse_mountinfo(handle.read())
+        table = handle.read()
+    if table not in _found:
+        _found.clear()
+        _found[table] = _choose(parse_mountinfo(table))
+    return [*_found[table]]
+
+
+_found: dict[str, list[Hierarchy]] = {}
+"""What the mount table led to last. Who is forked from a process that has looked need not look again."""
+
+
+def _choose(mounts: list[tuple[Hierarchy, str]]) -> list[Hierarchy]:
     chosen: dict[str, Hierarchy] = {}
     for hierarchy, device in mounts:
         known = chosen.get(hierarchy.name)

@@ -1,0 +1,79 @@
+"""The process that forks what is to outlive a command (``spawn.py``), for the server.
+
+A monitor lives as long as its container, and costs what it does not share with the process that it was forked
+from: what either of them writes to. The server goes on writing, and has loaded what every command may need;
+the zygote is forked from it when only what monitors need is loaded, and does nothing but fork. What it forks
+are children of the server all the same (``CLONE_PARENT``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import NoReturn
+
+from ..linux import process
+from ..linux.process import CLONE_PARENT, clone3
+from . import child, cold, worker
+from .child import Child
+
+# What acts in such a process: called with the descriptor over which it will hear on what, and if it has time
+# before; returns what then is called with argument and descriptors.
+OUTLIVING = "mydocker.container.supervise:stand_by"
+_NAME = b"mydocker-zygote"
+_PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
+
+
+class Zygote:
+    """In the server. The process ends with the server; that it has ended before is seen at ``fileno``."""
+
+    def __init__(self, own_identity: bytes) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            try:
+                self._channel.close()
+                _serve(theirs, own_identity)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._channel.settimeout(_PATIENCE_SECONDS)
+
+    def fork(self, *, in_advance: bool) -> Child:
+        """A child; ``in_advance``: it will have to wait. ``OSError`` if there can be none."""
+        self._channel.send(b"+" if in_advance else b".")
+        _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 2)
+        if not descriptors:
+            raise BlockingIOError
+        pidfd, channel = descriptors
+        return Child(pidfd, socket.socket(fileno=channel))
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def forget(self) -> None:
+        """In a child of the server, which must not seem to be the server."""
+        self._channel.close()
+
+
+def _serve(channel: socket.socket, own_identity: bytes) -> NoReturn:
+    process.set_name(_NAME)
+    os.closerange(3, channel.fileno())
+    os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    while order := channel.recv(1):
+        ours, theirs = socket.socketpair()
+        try:
+            pid, pidfd = clone3(CLONE_PARENT)
+        except OSError:  # too many processes
+            ours.close()
+            theirs.close()
+            channel.send(b"-")
+            continue
+        if pid == 0:
+            process.set_name(child.NAME)
+            act = cold.load(OUTLIVING)(theirs.fileno(), in_advance=order == b"+")
+            worker.outlive(child.wait(theirs), own_identity, act)
+        theirs.close()
+        with ours:
+            socket.send_fds(channel, [b"."], [pidfd, ours.fileno()])
+        os.close(pidfd)
+    os._exit(0)
