@@ -36,6 +36,13 @@ def program(name: str) -> str:
     return path
 
 
+def in_memory(directory: str) -> str:
+    """A directory for the state of what runs, which is below /run otherwise: a tmpfs. Returns its path."""
+    os.makedirs(directory)
+    subprocess.run([program("mount"), "-t", "tmpfs", "run", directory], check=True)
+    return directory
+
+
 def build_rootfs(directory: str) -> str:
     """A root file system of a static busybox; returns its directory."""
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
@@ -106,7 +113,7 @@ def docker(
         "cgroup-parent": CGROUP_PARENT,
         "config-file": config,
         "data-root": f"{directory}/data",
-        "exec-root": f"{directory}/exec",
+        "exec-root": in_memory(f"{directory}/exec"),
         "host": socket,
         "ip-forward": "false",
         "ip-masq": "false",
@@ -150,7 +157,8 @@ def _wait_for(
 def podman(directory: str, archive: str, environment: Mapping[str, str]) -> Iterator[list[str]]:
     """The podman command line with directories of its own, and with the image."""
     # runc: crun before 1.9 refuses a hybrid cgroup layout.
-    client = [program("podman"), "--root", f"{directory}/root", "--runroot", f"{directory}/run"]
+    state = in_memory(f"{directory}/run")
+    client = [program("podman"), "--root", f"{directory}/root", "--runroot", state]
     client += ["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime", program("runc")]
     # Its own default limits are higher than a caller without CAP_SYS_RESOURCE may set.
     with open(environment["CONTAINERS_CONF"], "w") as file:

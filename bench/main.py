@@ -85,7 +85,8 @@ class Bench:
         self.scale = scale
         self.bin = f"{directory}/venv/bin"
         self.log = f"{directory}/stderr"
-        self.ours = [f"{self.bin}/mydocker", "--root", f"{directory}/root", "--state", f"{directory}/state"]
+        state = engines.in_memory(f"{directory}/state")
+        self.ours = [f"{self.bin}/mydocker", "--root", f"{directory}/root", "--state", state]
         self.rows: list[report.Row] = []
         self.skipped: list[str] = []
         self.environment = {

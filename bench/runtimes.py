@@ -8,7 +8,6 @@ comes last, in the mount namespace of the benchmark.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,7 @@ class Runtime:
         self, name: str, program: str, directory: str, rootfs: str, options: Sequence[str] = ()
     ) -> None:
         self.name = name
-        self.command = [program, *options, "--root", f"{directory}/state"]
-        os.makedirs(directory)
+        self.command = [program, *options, "--root", engines.in_memory(f"{directory}/state")]
         self.plain = engines.build_bundle(rootfs, f"{directory}/plain", self._group("plain"))
         self.docker = engines.build_docker_bundle(rootfs, f"{directory}/docker", self._group("docker"))
         self.sleeping = engines.build_bundle(

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,21 @@ def test_it_removes_itself_before_it_says_so(engine: Engine, busybox_rootfs: str
     assert not os.path.exists(f"{engine.root}/container/{container.id}")
     assert not os.path.lexists(f"{engine.root}/container/by-name/brief")
     assert os.listdir(f"{engine.state}/container") == []
+
+
+@pytest.mark.parametrize("auto_remove", [True, False])
+def test_one_that_removes_itself_syncs_nothing(
+    engine: Engine, busybox_rootfs: str, auto_remove: bool
+) -> None:
+    container = create(engine, busybox_rootfs, "sleep", "1000", auto_remove=auto_remove)
+    container.start()
+    for _ in range(2):
+        found = Path(f"/proc/{container.refresh().pid}/mountinfo").read_text().splitlines()
+        (root,) = [line for line in found if line.split()[4] == "/"]
+        options = root.split(" - ")[1].split(",")
+        assert bool({"volatile", "fsync=volatile"} & {*options}) == auto_remove
+        container.restart(0)  # in which it is not removed, and mounted again
+    container.remove(force=True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import os
 from ..runtime.rootfs import Overlay
 from ..snapshot.overlay import OverlaySnapshotter
 from ..snapshot.snapshotter import Snapshotter
+from ..snapshot.tree import remove_tree
 from .record import Record
 
 snapshotter: Snapshotter = OverlaySnapshotter()
@@ -23,9 +24,16 @@ def prepare(directory: str, record: Record) -> None:
 
 
 def stack(directory: str, record: Record) -> Overlay:
-    """The runtime's step that puts it together. A read-only root is made so after the mount points exist."""
+    """The runtime's step that puts it together. A read-only root is made so after the mount points exist.
+
+    What a container writes that removes itself is volatile. It is mounted again only on the same boot, after
+    ``restart``; overlayfs's own mark, that it may be incomplete, is in the way then.
+    """
     found = snapshotter.stack(directory, record.layers)
-    return Overlay(list(found.lowers), found.upper, found.work, _target(directory))
+    volatile = record.host_config.auto_remove
+    if volatile:
+        remove_tree(f"{found.work}/work/incompat")
+    return Overlay(list(found.lowers), found.upper, found.work, _target(directory), volatile=volatile)
 
 
 def _target(directory: str) -> str:

@@ -209,6 +209,7 @@ def plan(
         upper=stack.upper,
         work=stack.work,
         target=stack.target,
+        volatile=stack.volatile,
         seccomp_cache=f"{store.state}/seccomp",
         size=size,
         open_stdin=record.config.open_stdin,

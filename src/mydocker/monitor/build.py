@@ -129,7 +129,7 @@ def _make(
                 plan.spec,  # type: ignore[arg-type]
                 id=brief.id,
                 bundle=plan.bundle,
-                rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target),
+                rootfs=Overlay(plan.lowers, plan.upper, plan.work, plan.target, volatile=plan.volatile),
                 stdio=pipes.stdio if pipes is not None else None,
                 console_rows_columns=plan.size,
                 init_binary=plan.init,

@@ -101,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     work: str
     target: str
     """the directories of the overlay (``runtime/rootfs.py``)"""
+    volatile: bool
     seccomp_cache: str
     size: tuple[int, int] | None
     open_stdin: bool
