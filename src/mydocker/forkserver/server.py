@@ -32,6 +32,8 @@ IDLE_SECONDS = 300.0
 _CHECK_SECONDS = 30.0  # how often a server looks whether launchers still come to it, or to a newer version
 _QUIET_SECONDS = 0.05  # how long nothing has to happen before a spare child is forked
 _BACKLOG = 128
+# What monitors and builders may import late, and so the zygote has to have.
+_PARTS = ("linux", "monitor", "network", "oci", "runtime")
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
 _REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
 # What workers and what monitors will do, to be learned from (linux/memory.py).
@@ -52,6 +54,8 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     if _answers(path):
         sys.exit()
     sweep(os.path.dirname(path))
+    for part in _PARTS:
+        preload(package_parent, part)
     for rehearsal in _REHEARSALS:
         cold.load(rehearsal)()
     _freeze()
@@ -90,15 +94,14 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def preload(package_parent: str) -> list[str]:
-    """Import every module of the package, and what it imports late; return the names of those imported.
+def preload(package_parent: str, part: str = "") -> list[str]:
+    """Import every module of the package, or of one ``part`` of it; return the names of those imported.
 
     One that cannot be imported here (a library that is not installed) is left to the command that needs it,
     which can say so.
     """
-    package = os.path.join(package_parent, "mydocker")
-    names = list(_LIBRARIES)
-    for directory, directories, files in os.walk(package):
+    names = [] if part else list(_LIBRARIES)
+    for directory, directories, files in os.walk(os.path.join(package_parent, "mydocker", part)):
         directories[:] = sorted(d for d in directories if os.path.exists(f"{directory}/{d}/__init__.py"))
         prefix = os.path.relpath(directory, package_parent).replace(os.sep, ".")
         names.extend(
