@@ -254,6 +254,9 @@ class Bench:
         ways = {"mydocker": memory.of_parents, "docker": memory.of_parents, "podman": memory.of_conmons}
         names = {"mydocker": "mydocker", "docker": "containerd-shim", "podman": "conmon"}
         measured = {names[n]: ways[n](client, self.environment, count) for n, client in clients.items()}
+        measured["a fork of `python -I -S` that waits"] = memory.of_forks(
+            f"{self.bin}/python", self.environment
+        )
         self.rows.append(report.memory_row(count, measured))
 
     def runtimes(self, places: dict[str, list[str]]) -> None:

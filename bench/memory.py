@@ -6,6 +6,7 @@ other process shares and that cannot be dropped. ``Pss`` adds its part of those 
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 
@@ -22,6 +23,33 @@ def of_parents(client: list[str], environment: Mapping[str, str], count: int) ->
 
 def of_conmons(client: list[str], environment: Mapping[str, str], count: int) -> list[tuple[int, int]]:
     return _measure(client, environment, count, "{{.State.ConmonPid}}", lambda pid: pid)
+
+
+def of_forks(python: str, environment: Mapping[str, str], count: int = 5) -> list[tuple[int, int]]:
+    """The least that a process of Python can be: a fork of an interpreter with nothing loaded that waits."""
+    found = []
+    for _ in range(count):
+        parent = subprocess.Popen(
+            [python, "-I", "-S", "-c", _FORK],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        with parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            found.append((_rolled_up(pid, "Private_Dirty"), _rolled_up(pid, "Pss")))
+    return found
+
+
+_FORK = """
+import os, sys
+child = os.fork()
+if child:
+    print(child, flush=True)
+sys.stdin.read()
+"""
 
 
 def _measure(
