@@ -56,16 +56,11 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     sweep(os.path.dirname(path))
     for part in _PARTS:
         preload(package_parent, part)
-    for rehearsal in _REHEARSALS:
-        cold.load(rehearsal)()
-    _freeze()
-    memory.learn(cold.load(_OUTLIVING_WORK))
-    zygote = Zygote(own_identity)
+    zygote = Zygote(own_identity, lambda: _rehearse(_OUTLIVING_WORK))
     preload(package_parent)
-    _freeze()
-    memory.learn(cold.load(_WORK))
     listener = _listen(path)
     os.close(START_LOCK)
+    _rehearse(_WORK)
 
     def is_current() -> bool:
         try:
@@ -89,9 +84,12 @@ class _InWorker(BaseException):
     server on its stack."""
 
 
-def _freeze() -> None:
+def _rehearse(work: str) -> None:
+    for rehearsal in _REHEARSALS:
+        cold.load(rehearsal)()
     gc.collect()
     gc.freeze()
+    memory.learn(cold.load(work))
 
 
 def preload(package_parent: str, part: str = "") -> list[str]:
@@ -161,7 +159,7 @@ class _Server:
         self._leaving = False
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
-        self._poll.register(zygote, 0)
+        self._poll.register(zygote, select.POLLIN)
 
     def run(self, idle: float, is_current: Callable[[], bool]) -> None:
         """Have a child for each connection."""
@@ -173,9 +171,9 @@ class _Server:
             for pidfd in self._children.keys() & ready:
                 self._poll.unregister(pidfd)
                 _report(pidfd, self._children.pop(pidfd))
-            if self._zygote.fileno() in ready:  # somebody has killed it; the next server has another
+            if self._zygote.fileno() in ready and not self._zygote.hear():
                 self._poll.unregister(self._zygote)
-                self._leave()
+                self._leave()  # somebody has killed it; the next server has another
             if ready or self._is_needed():
                 last = time.monotonic()
             # Not while commands come one upon the other, and not beside the one that has just come.
@@ -193,7 +191,8 @@ class _Server:
         return any(_is_awaited(connection) for connection in self._children.values())
 
     def _lacks_spare(self) -> bool:
-        return not self._leaving and None in (self._spare_worker, self._spare_outliving)
+        lacks_outliving = self._spare_outliving is None and self._zygote.ready
+        return not self._leaving and (self._spare_worker is None or lacks_outliving)
 
     def _patience(self, idle: float) -> float:
         if self._leaving and not self._is_needed():
@@ -222,7 +221,7 @@ class _Server:
 
     def _fork_spares(self) -> None:
         with suppress(OSError):  # too many processes
-            if self._spare_outliving is None:
+            if self._spare_outliving is None and self._zygote.ready:
                 self._spare_outliving = self._zygote.fork(in_advance=True)
             if self._spare_worker is None:
                 self._spare_worker = self._fork_worker(in_advance=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import NoReturn
 
 from ..linux import process
@@ -25,27 +26,39 @@ _PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
 
 
 class Zygote:
-    """In the server. The process ends with the server; that it has ended before is seen at ``fileno``."""
+    """In the server. The process ends with the server. It is ``ready`` once it has prepared itself; that it
+    is, or has ended, is to be seen at ``fileno`` and to be heard."""
 
-    def __init__(self, own_identity: bytes) -> None:
+    def __init__(self, own_identity: bytes, prepare: Callable[[], None]) -> None:
+        self.ready = False
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
             try:
                 self._channel.close()
-                _serve(theirs, own_identity)
+                _serve(theirs, own_identity, prepare)
             finally:
                 os._exit(1)
         theirs.close()
         self._channel.settimeout(_PATIENCE_SECONDS)
 
     def fork(self, *, in_advance: bool) -> Child:
-        """A child; ``in_advance``: it will have to wait. ``OSError`` if there can be none."""
+        """A child; ``in_advance``: it will have to wait. ``OSError`` if there can be none now."""
+        if not self.ready:
+            raise BlockingIOError
         self._channel.send(b"+" if in_advance else b".")
         _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 2)
         if not descriptors:
             raise BlockingIOError
         pidfd, channel = descriptors
         return Child(pidfd, socket.socket(fileno=channel))
+
+    def hear(self) -> bool:
+        """Whether it is there: it has just become ready, or else has ended."""
+        try:
+            self.ready = bool(self._channel.recv(1))
+        except OSError:
+            self.ready = False
+        return self.ready
 
     def fileno(self) -> int:
         return self._channel.fileno()
@@ -55,10 +68,12 @@ class Zygote:
         self._channel.close()
 
 
-def _serve(channel: socket.socket, own_identity: bytes) -> NoReturn:
+def _serve(channel: socket.socket, own_identity: bytes, prepare: Callable[[], None]) -> NoReturn:
     process.set_name(_NAME)
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    prepare()
+    channel.send(b"!")
     while order := channel.recv(1):
         ours, theirs = socket.socketpair()
         try:
