@@ -30,9 +30,14 @@ class Builders:
         self.pids.add(pid)
         return pid, connection
 
-    def adopt(self, pid: int) -> None:
-        """One that was forked before, and will be parted from as well."""
-        self.pids.add(pid)
+    def begin(
+        self, begun: tuple[int, socket.socket] | None, work: Callable[[socket.socket], None]
+    ) -> tuple[int, socket.socket]:
+        """The same, or one that was forked before and does that already."""
+        if begun is None:
+            return self.fork(work)
+        self.pids.add(begun[0])
+        return begun
 
     def part(self, pid: int, connection: socket.socket) -> None:
         """It has said what it had to say. Its end, which takes a millisecond, is not waited for."""

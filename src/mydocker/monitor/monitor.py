@@ -67,16 +67,11 @@ class Monitor:
         self._signals: list[int] = []
 
     def run(self, begun: tuple[int, socket.socket] | None = None) -> None:
-        """Until the container has ended and everybody who was attached knows.
-
-        ``begun`` is a builder that is making it already: its number, and a connection to it.
-        """
+        """Until the container has ended and everybody who was attached knows. ``begun``: a builder at work."""
         brief = self._brief
         starter = socket.socket(fileno=brief.starter)
-        if begun is not None:
-            self._builders.adopt(begun[0])
-        builder, connection = begun or self._builders.fork(
-            lambda theirs: build.container(brief, self._owner, starter, theirs)
+        builder, connection = self._builders.begin(
+            begun, lambda theirs: build.container(brief, self._owner, starter, theirs)
         )
         message, descriptors = build.receive(connection)
         self._builders.part(builder, connection)
