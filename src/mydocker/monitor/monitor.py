@@ -67,7 +67,7 @@ class Monitor:
         self._signals: list[int] = []
 
     def run(self, begun: tuple[int, socket.socket] | None = None) -> None:
-        """Until the container has ended and everybody who was attached knows. ``begun``: a builder at work."""
+        """Until the container has ended and all who were attached know. ``begun``: a builder at work."""
         brief = self._brief
         starter = socket.socket(fileno=brief.starter)
         builder, connection = self._builders.begin(
