@@ -176,11 +176,10 @@ class _Server:
                 self._leave()  # somebody has killed it; the next server has another
             if ready or self._is_needed():
                 last = time.monotonic()
-            # Not while commands come one upon the other, and not beside the one that has just come.
-            if self._lacks_spare() and self._listener.fileno() not in ready:
-                self._fork_spares()
             if ready:
                 continue
+            if self._lacks_spare():  # not while commands come and go, nor beside the end of one
+                self._fork_spares()
             if self._leaving and not self._is_needed():
                 return
             if not self._leaving and (time.monotonic() - last >= idle or not is_current()):

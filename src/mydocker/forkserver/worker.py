@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..linux.process import set_name
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .launcher import Request
 
 _F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
+_COURTESY_SECONDS = 0.002
 _NAME_MAX = 15  # TASK_COMM_LEN without its end
 
 
@@ -89,7 +91,7 @@ def outlive(
     try:
         act(argument, descriptors)
     finally:
-        os._exit(0)
+        _exit_later(0)
 
 
 def reply(kind: bytes, number: int) -> bytes:
@@ -222,10 +224,15 @@ def _finish(connection: socket.socket, status: int) -> NoReturn:
     if not _flush():
         status = 120  # as Python does when its standard output cannot be written
     _close_all_but({connection.fileno()})
-    try:
+    with suppress(OSError):  # the launcher is gone
         connection.sendall(reply(b"E", status))
-    except OSError:
-        os._exit(status)
+    _exit_later(status)
+
+
+def _exit_later(status: int) -> NoReturn:
+    """Who has just been told something is to run first: the kernel puts it on this processor, for the sender
+    of a message is taken to wait next, and to take down a process's memory takes a millisecond or two."""
+    time.sleep(_COURTESY_SECONDS)
     os._exit(status)
 
 

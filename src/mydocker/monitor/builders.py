@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from select import POLLIN
 
 from ..linux import process
@@ -13,15 +14,18 @@ from .loop import Loop
 
 _DESCRIPTORS = 16
 """more than a ``Brief`` has"""
+_END_SECONDS = 0.01
+"""for the kernel to take down a builder that holds nothing any more"""
 
 
 class Builders:
-    __slots__ = ("_crash_log", "_loop", "_parting", "pids")
+    __slots__ = ("_crash_log", "_ending", "_loop", "_parting", "pids")
 
     def __init__(self, loop: Loop, crash_log: str) -> None:
         self._loop = loop
         self._crash_log = crash_log
         self._parting: dict[int, socket.socket] = {}
+        self._ending: set[int] = set()
         self.pids: set[int] = set()
 
     def fork(self, work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
@@ -42,24 +46,38 @@ class Builders:
     def part(self, pid: int, connection: socket.socket) -> None:
         """It has said what it had to say. Its end, which takes a millisecond, is not waited for."""
         self._parting[pid] = connection
-        self._loop.watch(connection.fileno(), POLLIN, lambda _: self._reap(pid))
+        self._loop.watch(connection.fileno(), POLLIN, lambda _: self._parted(pid))
 
     @property
     def at_work(self) -> bool:
         """Whether one has still to say what it has made."""
-        return self.pids != self._parting.keys()
+        return self.pids != self._parting.keys() | self._ending
+
+    def let_go(self) -> None:
+        """Wait until none that was parted from holds anything that we hold, the lock for example."""
+        for pid in [*self._parting]:
+            self._parted(pid)
 
     def see_off(self) -> None:
-        """Wait for the ends of all that were parted from: they hold what we hold, the lock for example."""
-        for pid in [*self._parting]:
-            self._reap(pid)
+        """Wait for the ends of all that were parted from."""
+        self.let_go()
+        self._reap()
 
-    def _reap(self, pid: int) -> None:
+    def _parted(self, pid: int) -> None:
+        """Its end of the connection is the last that it closes."""
         connection = self._parting.pop(pid)
         self._loop.forget(connection.fileno())
-        connection.close()
-        os.waitpid(pid, 0)
-        self.pids.discard(pid)
+        with connection, suppress(ConnectionResetError):  # it was killed, before it had heard everything
+            while connection.recv(1):
+                pass
+        self._ending.add(pid)
+        self._loop.after("builders", _END_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        for pid in self._ending:
+            os.waitpid(pid, 0)
+        self.pids -= self._ending
+        self._ending.clear()
 
 
 class SpareBuilder:
@@ -83,7 +101,7 @@ class SpareBuilder:
                 process.set_name(spawn.NAME)
                 work(argument, descriptors, theirs)
         finally:
-            os._exit(0)
+            spawn.leave(theirs)
 
     def give(self, argument: bytes, descriptors: Sequence[int]) -> tuple[int, socket.socket] | None:
         """Have it work; its number and a connection to it. None if it cannot be told: then it has ended."""

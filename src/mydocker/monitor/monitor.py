@@ -94,6 +94,7 @@ class Monitor:
             raise
         while any(client.queue for streams in self._leaving for client in streams.clients):
             self._loop.turn(self._impatience())
+        self._builders.see_off()
 
     def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
         brief = self._brief
@@ -149,7 +150,7 @@ class Monitor:
 
     def _exited(self, _: int) -> None:
         """Init has ended, and with it (PID namespace, cgroup) everything in the container."""
-        self._builders.see_off()
+        self._builders.let_go()
         init = self._processes.pop(0)
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)

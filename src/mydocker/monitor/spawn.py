@@ -11,7 +11,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..linux import process
 from ..linux.process import fork
@@ -62,7 +62,14 @@ def forked(work: Callable[[socket.socket], None], crash_log: str) -> tuple[int, 
         ours.close()
         guarded(lambda: work(theirs), crash_log)
     finally:
-        os._exit(0)
+        leave(theirs)
+
+
+def leave(connection: socket.socket) -> NoReturn:
+    """End, and have let go of everything when ``connection`` hangs up, which is before the memory is gone."""
+    keep_only([connection.fileno()])
+    connection.close()
+    os._exit(0)
 
 
 def guarded(work: Callable[[], None], crash_log: str) -> None:
