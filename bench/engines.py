@@ -25,6 +25,10 @@ APPLETS = ("sh", "true", "sleep")
 IDLE = ("--stop-signal", "KILL", "--network", "none", IMAGE, "sleep", "100000")
 
 
+_PATIENCE = 300
+"""seconds, with a peer that hangs"""
+
+
 class Missing(Exception):
     """A peer that is not installed, or does not work on this machine; the reason is the message."""
 
@@ -173,7 +177,12 @@ def podman(directory: str, archive: str, environment: Mapping[str, str]) -> Iter
 
 def run(command: list[str], environment: Mapping[str, str]) -> str:
     """Standard output of a command that is not measured; raises ``Missing`` with what it said if it fails."""
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Missing(f"{' '.join(command)}: no end of it in {_PATIENCE} s") from error
     if result.returncode != 0:
         raise Missing(f"{' '.join(command)}: {result.stderr.strip()}")
     return result.stdout.strip()

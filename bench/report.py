@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from measure import Series
 
 COMMAND = "make bench"
+_ENDS = 120
+"""characters of why a row was not measured, from its beginning and from its end"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def page(rows: Sequence[Row], skipped: Sequence[str], rounds: int) -> str:
         parts.append(_table(row))
     if skipped:
         parts.append("## Not measured")
-        parts.append("\n".join(f"- {' '.join(reason.split())}" for reason in skipped))
+        parts.append("\n".join(f"- {_short(reason)}" for reason in skipped))
     return "\n\n".join(parts) + "\n"
 
 
@@ -135,3 +137,8 @@ def _version(package: str) -> str:
     """Name and version of a Debian package, or nothing."""
     query = ["dpkg-query", "-W", "-f", "${Package} ${Version}", package]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout
+
+
+def _short(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= 2 * _ENDS else f"{line[:_ENDS]} […] {line[-_ENDS:]}"
