@@ -19,6 +19,7 @@ from types import TracebackType
 
 from mydocker import errors
 from mydocker.linux import pty
+from mydocker.linux.process import close_all_but
 
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
 _GONE = (errno.EIO, errno.ENOTTY)
@@ -131,11 +132,6 @@ def _start_guard(fd: int, saved: list[int | list[bytes | int]]) -> int:
 
 def _guard(fd: int, saved: list[int | list[bytes | int]], reader: int) -> None:
     os.chdir("/")
-    first = 0
-    for kept in sorted((fd, reader)):
-        if first < kept:  # os.closerange(0, 0) closes everything
-            os.closerange(first, kept)
-        first = kept + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    close_all_but((fd, reader))
     if os.read(reader, 1) == b"":
         _set(fd, saved)

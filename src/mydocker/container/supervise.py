@@ -1,8 +1,8 @@
 """The container's side of its monitor: what a start, a failure and an end mean for the record.
 
 ``stand_by`` is where the process begins that ``start.py`` asks the forkserver for, ``main`` one that it forks
-itself. Nothing is read or decided before it has to
-be: the record is looked at by the builder that makes the container, and by the monitor when it has ended.
+itself. Nothing is read or decided before it has to be: the record is looked at by the builder that makes the
+container, and by the monitor when it has ended.
 """
 
 from __future__ import annotations

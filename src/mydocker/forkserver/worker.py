@@ -23,7 +23,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..linux.process import set_name
+from ..linux.process import close_all_but, set_name
 from . import cold
 
 if TYPE_CHECKING:
@@ -140,17 +140,8 @@ def _place(connection: socket.socket, descriptors: list[int], numbers: list[int]
     connection.detach()
     for descriptor, number in zip(moved, numbers, strict=True):
         os.dup2(descriptor, number)
-    _close_all_but({*numbers, kept})
+    close_all_but({*numbers, kept})
     return socket.socket(fileno=kept)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    first = 0
-    for number in sorted(kept):
-        if first < number:  # os.closerange(0, 0) closes everything
-            os.closerange(first, number)
-        first = number + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _set_environment(environment: dict[bytes, bytes]) -> None:
@@ -223,7 +214,7 @@ def _finish(connection: socket.socket, status: int) -> NoReturn:
     atexit._run_exitfuncs()
     if not _flush():
         status = 120  # as Python does when its standard output cannot be written
-    _close_all_but({connection.fileno()})
+    close_all_but({connection.fileno()})
     with suppress(OSError):  # the launcher is gone
         connection.sendall(reply(b"E", status))
     _exit_later(status)

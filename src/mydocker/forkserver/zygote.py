@@ -70,8 +70,7 @@ class Zygote:
 
 def _serve(channel: socket.socket, own_identity: bytes, prepare: Callable[[], None]) -> NoReturn:
     process.set_name(_NAME)
-    os.closerange(3, channel.fileno())
-    os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    process.close_all_but({0, 1, 2, channel.fileno()})
     prepare()
     channel.send(b"!")
     while order := channel.recv(1):

@@ -111,6 +111,16 @@ def set_name(text: bytes) -> None:
         os.close(file)
 
 
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor below this process's limit, except ``kept``."""
+    first = 0
+    for number in sorted(kept):
+        if first < number:  # os.closerange(0, 0) closes everything
+            os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
 def cloexec_from(first: int) -> None:
     """Mark every descriptor from ``first`` on close-on-exec, those nobody told us about included."""
     try:

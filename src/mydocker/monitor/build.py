@@ -28,8 +28,6 @@ from .owner import Connected, Starting
 from .plan import Brief, Plan, decode_plan, encode
 from .protocol import Event, Failure, Kind, packet
 
-_LEAST = 19
-"""added to the nice value: the least there is (setpriority(2))"""
 HELD = 200
 """descriptors in one message; the kernel takes 253 (SCM_MAX_FD)"""
 
@@ -245,7 +243,6 @@ def _observer(starter: socket.socket) -> Any:
 
 def _hand_over(monitor: socket.socket, answer: Built, descriptors: list[int]) -> None:
     socket.send_fds(monitor, [packet(Kind.STARTED, protocol.encode(answer))], descriptors)
-    os.nice(_LEAST)  # what is left is this process's end, for which the container need not wait
 
 
 def tell(connection: socket.socket, message: bytes) -> None:

@@ -94,7 +94,7 @@ class SpareBuilder:
             return
         try:
             ours.close()
-            spawn.keep_only([theirs.fileno()])
+            process.close_all_but((0, 1, 2, theirs.fileno()))
             own_pages()
             argument, descriptors, _, _ = socket.recv_fds(theirs, protocol.LONG_PACKET, _DESCRIPTORS)
             if argument:

@@ -8,11 +8,11 @@ comes beyond that is lost. ``mode=blocking``: the monitor waits for the pump, bu
 after that nothing waits until the pump takes something again. So logging holds nobody up for ever.
 """
 
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
 
+from ..linux.process import close_all_but
 from .log_file import Writer
 from .log_remote import Remote
 from .loop import POLLOUT, Loop
@@ -137,8 +137,7 @@ def start(
     """``fork`` begins a process with one end of a connection, and returns the other."""
 
     def pump(connection: socket.socket) -> None:
-        os.closerange(3, connection.fileno())
-        os.closerange(connection.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        close_all_but((0, 1, 2, connection.fileno()))
         serve(connection, plan)
 
     return Pump(fork(pump), plan, loop)

@@ -9,7 +9,6 @@ again. In scope: TCP, with half-closed connections, and UDP, where each client h
 it has been silent for ``IDLE`` seconds. Out of scope: which ports go this way (``network/ports.py``).
 """
 
-import os
 import resource
 import socket
 import struct
@@ -19,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ..linux.process import close_all_but
 from .helper import Helper
 from .loop import POLLIN, POLLOUT, Loop
 
@@ -104,11 +104,7 @@ class Proxy:
 
 def serve(connection: socket.socket, targets: list[Target]) -> None:
     """The process, from here to its end."""
-    first = 3
-    for fd in sorted((connection.fileno(), *(each.handle.fileno() for each in targets))):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    close_all_but((0, 1, 2, connection.fileno(), *(each.handle.fileno() for each in targets)))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     server = _Server(Loop(), most // 4)

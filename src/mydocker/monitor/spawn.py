@@ -23,7 +23,8 @@ else:
 
 NAME = b"mydocker-mon"
 """what ps and /proc/<pid>/comm show; the kernel keeps 15 characters"""
-_ALL = os.sysconf("SC_OPEN_MAX")
+_LEAST = 19
+"""added to the nice value: the least there is (setpriority(2))"""
 
 
 def spawn(run: Callable[[], None]) -> None:
@@ -66,9 +67,13 @@ def forked(work: Callable[[socket.socket], None], crash_log: str) -> tuple[int, 
 
 
 def leave(connection: socket.socket) -> NoReturn:
-    """End, and have let go of everything when ``connection`` hangs up, which is before the memory is gone."""
-    keep_only([connection.fileno()])
+    """End, and have let go of everything when ``connection`` hangs up, which is before the memory is gone.
+
+    To take that down is nothing that anybody waits for, so it gives way to whoever has something to do.
+    """
+    process.close_all_but([connection.fileno()])
     connection.close()
+    os.nice(_LEAST)
     os._exit(0)
 
 
@@ -110,14 +115,4 @@ def _settle(keep: Iterable[int]) -> None:
     # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
     gc.disable()
     os.umask(0o022)
-    keep_only(keep)
-
-
-def keep_only(keep: Iterable[int]) -> None:
-    """Close every descriptor but ``keep`` and the standard streams."""
-    first = 3
-    for fd in sorted(keep):
-        if first < fd:
-            os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, _ALL)
+    process.close_all_but((0, 1, 2, *keep))
