@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.threaded import Threaded
+
 TLS_HANDSHAKE = 0x16
 
 
@@ -140,7 +142,7 @@ class Fault:
         return self.times > 0 and self.method in ("*", asked.method) and self.part in asked.target
 
 
-class Server:
+class Server(Threaded):
     """``with Fake(...) as server:`` serves on loopback; ``server.address`` is host:port."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
@@ -160,16 +162,7 @@ class Server:
         self.port: int = self._server.server_address[1]
         self.address = f"{host}:{self.port}"
         self.url = f"{self.scheme}://{self.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> Any:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.serve(self._server)
 
     def answer(self, asked: Asked) -> Answer:
         raise NotImplementedError

@@ -14,11 +14,13 @@ import struct
 import threading
 from contextlib import suppress
 
+from support.threaded import Threaded
+
 NOBODY, PASSWORD, NONE = b"\0", b"\2", b"\xff"
 GRANTED, REFUSED = 0, 5
 
 
-class SocksProxy:
+class SocksProxy(Threaded):
     """``with SocksProxy("127.0.0.1:5000") as proxy:`` serves at ``proxy.address``."""
 
     def __init__(self, target: str, *, user: tuple[str, str] | None = None, reply: int = GRANTED) -> None:
@@ -40,16 +42,7 @@ class SocksProxy:
         self._reply = reply
         self._server = Listener(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> SocksProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.serve(self._server)
 
     def _serve(self, client: socket.socket) -> None:
         _, count = _exactly(client, 2)
