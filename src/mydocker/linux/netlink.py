@@ -25,7 +25,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 
-HEADER = struct.Struct("=IHHII")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid
+_HEADER = struct.Struct("=IHHII")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid
 _ATTRIBUTE = struct.Struct("=HH")  # nla_len, nla_type
 _ROOM = 1 << 16
 
@@ -108,17 +108,27 @@ class Socket:
 
     def _exchange(self, message: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
         """Send a request and yield the messages that answer it, without an end of their own."""
-        self._sequence += 1
-        header = HEADER.pack(HEADER.size + len(body), message, NLM_F_REQUEST | flags, self._sequence, 0)
-        self._socket.send(header + body)
+        self._socket.send(self._packed(message, flags, body))
         while True:
-            data = self._socket.recv(_ROOM)
-            offset = 0
-            while offset + HEADER.size <= len(data):
-                size, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
+            for kind, sequence, answer in self._received():
                 if sequence == self._sequence:
-                    yield kind, data[offset + HEADER.size : offset + size]
-                offset += size + -size % 4
+                    yield kind, answer
+
+    def _packed(self, message: int, flags: int, body: bytes) -> bytes:
+        """A request with the next sequence number."""
+        self._sequence += 1
+        return (
+            _HEADER.pack(_HEADER.size + len(body), message, NLM_F_REQUEST | flags, self._sequence, 0) + body
+        )
+
+    def _received(self) -> Iterator[tuple[int, int, bytes]]:
+        """Type, sequence number and body of each message in the next datagram."""
+        data = self._socket.recv(_ROOM)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            size, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            yield kind, sequence, data[offset + _HEADER.size : offset + size]
+            offset += size + -size % 4
 
 
 def _raise(answer: bytes, what: str) -> None:

@@ -17,11 +17,9 @@ import os
 import struct
 
 from .netlink import (
-    HEADER,
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_ECHO,
-    NLM_F_REQUEST,
     NLMSG_ERROR,
     Socket,
     attribute,
@@ -51,7 +49,6 @@ NFTA_COUNTER_PACKETS = 2
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 _NFGENMSG = struct.Struct("!BBH")  # nfgen_family, version, res_id
-_ROOM = 1 << 16
 _FEW = 256
 """elements that fit into the buffers that a socket has by itself"""
 _EACH = 1024
@@ -101,7 +98,7 @@ class Nftables(Socket):
         self._socket.send(batch)
         echoed: dict[tuple[str, bytes], int] = {}
         while True:
-            for kind, sequence, body in _messages(self._socket.recv(_ROOM)):
+            for kind, sequence, body in self._received():
                 if kind == NFT_MSG_DELSETELEM:
                     echoed.update(_counted(body))
                 if kind != NLMSG_ERROR:
@@ -110,10 +107,6 @@ class Nftables(Socket):
                     raise OSError(code, os.strerror(code), table)
                 if sequence == acknowledged:
                     return echoed
-
-    def _packed(self, kind: int, flags: int, body: bytes) -> bytes:
-        self._sequence += 1
-        return HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | flags, self._sequence, 0) + body
 
 
 def _element(table: str, name: str, key: bytes, *more: bytes) -> bytes:
@@ -132,12 +125,3 @@ def _counted(body: bytes) -> Iterator[tuple[tuple[str, bytes], int]]:
         key = attributes(element[NFTA_SET_ELEM_KEY])[NFTA_DATA_VALUE]
         packets = attributes(expression[NFTA_EXPR_DATA])[NFTA_COUNTER_PACKETS]
         yield (name, key), int.from_bytes(packets, "big")
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Type, sequence number and body of each."""
-    offset = 0
-    while offset + HEADER.size <= len(data):
-        size, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
-        yield kind, sequence, data[offset + HEADER.size : offset + size]
-        offset += size + -size % 4
