@@ -35,6 +35,29 @@ def links(pid: int) -> dict[str, list[str]]:
     return {each["ifname"]: [a["local"] for a in each["addr_info"]] for each in found if each}
 
 
+def test_kernel_parameters_of_a_link(mydocker: Runner, image: str) -> None:
+    """They are set when the link is there, as under Docker, and before anything is executed."""
+    mydocker("network", "create", "one")
+    file = "/proc/sys/net/ipv4/conf/eth0/log_martians"
+    flags = ("--network", "one", "--sysctl", "net.ipv4.conf.eth0.log_martians=1")
+    assert mydocker("run", "--rm", *flags, image, "cat", file).line == "1"
+    assert mydocker("run", "--rm", "--network", "one", image, "cat", file).line == "0"
+    refused = mydocker(
+        "run",
+        "--rm",
+        "--network",
+        "one",
+        "--sysctl",
+        "net.ipv4.conf.eth1.log_martians=1",
+        image,
+        "true",
+        check=125,
+    )
+    assert "/proc/sys/net/ipv4/conf/eth1/log_martians: no such file or directory" in refused.err
+    mydocker("network", "rm", "one")
+    mydocker("network", "prune", "--force")
+
+
 def test_life_of_a_network(mydocker: Runner, image: str) -> None:
     made = mydocker(
         "network", "create", "--subnet", "10.60.0.0/16", "--ip-range", "10.60.5.0/24",

@@ -6,7 +6,7 @@
     ports             held by the monitor, passed on by the packet filter  (publish.py)
 
 Each line is there before the next is begun, so whoever finds the container dead knows what to undo. It
-takes place between the making of init, which waits, and its start.
+takes place while init makes its mounts, and before it executes anything.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
+from ..linux.host import interface_up
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected
@@ -215,6 +216,7 @@ def resolver_sockets(target: int) -> list[socket.socket]:
     made = []
     with Inside(target):
         try:
+            interface_up("lo")  # as init does, but that may be later
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 handle = socket.socket(socket.AF_INET, kind)
                 made.append(handle)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from ..errors import NotFound
 from ..image.store import ImageStore
 from ..linux import mount
+from ..monitor import rehearsal as monitor
 from ..monitor.build import read_plan, write_plan
 from ..monitor.plan import Brief
 from ..monitor.rehearsal import ROUNDS
@@ -36,6 +37,7 @@ def rehearse(rounds: int = ROUNDS) -> None:
 
 def rehearse_once() -> None:
     """For a process that only wants to know what is touched (``linux/memory.py``)."""
+    monitor.rehearse(1)
     rehearse(1)
 
 

@@ -213,6 +213,7 @@ def plan(
         seccomp_cache=f"{store.state}/seccomp",
         size=size,
         open_stdin=record.config.open_stdin,
+        connected=bool(record.networks),
         init=bool(record.host_config.init),
         explain=explain,
     )

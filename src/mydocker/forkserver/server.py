@@ -60,7 +60,7 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     preload(package_parent)
     listener = _listen(path)
     os.close(START_LOCK)
-    _rehearse(_WORK)
+    _rehearse(_WORK, worker.rehearse)
 
     def is_current() -> bool:
         try:
@@ -84,12 +84,13 @@ class _InWorker(BaseException):
     server on its stack."""
 
 
-def _rehearse(work: str) -> None:
+def _rehearse(work: str, before: Callable[[], None] | None = None) -> None:
     for rehearsal in _REHEARSALS:
         cold.load(rehearsal)()
     gc.collect()
     gc.freeze()
-    memory.learn(cold.load(work))
+    works = [cold.load(work)] if before is None else [before, cold.load(work)]
+    memory.learn(lambda: [each() for each in works])
 
 
 def preload(package_parent: str, part: str = "") -> list[str]:

@@ -94,6 +94,35 @@ def outlive(
         _exit_later(0)
 
 
+def rehearse() -> None:
+    """What ``run`` does before the command, for a process that only wants to know what it touches."""
+    numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    open_ones = [number for number in numbers if os.path.exists(f"/proc/self/fd/{number}")]
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    made: Request = (b"", "", [*sys.argv], {**os.environb}, open_ones, 0o022, [], [])
+    connection, request, descriptors = _sent_to_oneself(made, [*open_ones, here])
+    os.fchdir(descriptors.pop())
+    connection = _place(connection, descriptors, request[4])
+    _restore(request)
+    _watch(connection)
+
+
+def rehearse_hearing() -> None:
+    """What ``outlive`` does first, for a process that has time now."""
+    connection, _, descriptors = _sent_to_oneself((b"", b""), [0, 1, 2])
+    connection.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _sent_to_oneself(request: Any, descriptors: list[int]) -> tuple[socket.socket, Any, list[int]]:
+    ours, theirs = socket.socketpair()
+    body = marshal.dumps(request)
+    with ours:
+        socket.send_fds(ours, [len(body).to_bytes(4, "little") + body], descriptors)
+        return theirs, *read_request(theirs)
+
+
 def reply(kind: bytes, number: int) -> bytes:
     return kind + number.to_bytes(4, "little")
 

@@ -85,6 +85,8 @@ def _serve(channel: socket.socket, own_identity: bytes, prepare: Callable[[], No
         if pid == 0:
             process.set_name(child.NAME)
             act = cold.load(OUTLIVING)(theirs.fileno(), in_advance=order == b"+")
+            if order == b"+":
+                worker.rehearse_hearing()
             worker.outlive(child.wait(theirs), own_identity, act)
         theirs.close()
         with ours:

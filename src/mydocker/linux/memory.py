@@ -7,55 +7,80 @@ of all pages, which would take longer than most work does, but of those that suc
 
 from __future__ import annotations
 
-import marshal
 import os
+import struct
 from collections.abc import Callable
 
 from . import native as ctypes
-from .syscall import libc
+from .syscall import libc, syscall
 
 _MADV_POPULATE_WRITE = 23
+_PIDFD_SELF = -10000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _EXCLUSIVE = 1 << 56  # of an entry of /proc/<pid>/pagemap: no other process has the page
+_PLACE = struct.Struct("QQ")  # struct iovec
+_PLACES_AT_ONCE = 1024  # UIO_MAXIOV
 
-_places: list[tuple[int, int]] = []
+_places = b""
+"""one after the other"""
 
 
 def learn(work: Callable[[], object]) -> None:
     """Do ``work`` in a child, and remember which pages it has written to, for ``own_pages``."""
+    global _places
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            mappings = _writable()
             work()
             with open(writing, "wb") as file:
-                file.write(marshal.dumps(_exclusive()))
+                file.write(b"".join(_PLACE.pack(*place) for place in _exclusive(mappings)))
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as file:
-        found = file.read()
+        _places = file.read()
     os.waitpid(pid, 0)
-    _places[:] = marshal.loads(found) if found else []
 
 
 def own_pages() -> None:
     """Have the pages copied now that are likely to be written to: those of ``learn``, here or in an ancestor.
 
-    Before Linux 5.14 (madvise(2), MADV_POPULATE_WRITE) nothing happens, and they are copied one by one later.
+    With one call (process_madvise(2)) from Linux 6.15 on, with one for each place before. Before 5.14
+    (madvise(2), MADV_POPULATE_WRITE) nothing happens, and they are copied one by one later.
     """
-    for address, length in _places:
-        libc.madvise(ctypes.c_void_p(address), ctypes.c_ulong(length), _MADV_POPULATE_WRITE)
+    step = _PLACES_AT_ONCE * _PLACE.size
+    for first in range(0, len(_places), step):
+        some = _places[first : first + step]
+        count = len(some) // _PLACE.size
+        try:
+            done = syscall("process_madvise", _PIDFD_SELF, some, count, _MADV_POPULATE_WRITE, 0)
+        except OSError:
+            done = 0
+        for address, length in _PLACE.iter_unpack(some) if done < _length(some) else ():
+            if done >= length:
+                done -= length
+            else:
+                libc.madvise(ctypes.c_void_p(address), ctypes.c_ulong(length), _MADV_POPULATE_WRITE)
 
 
-def _exclusive() -> list[tuple[int, int]]:
-    """(address, length) of all writable memory of this process that no other process shares."""
+def _length(places: bytes) -> int:
+    return sum(length for _, length in _PLACE.iter_unpack(places))
+
+
+def _writable() -> list[tuple[int, int]]:
+    """(start, end) of each private mapping that this process may write to."""
     with open("/proc/self/maps", "rb") as file:
         mappings = [line.split(b" ", 1)[0].split(b"-") for line in file if b" rw-p " in line]
+    return [(int(start, 16), int(end, 16)) for start, end in mappings]
+
+
+def _exclusive(mappings: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(address, length) of all memory in ``mappings`` that no other process shares."""
     found: list[tuple[int, int]] = []
     with open("/proc/self/pagemap", "rb", buffering=0) as file:
-        for first, last in mappings:
-            start, end = int(first, 16), int(last, 16)
+        for start, end in mappings:
             file.seek(start // _PAGE * 8)
             entries = memoryview(file.read((end - start) // _PAGE * 8)).cast("Q")
             for number, entry in enumerate(entries):

@@ -70,6 +70,7 @@ _COMMON = {
     "clone3": 435,
     "close_range": 436,
     "openat2": 437,
+    "process_madvise": 440,
     "mount_setattr": 442,
 }
 

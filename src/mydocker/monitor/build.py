@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from .. import errors
+from ..linux.memory import own_pages
 from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
@@ -122,6 +123,14 @@ def _make(
 ) -> None:
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
+    network = Connected()
+
+    def connect(pid: int) -> None:
+        nonlocal network
+        own_pages()  # shared with init since the clone, and there is time while that is at work
+        if plan.connected:
+            network = owner.connect(pid)
+
     try:
         with owner.trees(plan.spec):
             pipes = None if terminal else _Pipes(stdin=plan.open_stdin, output=True)
@@ -137,8 +146,9 @@ def _make(
                 parent_death_signal=signal.SIGKILL,
                 seccomp_cache=plan.seccomp_cache,
                 for_parent=True,
+                connect=connect,
+                at_once=True,
             )
-            network = owner.connect(task.pid)
             task.start()
             listener = [listen(brief.run_directory)] if starter is not None else []
             owner.started(task.pid)

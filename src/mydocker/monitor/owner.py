@@ -33,7 +33,7 @@ class Starting(Protocol):
         runtime document is, and the document has the descriptors."""
 
     def connect(self, pid: int) -> Connected:
-        """Init is made and waits: connect its network."""
+        """Init is made, and waits for its network: connect it. Only asked if the plan is ``connected``."""
 
     def started(self, pid: int) -> None: ...
 

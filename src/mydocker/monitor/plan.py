@@ -105,6 +105,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seccomp_cache: str
     size: tuple[int, int] | None
     open_stdin: bool
+    connected: bool
+    """whether it is in networks: init waits for them"""
     init: bool
     explain: bool
 

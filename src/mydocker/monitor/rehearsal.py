@@ -30,10 +30,10 @@ ROUNDS = 16
 """Python 3.11 specialises a function after 8 calls, and then an instruction after some more."""
 
 
-def rehearse() -> None:
+def rehearse(rounds: int = ROUNDS) -> None:
     """A monitor leaves it to its end to close what it has; here that has to be done for it."""
     before = _descriptors()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         _once()
     gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
     for descriptor in _descriptors() - before:

@@ -12,6 +12,7 @@ import os
 from mydocker import errors
 from mydocker.errors import InvalidArgument, StartFailed
 from mydocker.linux import namespace
+from mydocker.linux.pidfd import is_exiting
 from mydocker.runtime import cgroup as cgroups
 from mydocker.runtime import clone, init, state
 from mydocker.runtime import plan_container as plans
@@ -19,7 +20,7 @@ from mydocker.runtime.channel import Channel
 from mydocker.runtime.dialogue import compile_filter, follow
 from mydocker.runtime.rootfs import BoundRootfs, RootfsStep
 from mydocker.runtime.step import Event, Step
-from mydocker.runtime.steps.namespaces import JoinNamespace
+from mydocker.runtime.steps.namespaces import ConnectedNetwork, JoinNamespace
 from mydocker.runtime.task import Stdio, Task, end, set_oom_score
 
 TYPE_CHECKING = False
@@ -51,6 +52,8 @@ def create(
     keep_keyring: bool = False,
     rootless: bool = False,
     cgroup_manager: str = "cgroupfs",
+    connect: Callable[[int], object] | None = None,
+    at_once: bool = False,
 ) -> Task:
     """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
 
@@ -61,7 +64,10 @@ def create(
     program inherits the descriptors ``preserve``. With ``move_root`` the root is moved in the place of
     pivot_root, with ``keep_keyring`` the session keyring stays. With ``rootless`` a container without limits
     does without the cgroups that this user may not make. The ``cgroup_manager`` is ``cgroupfs``, ``systemd``
-    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and limits are refused.
+    (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and limits are refused. ``connect``
+    is called with init's number to connect its network, while init makes its mounts; the links are there when
+    init sets its kernel parameters. With ``at_once``, init goes on to its program without waiting for
+    ``Task.start``, which only says how that went.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -100,6 +106,10 @@ def create(
             move_root=move_root,
             keep_keyring=keep_keyring,
         )
+        connection = None
+        if connect is not None:
+            connection = ConnectedNetwork()
+            work.inside.insert(0, connection)
         for step in work.steps():
             steps.append(step)
             step.prepare()
@@ -109,6 +119,7 @@ def create(
 
             start.reaper = become_init
         start.listener = listener
+        start.waits = not at_once
         start.preserve = preserve
         start.parent_death_signal = parent_death_signal
         start.start_hooks = spec.get("hooks", {}).get("startContainer", [])
@@ -139,6 +150,7 @@ def create(
         except OSError as error:
             raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
         task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
+        task.waits = not at_once
         theirs.close()
         try:
             if cgroup is not None:
@@ -150,9 +162,16 @@ def create(
             set_oom_score(spec["process"], task)
             if devices := linux.get("netDevices"):
                 _give_network_devices(devices, own, pid)
+            if connect is not None and connection is not None:
+                try:
+                    connect(pid)
+                except Exception:
+                    if is_exiting(pid, pidfd):
+                        follow(ours, task, task, observer)  # raises what init has to say
+                    raise
+                connection.done()
             follow(ours, task, task, observer)
             task._observer = observer
-            task.namespaces = {kind: namespace.inode(kind, pid) for kind in own.own()}
         except BaseException:
             end(pidfd, None)
             os.close(pidfd)

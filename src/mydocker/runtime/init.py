@@ -47,6 +47,7 @@ class Start:
         "run_hooks",
         "start_hooks",
         "state",
+        "waits",
     )
 
     def __init__(self, plan: Plan, process: Process, filter: Filter | None, observing: bool) -> None:
@@ -61,6 +62,7 @@ class Start:
         self.run_hooks: Callable[..., None]  # hooks.run, if there are any
         self.state = ""  # for the startContainer hooks
         self.listener: _socket.socket | None = None  # where "start" connects, if not on the channel
+        self.waits = True  # to be told before it executes its program
 
 
 def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> None:
@@ -147,12 +149,11 @@ def _execute(start: Start, channel: Channel, reporting: list[Channel]) -> None:
     if start.parent_death_signal:
         prctl.prctl(prctl.PR_SET_PDEATHSIG, start.parent_death_signal)
     channel.send("ready")
-    if start.listener is None:
-        if channel.receive()[0] != "go":
-            os._exit(1)
-    else:
+    if start.listener is not None:
         channel.close()
         reporting[0] = channel = Channel.accept(start.listener)
+    elif start.waits and channel.receive()[0] != "go":
+        os._exit(1)
     finish = start.plan.finder.finish
     if start.start_hooks:
         start.run_hooks("startContainer", start.start_hooks, start.state, finish, env)

@@ -3,10 +3,11 @@
 The order is what matters here; it is the whole of what a container is, from top to bottom:
 
     before      join namespaces whose owner is outside, enter the user namespace, be root by its maps
-    kernel      cgroup namespace, time namespace, session, keyring, loopback, names, sysctl
+    kernel      cgroup namespace, time namespace, session, keyring, loopback, names
     files       mounts made private, root attached, mounts, devices, terminal, covers
     hooks       createRuntime (by the runtime), createContainer
-    inside      masked and read-only paths, pivot_root, streams, limits, working directory, read-only root
+    inside      network, sysctl, masked and read-only paths, pivot_root, streams, limits, working directory,
+                read-only root
     identity    user, bounding set, ids, capabilities
 
 Fields that are not built are refused here, by name: a container must not run with less than it was promised.
@@ -146,6 +147,10 @@ def make(
         from mydocker.runtime.steps import hooks
 
         plan.hooks += hooks.steps(spec, id, bundle)
+    if values := linux.get("sysctl"):
+        if (name := spec.get("domainname")) and values.get("kernel.domainname", name) != name:
+            raise InvalidArgument("sysctl kernel.domainname is in conflict with the field domainname")
+        plan.inside.append(limits.KernelParameters(values, own.own()))
     if masked := linux.get("maskedPaths"):
         plan.inside.append(paths.MaskPaths(masked))
     if readonly := linux.get("readonlyPaths"):
@@ -185,10 +190,6 @@ def _kernel(steps: list[Step], spec: Spec, own: Namespaces, id: str, keep_keyrin
                     f"a {key} needs a uts namespace in linux.namespaces: it would change the host's"
                 )
             steps.append(step(str(name)))
-    if values := linux.get("sysctl"):
-        if (name := spec.get("domainname")) and values.get("kernel.domainname", name) != name:
-            raise InvalidArgument("sysctl kernel.domainname is in conflict with the field domainname")
-        steps.append(limits.KernelParameters(values, own.own()))
 
 
 def _refuse_unbuilt(spec: Spec) -> None:

@@ -76,10 +76,10 @@ class Task:
         "cgroup",
         "console",
         "id",
-        "namespaces",
         "pid",
         "pidfd",
         "spec",
+        "waits",
         "warnings",
     )
 
@@ -103,10 +103,10 @@ class Task:
         self.cgroup = cgroup
         self.console: int | None = None
         self.warnings: list[str] = []
-        self.namespaces: dict[str, int] = {}
         self._channel = channel
         self._filter = filter
         self._observer: Observer | None = None
+        self.waits = True  # init does, for ``start``
 
     def start(self) -> None:
         """Let init execute its program. Raises ``CommandNotFound`` and the like; init has ended then."""
@@ -114,7 +114,8 @@ class Task:
             raise errors.Conflict(f"container {self.id} is not in the state created")
         channel, self._channel = self._channel, None
         with channel:
-            channel.send("go")
+            if self.waits:
+                channel.send("go")
             finish_start(channel, self, self.pid, self.pidfd)
         if self._observer is not None:
             self._observer(Event(f"execve {' '.join(self.spec['process']['args'])}", _confinement(self.pid)))

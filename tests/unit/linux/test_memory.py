@@ -15,7 +15,7 @@ PAGES = 64
 
 @pytest.fixture(autouse=True)
 def _nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_places", [])
+    monkeypatch.setattr(memory, "_places", b"")
 
 
 def _write(area: mmap.mmap) -> None:
@@ -51,4 +51,4 @@ def test_pages_that_work_has_written_to_are_copied_ahead() -> None:
 
 def test_work_that_fails_teaches_nothing() -> None:
     memory.learn(lambda: os._exit(1))
-    assert memory._places == []
+    assert memory._places == b""

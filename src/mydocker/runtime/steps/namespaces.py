@@ -15,6 +15,7 @@ from mydocker.errors import NotSupported
 from mydocker.linux import namespace, prctl
 from mydocker.linux.host import interface_up, setdomainname, sethostname
 from mydocker.linux.keyring import join_session_keyring
+from mydocker.runtime.channel import close_all
 from mydocker.runtime.step import Context, Step
 
 TYPE_CHECKING = False
@@ -169,9 +170,38 @@ class Loopback(Step):
         interface_up("lo")
 
     def observe(self, context: Context) -> str:
-        with open("/proc/net/dev") as file:
-            names = [line.split(":")[0].strip() for line in file if ":" in line]
-        return f"interfaces: {', '.join(names)}"
+        return interfaces()
+
+
+class ConnectedNetwork(Step):
+    """Wait until the runtime has put its links into the network namespace. A pipe, so as not to wait for a
+    runtime that is gone."""
+
+    __slots__ = ("_pipe",)
+
+    def __init__(self) -> None:
+        self._pipe: list[int] = []
+
+    def describe(self) -> str:
+        return "wait until the network is connected"
+
+    def prepare(self) -> None:
+        self._pipe += os.pipe()
+
+    def done(self) -> None:
+        os.write(self._pipe[1], b".")
+
+    def release(self) -> None:
+        close_all(self._pipe)
+
+    def apply(self, context: Context) -> None:
+        reading, writing = self._pipe
+        os.close(writing)
+        if not os.read(reading, 1):
+            os._exit(1)
+
+    def observe(self, context: Context) -> str:
+        return interfaces()
 
 
 class Hostname(Step):
@@ -236,6 +266,12 @@ class Session(Step):
 
     def apply(self, context: Context) -> None:
         os.setsid()
+
+
+def interfaces() -> str:
+    with open("/proc/net/dev") as file:
+        names = [line.split(":")[0].strip() for line in file if ":" in line]
+    return f"interfaces: {', '.join(names)}"
 
 
 def observed(kind: str) -> str:
