@@ -92,7 +92,7 @@ def _container(store: Store, identifier: str, faults: list[Fault]) -> tuple[Reco
         repair = None if held else lambda: _end(store, record)
         faults.append(Fault("container", identifier, str(error), remedy, repair))
         return record, held
-    missing = list(_parts(store, record, held))
+    missing = list(_parts(store, record))
     try:
         state = store.read_state(identifier)  # again: it may be being removed by now
     except NotFound:
@@ -124,16 +124,15 @@ def _end(store: Store, record: Record) -> None:
     store.write_state(record.id, ended, durable=record.durable)
 
 
-def _parts(store: Store, record: Record, held: bool) -> Iterator[Fault]:
+def _parts(store: Store, record: Record) -> Iterator[Fault]:
     """What a container has on disk besides its documents, and what it stands on that is no layer of ours."""
     directory = store.directory(record.id)
-    missing = [name for name in ("rw/diff", "rw/work", "rootfs") if not os.path.isdir(f"{directory}/{name}")]
+    missing = [name for name in ("rw/diff", "rw/work") if not os.path.isdir(f"{directory}/{name}")]
     if not record.host_config.network_mode.startswith("container:"):
         missing += [name for name in files.NAMES if not os.path.isfile(f"{directory}/{name}")]
     remedy = f"remove it: `mydocker rm {record.id[:12]}`"
     for name in missing:
-        if not held or name != "rootfs":
-            yield Fault("container", record.id, f"{directory}/{name} is missing", remedy)
+        yield Fault("container", record.id, f"{directory}/{name} is missing", remedy)
     for layer in record.layers:
         if not layer.startswith(f"{store.root}/layer/") and not os.path.isdir(layer):
             yield Fault("container", record.id, f"{layer}, its root directory, is missing", remedy)

@@ -64,7 +64,7 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
             "Data": {
                 "ID": record.id,
                 "LowerDir": ":".join(stack.lowers),
-                "MergedDir": f"{directory}/rootfs",
+                "MergedDir": rootfs.target(directory),
                 "UpperDir": stack.upper,
                 "WorkDir": stack.work,
             },

@@ -6,8 +6,6 @@ In scope: which directories these are, for an image and for ``--rootfs``. Out of
 
 from __future__ import annotations
 
-import os
-
 from ..runtime.rootfs import Overlay
 from ..snapshot.overlay import OverlaySnapshotter
 from ..snapshot.snapshotter import Snapshotter
@@ -18,9 +16,8 @@ snapshotter: Snapshotter = OverlaySnapshotter()
 
 
 def prepare(directory: str, record: Record) -> None:
-    """Make the init layer and the read-write layer, and the place for the mount."""
+    """Make the init layer and the read-write layer."""
     snapshotter.prepare(directory, record.layers)
-    os.mkdir(_target(directory), 0o755)
 
 
 def stack(directory: str, record: Record) -> Overlay:
@@ -33,8 +30,10 @@ def stack(directory: str, record: Record) -> Overlay:
     volatile = record.host_config.auto_remove
     if volatile:
         remove_tree(f"{found.work}/work/incompat")
-    return Overlay(list(found.lowers), found.upper, found.work, _target(directory), volatile=volatile)
+    return Overlay(list(found.lowers), found.upper, found.work, target(directory), volatile=volatile)
 
 
-def _target(directory: str) -> str:
-    return f"{directory}/rootfs"
+def target(directory: str) -> str:
+    """Where it is mounted, which only the container's init sees: over the directory of the read-write layer,
+    whose parts overlayfs has by then."""
+    return f"{directory}/rw"

@@ -16,7 +16,6 @@ from typing import Any
 
 from .. import errors
 from ..linux import process
-from ..linux.memory import own_pages
 from ..monitor import build, spawn
 from ..monitor.builders import SpareBuilder
 from ..monitor.monitor import Monitor
@@ -58,8 +57,6 @@ def stand_by(channel: int, *, in_advance: bool) -> Callable[[bytes, Sequence[int
         process.set_name(spawn.NAME)
         begun = builder.give(argument, descriptors) if builder is not None else None
         brief = decode_brief(argument).renumbered(descriptors)
-        if begun is not None and brief.attach is not None:
-            own_pages()  # nothing else to do meanwhile; whoever is attached is many times that size
         spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
 
     return live

@@ -72,12 +72,13 @@ def _cpu(_: Config, host: HostConfig) -> None:
         raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if host.nano_cpus and host.cpu_quota > 0:
         raise InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
-    available = os.cpu_count() or 1
-    # below 0.01 the quota would be less than the kernel's minimum of 1 ms in 100 ms
-    if host.nano_cpus and not 10_000_000 <= host.nano_cpus <= available * 1_000_000_000:
-        raise InvalidArgument(
-            f"Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
-        )
+    if host.nano_cpus:
+        available = os.cpu_count() or 1
+        # below 0.01 the quota would be less than the kernel's minimum of 1 ms in 100 ms
+        if not 10_000_000 <= host.nano_cpus <= available * 1_000_000_000:
+            raise InvalidArgument(
+                f"Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
+            )
     if host.cpu_shares < 0:
         raise InvalidArgument(f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
     if host.cpu_period and not 1000 <= host.cpu_period <= 1_000_000:
@@ -270,7 +271,8 @@ def _process(config: Config, host: HostConfig) -> None:
 def _security(_: Config, host: HostConfig) -> None:
     for field, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         try:
-            effective_capabilities(names, ())
+            if names:
+                effective_capabilities(names, ())
         except InvalidArgument as error:
             raise InvalidArgument(f"invalid {field}: {error}") from None
     security.options(host.security_opt or ())

@@ -5,25 +5,25 @@
 #     perl launcher.pl PYTHON PACKAGES ENTRY ARGV0 ARGUMENT ...
 #
 # No module is loaded: constants of the kernel stand here as numbers, and what Perl has no function for is a
-# system call. Numbers of others than these two architectures are launcher.py's to know.
+# system call. Numbers of others than these two architectures are launcher.py's to know. Perl takes a
+# millisecond to compile 6 kB, so what few commands need is in launcher_rare.pl.
 
 my ($python, $packages, $entry, @argv) = @ARGV;
 if (sysopen(my $place, $packages, 012000000)) {    # O_PATH | O_CLOEXEC
     $packages = readlink("/proc/self/fd/" . fileno $place) // $packages;
 }
 my $machine = machine();
-my %NR = $machine eq "x86_64"
+our %NR = $machine eq "x86_64"
     ? (sendmsg => 46, recvmsg => 47, fcntl => 72, newfstatat => 262, sched_getscheduler => 145, signalfd4 => 289,
        sigprocmask => 14, prlimit => 302)
     : (sendmsg => 211, recvmsg => 212, fcntl => 25, newfstatat => 79, sched_getscheduler => 120, signalfd4 => 74,
        sigprocmask => 135, prlimit => 261);
-my $PIDFD_SEND_SIGNAL = 424;
 my $MSG_NOSIGNAL = 0x4000;    # no SIGPIPE for a server that has just been killed
-my ($BLOCK, $UNBLOCK, $SETMASK) = (0, 1, 2);
-my ($KILL, $CONT, $TSTP) = (9, 18, 20);
+our ($BLOCK, $UNBLOCK, $SETMASK) = (0, 1, 2);
 my @FORWARDED = (1 .. 3, 10, 12, 14 .. 16, 18, 20, 24, 26 .. 30, 34 .. 64);    # as _NOT_FORWARDED of launcher.py
-my ($pid, $pidfd);
+our ($pid, $pidfd);
 
+delete $ENV{PERL_SKIP_LOCALE_INIT} if $ENV{PERL_SKIP_LOCALE_INIT} eq "mydocker";    # set by the script that executes this
 main();
 
 sub main {
@@ -58,13 +58,17 @@ sub main {
     vec($bits, fileno $_, 1) = 1 for $queue, $connection;
     while (select($ready = $bits, undef, undef, undef) < 1 || !vec($ready, fileno $connection, 1)) {
         sysread($queue, my $told, 128) || next;    # signalfd_siginfo
+        rare();
         forward(unpack "L", $told);
     }
     my $kind = receive($connection, \my $result);
-    ($kind, $result) = ("S", $KILL) if $kind eq "";    # server and worker are both gone: only SIGKILL does that
-    die_by($result) if $kind eq "S";
-    leave($result);
+    ($kind, $result) = ("S", 9) if $kind eq "";    # server and worker are both gone: only SIGKILL does that
+    leave($result) if $kind ne "S";
+    rare();
+    die_by($result);
 }
+
+sub rare { do "$packages/mydocker/forkserver/launcher_rare.pl" }
 
 sub give_up {
     my $here = "$packages/mydocker/forkserver";
@@ -151,10 +155,12 @@ sub integer { "i" . pack("l<", $_[0]) }
 
 sub list { "[" . pack("V", scalar @_) . join "", @_ }
 
-# Only what is UTF-8: Python has a way of its own with other bytes.
+# Python has a way of its own with what is not UTF-8.
 sub text {
-    give_up() if $_[0] !~ /^(?:[\0-\x7f]++|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
-        |\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*+\z/x;
+    if ($_[0] =~ /[^\0-\x7f]/) {
+        rare();
+        give_up() if !is_utf8($_[0]);
+    }
     return "u" . pack("V/a*", $_[0]);
 }
 
@@ -191,34 +197,4 @@ sub receive {
     $$descriptor = unpack("x16 l", $control) if $descriptor && unpack("Q", $control) == 24;
     $$number = unpack("x V", $data) + 0;
     return substr($data, 0, 1);
-}
-
-sub forward {
-    my $number = $_[0] + 0;    # a number to syscall, too, which takes what is not one for an address
-    syscall($PIDFD_SEND_SIGNAL, $pidfd, $number, 0, 0) == 0 || return;    # it has ended: its status is on the way
-    return if $number != $TSTP || !has_stopped();
-    kill($TSTP, $$);
-    set_mask($UNBLOCK, pack("Q", bits($TSTP)));    # stops here
-    set_mask($BLOCK, pack("Q", bits($TSTP)));      # continued again, or never stopped, in an orphaned process group
-    syscall($PIDFD_SEND_SIGNAL, $pidfd, $CONT, 0, 0);
-}
-
-sub has_stopped {
-    for (1 .. 100) {
-        return 1 if (contents("/proc/$pid/stat") // return 0) =~ /\) T [^)]*\z/;
-        select(undef, undef, undef, 0.002);
-    }
-    return 0;
-}
-
-# End as the worker ended, without a core: that has been written by the process that it is about.
-sub die_by {
-    my $number = shift;
-    my $limit = "\0" x 16;
-    syscall($NR{prlimit}, 0, 4, 0, $limit);
-    substr($limit, 0, 8) = pack("Q", 0);
-    syscall($NR{prlimit}, 0, 4, $limit, 0);
-    kill($number, $$);
-    set_mask($UNBLOCK, pack("Q", bits($number)));
-    leave(128 + $number);
 }

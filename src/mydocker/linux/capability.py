@@ -54,8 +54,18 @@ def names(mask: int) -> list[str]:
     return [CAPABILITIES[number] if number < len(CAPABILITIES) else f"CAP_{number}" for number in found]
 
 
+_last: int | None = None
+
+
 def last() -> int:
     """Return the number of the kernel's last capability, by asking for each: there may be no /proc."""
+    global _last
+    if _last is None:
+        _last = _ask_for_last()
+    return _last
+
+
+def _ask_for_last() -> int:
     for number in range(64):
         try:
             prctl(PR_CAPBSET_READ, number)

@@ -16,9 +16,23 @@ import os
 
 from . import native as ctypes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 libc = ctypes.PyDLL(None, use_errno=True)
-_syscall = libc.syscall
-_syscall.restype = ctypes.c_long
+
+
+def _taking(count: int) -> Callable[..., int]:
+    """libc's syscall(2) with that many arguments for the kernel, whose types ctypes knows: to find them out
+    at each call takes as long again."""
+    function = ctypes.PyDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    function.argtypes = (ctypes.c_long, *[ctypes.c_void_p] * count)
+    return function
+
+
+_syscalls = [_taking(count) for count in range(7)]
 
 # asm-generic/unistd.h gives every call added since 2019 one number on all architectures; the older ones
 # differ. man 2 syscalls.
@@ -81,15 +95,14 @@ NR: dict[str, int] = {**_COMMON, **_NUMBERS.get(_machine, {})}
 def syscall(name: str, *arguments: object) -> int:
     """Make the system call ``name`` and return its (non-negative) result.
 
-    Integers are passed as ``long``, so pointers from ``ctypes.addressof`` are safe; ``bytes`` and ctypes
-    objects are passed as ctypes passes them. Raises ``OSError`` with the kernel's errno and ENOSYS for a
-    call that has no number on this architecture.
+    Integers, ``bytes``, None, and ctypes objects that stand for an address are passed in a register. Raises
+    ``OSError`` with the kernel's errno, and ENOSYS for a call that has no number on this architecture.
     """
     number = NR.get(name)
     if number is None:
         raise OSError(errno.ENOSYS, f"{name} has no number on {_machine}")
-    converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return check(_syscall(ctypes.c_long(number), *converted))
+    result = _syscalls[len(arguments)](number, *arguments)
+    return result if result >= 0 else check(result)
 
 
 def check(result: int, *paths: str | bytes | os.PathLike[str] | None) -> int:

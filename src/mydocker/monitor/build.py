@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..linux.memory import own_pages
 from ..linux.pidfd import is_exiting
 from ..runtime import cgroup
 from ..runtime import task as runtime
@@ -127,9 +126,7 @@ def _make(
 
     def connect(pid: int) -> None:
         nonlocal network
-        own_pages()  # shared with init since the clone, and there is time while that is at work
-        if plan.connected:
-            network = owner.connect(pid)
+        network = owner.connect(pid)
 
     try:
         with owner.trees(plan.spec):
@@ -146,7 +143,7 @@ def _make(
                 parent_death_signal=signal.SIGKILL,
                 seccomp_cache=plan.seccomp_cache,
                 for_parent=True,
-                connect=connect,
+                connect=connect if plan.connected else None,
                 at_once=True,
             )
             task.start()

@@ -92,11 +92,12 @@ class WorkingDirectory(Step):
 class Identity(Step):
     """Become the user, with the document's capabilities and no others."""
 
-    __slots__ = ("finder", "hold_admin", "sets", "unknown")
+    __slots__ = ("_last", "finder", "hold_admin", "sets", "unknown")
 
     def __init__(self, finder: FindUser, capabilities: Capabilities, hold_admin: bool) -> None:
         self.finder = finder
         self.hold_admin = hold_admin
+        self._last = capability.last()
         self.unknown: list[str] = []
         self.sets: dict[str, int] = {}
         for kind in _SETS:
@@ -110,16 +111,15 @@ class Identity(Step):
 
     def apply(self, context: Context) -> None:
         account = self.finder.account
-        last = capability.last()
         available = capability.capget()[1]
-        self._warn(context, available, last)
+        self._warn(context, available)
         sets = {kind: mask & available for kind, mask in self.sets.items()}
         # A capability can only be ambient if it is permitted and inheritable; runc 1.1 writes documents
         # without inheritable ones, and passes over those that it cannot raise.
         sets["ambient"] &= sets["permitted"] & sets["inheritable"]
         give_streams_to(account.uid, terminal=context.terminal >= 0)
         os.umask(self.finder.user.get("umask", 0o022))
-        capability.limit_bounding(sets["bounding"], last)
+        capability.limit_bounding(sets["bounding"], self._last)
         prctl.prctl(prctl.PR_SET_KEEPCAPS, 1)
         _set_groups(account.groups, account.gid)
         os.setresgid(account.gid, account.gid, account.gid)
@@ -145,7 +145,7 @@ class Identity(Step):
             name[4:].lower() for name in capability.names(bounding)
         )
 
-    def _warn(self, context: Context, available: int, last: int) -> None:
+    def _warn(self, context: Context, available: int) -> None:
         wanted = 0
         for mask in self.sets.values():
             wanted |= mask

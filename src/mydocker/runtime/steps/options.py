@@ -84,10 +84,11 @@ class Options:
         """Give the detached or attached mount ``tree`` what the options say about mounts."""
         if self.recursive_set or self.recursive_clear:
             mount.mount_setattr(tree, self.recursive_set, self.recursive_clear, recursive=True)
-        if self.set or self.clear:
-            mount.mount_setattr(tree, self.set, self.clear)
-        for name in self.propagation or filter(None, (default_propagation,)):
-            change = PROPAGATION[name]
+        changes = [PROPAGATION[name] for name in self.propagation or filter(None, (default_propagation,))]
+        first = changes.pop(0) if changes and not changes[0] & mount.MS_REC else 0
+        if self.set or self.clear or first:
+            mount.mount_setattr(tree, self.set, self.clear, propagation=first)
+        for change in changes:
             mount.mount_setattr(
                 tree, propagation=change & ~mount.MS_REC, recursive=bool(change & mount.MS_REC)
             )
