@@ -47,9 +47,10 @@ def test_one_more_and_one_less(mydocker: Runner, image: str) -> None:
     port = hosts.free_port()
     container, server = start(mydocker, image)
     with server.echo("tcp", 80), hosts.outside() as other:
-        assert mydocker("port", "add", container, f"{port}:80").line == f"80/tcp -> 0.0.0.0:{port}"
+        shown = f"80/tcp -> 0.0.0.0:{port}\n80/tcp -> [::]:{port}\n"
+        assert mydocker("port", "add", container, f"{port}:80").out == shown
         assert len(elements(port)) == 1
-        assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+        assert mydocker("port", container).out == shown
         assert other.ask("tcp", HERE, port) == f"hello from {THERE}"
         assert hosts.session().ask("tcp", "127.0.0.1", port).startswith("hello")
         taken = mydocker("run", "--rm", "-p", f"{port}:80", image, "true", check=125)
@@ -61,7 +62,7 @@ def test_one_more_and_one_less(mydocker: Runner, image: str) -> None:
         assert not listens(port)
         assert mydocker("port", container).out == ""
     mydocker("port", "add", container, f"{port}:81/udp")
-    assert mydocker("port", container, "81/udp").line == f"0.0.0.0:{port}"
+    assert mydocker("port", container, "81/udp").out == f"0.0.0.0:{port}\n[::]:{port}\n"
 
 
 def test_a_restart_has_them(mydocker: Runner, image: str) -> None:
@@ -115,7 +116,8 @@ def test_a_stopped_one(mydocker: Runner, image: str) -> None:
     container = mydocker("create", image, "sleep", "1000").line
     assert mydocker("port", "add", container, f"{port}:80").out == ""
     mydocker("start", container)
-    assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+    shown = f"80/tcp -> 0.0.0.0:{port}\n80/tcp -> [::]:{port}\n"
+    assert mydocker("port", container).out == shown
 
 
 # -- the proxy
@@ -132,7 +134,28 @@ def test_loopback_of_ipv6(mydocker: Runner, image: str) -> None:
     assert elements(port) == []
     assert mydocker("port", container, "80").line == f"[::1]:{port}"
     mydocker("port", "rm", container, f"[::1]:{port}:80")
-    assert hosts.session().ask("tcp", "::1", port) == "ConnectionRefusedError"
+    end = time.monotonic() + 10  # the proxy lets go of it a moment later
+    while hosts.session().ask("tcp", "::1", port) != "ConnectionRefusedError":
+        assert time.monotonic() < end
+
+
+def test_ipv6_of_a_host_leads_to_a_container_without(mydocker: Runner, image: str) -> None:
+    """As under Docker: by the proxy."""
+    port = hosts.free_port()
+    container, server = start(mydocker, image, "-p", f"{port}:80", "-p", f"{port}:81/udp")
+    published = {
+        key: [(each["HostIp"], each["HostPort"]) for each in found]
+        for key, found in mydocker.inspect(container)["NetworkSettings"]["Ports"].items()
+    }
+    both = [("0.0.0.0", str(port)), ("::", str(port))]
+    assert published == {"80/tcp": both, "81/udp": both}
+    with server.echo("tcp", 80), server.echo("udp", 81):
+        for protocol in ("tcp", "udp"):
+            for address in ("127.0.0.1", "::1"):
+                assert hosts.session().ask(protocol, address, port).startswith("hello from 172."), address
+    any_one, _ = start(mydocker, image, "-p", "80")
+    first, second = mydocker.inspect(any_one)["NetworkSettings"]["Ports"]["80/tcp"]
+    assert first["HostPort"] == second["HostPort"] != "0"
 
 
 def test_every_address_of_ipv6(mydocker: Runner, image: str) -> None:
@@ -171,14 +194,20 @@ def test_much_both_ways_and_half_closed(mydocker: Runner, image: str) -> None:
     assert command.run(["python3", "-c", BULK, str(port)]).line == "True"
 
 
+def proxies() -> list[int]:
+    ours = [each for each in killing.processes() if each.name == killing.MONITOR and each.levels == 1]
+    monitors = {each.pid for each in ours}
+    return [each.pid for each in ours if each.parent in monitors]
+
+
 def test_a_proxy_that_is_killed_comes_back(mydocker: Runner, image: str) -> None:
     port = hosts.free_port()
     container, server = start(mydocker, image, "-p", f"[::1]:{port}:80")
-    ours = [each for each in killing.processes() if each.name == killing.MONITOR and each.levels == 1]
-    monitors = {each.pid for each in ours}
-    (proxy,) = [each for each in ours if each.parent in monitors]
-    os.kill(proxy.pid, signal.SIGKILL)
     with server.echo("tcp", 80):
+        assert proxies() == [], "nothing has arrived yet"
+        assert hosts.session().ask("tcp", "::1", port).startswith("hello")
+        (proxy,) = proxies()
+        os.kill(proxy, signal.SIGKILL)
         end = time.monotonic() + 20
         while not hosts.session().ask("tcp", "::1", port, patience=2).startswith("hello"):
             assert time.monotonic() < end

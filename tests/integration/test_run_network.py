@@ -124,9 +124,9 @@ def test_a_published_port(mydocker: Runner, image: str) -> None:
         _, neighbour = start(mydocker, image)
         assert neighbour.ask("tcp", HERE, port).startswith("hello from ")
         assert server.ask("tcp", HERE, port).startswith("hello from ")
-        assert mydocker("port", container).line == f"80/tcp -> 0.0.0.0:{port}"
+        assert mydocker("port", container).out == f"80/tcp -> 0.0.0.0:{port}\n80/tcp -> [::]:{port}\n"
         shown = mydocker("ps", "--filter", f"id={container}", "--format", "{{.Ports}}").line
-        assert shown == f"0.0.0.0:{port}->80/tcp"
+        assert shown == f"0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp"
         mydocker("rm", "--force", container)
         assert hosts.session().ask("tcp", "127.0.0.1", port) == "ConnectionRefusedError"
 
@@ -155,7 +155,7 @@ def test_udp(mydocker: Runner, image: str) -> None:
     with hosts.outside() as other, server.echo("udp", 5000):
         assert other.ask("udp", HERE, port) == f"hello from {THERE}"
         assert hosts.session().ask("udp", "127.0.0.1", port).startswith("hello from ")
-    assert mydocker("port", container, "5000/udp").line == f"0.0.0.0:{port}"
+    assert mydocker("port", container, "5000/udp").out == f"0.0.0.0:{port}\n[::]:{port}\n"
 
 
 def elements(kind: str) -> list[str]:
@@ -237,7 +237,9 @@ def test_a_policy_that_restarts_publishes_again(mydocker: Runner, image: str) ->
     assert fetched(f"http://127.0.0.1:{port}/") == "again"
     state = mydocker.inspect(container)
     assert state["RestartCount"] == 1
-    assert state["NetworkSettings"]["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": str(port)}]
+    assert state["NetworkSettings"]["Ports"]["80/tcp"] == [
+        {"HostIp": host, "HostPort": str(port)} for host in ("0.0.0.0", "::")
+    ]
     assert len([each for each in elements("any4") if str(port) in each]) == 1
 
 

@@ -99,10 +99,10 @@ def _publish(
         allocated = _allocated(store, record.id, before.ports)
         for protocol, number, binding in asked:
             try:
-                for host, address in _places(network, endpoint, binding.host_ip):
-                    port, handle = ports.hold(
-                        protocol, host, binding.host_port, address, number, allocated, filtered=available()
-                    )
+                places = _places(network, endpoint, binding.host_ip, protocol)
+                for port, handle in ports.hold(
+                    protocol, places, binding.host_port, number, allocated, filtered=available()
+                ):
                     found.append(port)
                     handles.append(handle)
                     if handle is not None:
@@ -144,14 +144,20 @@ def _failed(record: Record, endpoint: Endpoint, error: Exception) -> str:
     return f"{lead} {record.name} ({endpoint.id}): {error}"
 
 
-def _places(network: Network, endpoint: Endpoint, host: str) -> list[tuple[str, str]]:
-    """Host address and container address of a binding; one without a host address may have two."""
+def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> list[tuple[str, str]]:
+    """Host address and container address of a binding; one without a host address is at both of the host's.
+
+    To the container's IPv4 address, the proxy leads what comes by IPv6; which knows no SCTP.
+    """
+    first, other = endpoint.address, endpoint.address6
     if host:
-        first, other = endpoint.address, endpoint.address6
         return [(host, (other or first) if ":" in host else (first or other))]
-    places = [(network.options.get(HOST_BINDING) or "0.0.0.0", endpoint.address or endpoint.address6)]
-    if endpoint.address6:
-        places.append(("::", endpoint.address6))
+    bound = network.options.get(HOST_BINDING) or "0.0.0.0"
+    places = [(bound, first or other)]
+    if other:
+        places.append(("::", other))
+    elif bound == "0.0.0.0" and protocol != "sctp" and ports.has_ipv6():
+        places.append(("::", first))
     return places
 
 

@@ -4,9 +4,9 @@
        b"+" and [address, port], with a socket that holds a port of the host: serve it
        b"-" and [protocol, host, port]: let go of it;  the end of the connection: end
 
-It is forked from the monitor when the first such port comes, and ends with it; one that was killed is begun
-again. In scope: TCP, with half-closed connections, and UDP, where each client has a socket of its own until
-it has been silent for ``IDLE`` seconds. Out of scope: which ports go this way (``network/ports.py``).
+It is forked from the monitor when something arrives at such a port, and ends with it; one that was killed is
+begun again. In scope: TCP, with half-closed connections, and UDP, where each client has a socket of its own
+until it has been silent for ``IDLE`` seconds. Out of scope: which ports go this way (``network/ports.py``).
 """
 
 import resource
@@ -65,7 +65,8 @@ class Proxy:
     def add(self, *targets: Target) -> None:
         self._targets += targets
         if self._helper.connection is None:
-            self._begin()
+            for each in targets:
+                self._loop.watch(each.handle.fileno(), POLLIN, lambda _: self._begin())
             return
         with suppress(OSError):  # it was killed, and is about to be begun again
             for each in targets:
@@ -76,6 +77,7 @@ class Proxy:
         for target in self._targets:
             if target.is_at(protocol, host, number):
                 self._targets.remove(target)
+                self._loop.forget(target.handle.fileno())
                 target.handle.close()
                 if self._helper.connection is not None:
                     with suppress(OSError):
@@ -86,12 +88,15 @@ class Proxy:
     def close(self) -> None:
         self._helper.end()
         for target in self._targets:
+            self._loop.forget(target.handle.fileno())
             target.handle.close()
         self._targets = []
         self._loop.cancel("proxy")
 
     def _begin(self) -> None:
         targets = self._targets
+        for target in targets:
+            self._loop.forget(target.handle.fileno())
         try:
             self._helper.begin(lambda theirs: serve(theirs, targets), self._gone)
         except OSError:  # too many processes: there may be fewer later

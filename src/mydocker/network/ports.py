@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -22,6 +22,7 @@ from .document import Port
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _BACKLOG = 512
+_TRIES = 8
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -40,47 +41,74 @@ def bounds(text: str) -> tuple[int, int]:
 
 def hold(
     protocol: str,
-    host: str,
+    places: Sequence[tuple[str, str]],
     wanted: str,
-    address: str,
     port: int,
     allocated: Callable[[Port], bool],
     *,
     filtered: bool = True,
-) -> tuple[Port, socket.socket | None]:
-    """Take a port of the host, one of those ``wanted``; the socket is the caller's, and is to ``listen``.
+) -> list[tuple[Port, socket.socket | None]]:
+    """Take one port of the host, of those ``wanted``, at all ``places``: host address and container address.
 
-    ``allocated`` says whether a container has that port, ``filtered`` whether there is a packet filter.
-    ``Conflict`` if all are taken, in Docker's words.
+    The sockets are the caller's, and are to ``listen``. ``allocated`` says whether a container has that port,
+    ``filtered`` whether there is a packet filter. ``Conflict`` if all are taken, in Docker's words.
     """
     refusal: Exception | None = None
+    for number in _numbers(wanted):
+        held: list[tuple[Port, socket.socket | None]] = []
+        try:
+            for host, address in places:
+                same = held[0][0].host_port if held else number
+                proxied = _is_proxied(protocol, host, address, filtered=filtered)
+                asked = Port(
+                    protocol=protocol, host=host, host_port=same, address=address, port=port, proxied=proxied
+                )
+                held.append(_hold(asked, allocated))
+        except _Taken as error:
+            refusal = error
+        except BaseException:
+            _drop(held)
+            raise
+        else:
+            return held
+        _drop(held)
+    assert refusal is not None
+    raise Conflict(str(refusal))
+
+
+class _Taken(Exception):
+    """By somebody, so there may be another one."""
+
+
+def _hold(port: Port, allocated: Callable[[Port], bool]) -> tuple[Port, socket.socket | None]:
+    if port.host_port and allocated(port):
+        raise _Taken(f"Bind for {shown(port.host, port.host_port)} failed: port is already allocated")
+    if port.protocol not in _KINDS:
+        return _unheld(port, allocated), None
+    try:
+        handle = _bind(port)
+    except OSError as error:
+        kind = _Taken if error.errno == errno.EADDRINUSE else Conflict
+        raise kind(_refused(port, error)) from None
+    given = msgspec.structs.replace(port, host_port=handle.getsockname()[1])
+    if not port.host_port and allocated(given):
+        handle.close()
+        raise _Taken(f"Bind for {shown(port.host, given.host_port)} failed: port is already allocated")
+    return given, handle
+
+
+def _is_proxied(protocol: str, host: str, address: str, *, filtered: bool) -> bool:
     proxied = not filtered or host == "::1" or (":" in host) != (":" in address)
     if proxied and protocol not in _KINDS:
         why = f"to {host}" if filtered else "without the packet filter (nft)"
         raise NotSupported(f"{protocol} ports cannot be published {why}: the proxy knows tcp and udp")
-    for number in _numbers(wanted):
-        found = Port(
-            protocol=protocol, host=host, host_port=number, address=address, port=port, proxied=proxied
-        )
-        if number and allocated(found):
-            refusal = Conflict(f"Bind for {shown(host, number)} failed: port is already allocated")
-            continue
-        if protocol not in _KINDS:
-            return _unheld(found, allocated), None
-        try:
-            handle = _bind(found)
-        except OSError as error:
-            refusal = Conflict(_refused(found, error))
-            if error.errno != errno.EADDRINUSE:
-                break
-            continue
-        given = msgspec.structs.replace(found, host_port=handle.getsockname()[1])
-        if number or not allocated(given):
-            return given, handle
-        handle.close()
-        refusal = Conflict(f"Bind for {shown(host, given.host_port)} failed: port is already allocated")
-    assert refusal is not None
-    raise refusal
+    return proxied
+
+
+def _drop(held: list[tuple[Port, socket.socket | None]]) -> None:
+    for _, handle in held:
+        if handle is not None:
+            handle.close()
 
 
 def listen(port: Port, handle: socket.socket) -> None:
@@ -99,14 +127,25 @@ def _refused(port: Port, error: OSError) -> str:
     return f"{lead}:{port.address}:{port.port}/{port.protocol}: {reason}"
 
 
+def has_ipv6() -> bool:
+    """Whether anything can come to this host by IPv6, from itself at least."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def shown(host: str, number: int | str) -> str:
     """``0.0.0.0:80``, ``[::]:80``"""
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _numbers(wanted: str) -> Iterator[int]:
+    """0 is any that is free at the first place, which it need not be at the others."""
     low, high = bounds(wanted)
-    yield from range(low, high + 1)
+    yield from range(low, high + 1) if high else (0,) * _TRIES
 
 
 def _bind(port: Port) -> socket.socket:

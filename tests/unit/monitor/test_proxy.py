@@ -18,8 +18,20 @@ Address = tuple[str, int]
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    made = Proxy(Loop(), str(tmp_path / "crash.log"))
+    """With a monitor's loop, which begins it when something arrives."""
+    loop = Loop()
+    made = Proxy(loop, str(tmp_path / "crash.log"))
+    ended = threading.Event()
+
+    def turn() -> None:
+        while not ended.is_set():
+            loop.turn(0.02)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
     yield made
+    ended.set()
+    thread.join()
     made.close()
     assert not (tmp_path / "crash.log").exists()
 
@@ -57,6 +69,7 @@ def test_tcp(proxy: Proxy) -> None:
     at: Address = held.getsockname()
     with bound(socket.SOCK_STREAM) as server:
         proxy.add(Target(held, *server.getsockname()))
+        assert proxy._helper.connection is None, "nothing has arrived"
         message = bytes(range(256)) * 20_000
         thread = threading.Thread(target=echo, args=(server,))
         thread.start()
