@@ -17,7 +17,7 @@ from mydocker import errors
 from mydocker.container import reconcile, rename
 from mydocker.engine import Config, Engine, HostConfig
 from mydocker.snapshot.overlay import OverlaySnapshotter
-from support import cgroups, probe
+from support import cgroups, killing, leaks, probe
 from support.command import Runner
 from support.session import hear
 
@@ -553,3 +553,17 @@ def test_start_attaches_to_what_runs_already(mydocker: Runner, image: str) -> No
     mydocker("exec", container, "touch", "/go")
     out, _ = attached.communicate(timeout=20)
     assert (out, attached.returncode) == (b"heard\n", 6)
+
+
+def test_a_monitor_that_is_not_needed_after_all_ends(mydocker: Runner, image: str) -> None:
+    """It is asked for before it is certain that there will be a container."""
+    if not leaks.forkservers():
+        mydocker("version")
+    mydocker("create", "--name", "taken", image, "true")
+    for _ in range(4):
+        assert "in use" in mydocker("run", "--name", "taken", image, "true", check=125).err
+    spares = 3 * len(leaks.forkservers())  # a worker, and a monitor with its builder
+    end = time.monotonic() + 10
+    while len(found := [each for each in killing.processes() if each.name == "mydocker-spare"]) > spares:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)

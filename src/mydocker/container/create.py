@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
+from ..forkserver.spawn import reserve
 from ..image import platforms
 from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
@@ -116,6 +117,8 @@ def _create(
     """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
+    if starting:
+        reserve()
     health.check_action(config, host)
     identifier, lock = _new(store)
     record: Record | None = None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from .. import errors
+from ..forkserver.spawn import reserve
 from ..forkserver.spawn import spawn as spawn_by_server
 from ..monitor import client, protocol, spawn
 from ..monitor.build import write_plan
@@ -53,6 +54,7 @@ def start(
             events.container(store, record, "attach")
             return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
         record = store.read_record(record.id)  # it may have other limits by now
+        reserve()
     else:
         state = State()
     opened: list[int] = []

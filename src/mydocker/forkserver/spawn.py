@@ -13,6 +13,18 @@ from collections.abc import Sequence
 
 from . import worker
 
+_reserved: socket.socket | None = None
+
+
+def reserve() -> None:
+    """Have the server hand over a process for the next ``spawn``, which meanwhile waits: it is about to come.
+
+    If it does not come after all, that process ends with this one.
+    """
+    global _reserved
+    if _reserved is None and worker.origin is not None:
+        _reserved = _connected(worker.origin[0])
+
 
 def spawn(argument: bytes, descriptors: Sequence[int]) -> bool:
     """Have a clean process act on ``argument`` (``zygote.OUTLIVING``); whether that could be done.
@@ -21,17 +33,28 @@ def spawn(argument: bytes, descriptors: Sequence[int]) -> bool:
     directory, with /dev/null as standard streams. False where this process is no worker of a forkserver, or
     its server is gone: then nothing was started.
     """
-    if worker.origin is None:
+    global _reserved
+    reserve()
+    connection, _reserved = _reserved, None
+    if connection is None or worker.origin is None:
         return False
-    path, identity = worker.origin
-    body = marshal.dumps((identity, argument))
+    body = marshal.dumps((worker.origin[1], argument))
     data = len(body).to_bytes(4, "little") + body
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.bind("")
-            connection.connect(path)
+        with connection:
             sent = socket.send_fds(connection, [data], descriptors)
             connection.sendall(data[sent:])
             return connection.recv(1) == b"A"
     except OSError:
         return False
+
+
+def _connected(path: str) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.bind("")
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        return None
+    return connection
