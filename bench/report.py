@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,11 +119,16 @@ def _machine() -> str:
     facts = {
         "kernel": f"{platform.release()}, {platform.machine()}",
         "processors": f"{os.cpu_count()}, {_processor()}",
-        "Python": platform.python_version(),
+        "Python": platform.python_version() + (", Debian's" if _is_debians() else ""),
         "cgroups": "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1 or hybrid",
         "peers": ", ".join(filter(None, map(_version, ("docker.io", "podman", "runc", "crun", "conmon")))),
     }
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _is_debians() -> bool:
+    """Which is built with profiles and optimised as a whole; others often are not."""
+    return os.path.realpath(sys.executable).startswith("/usr/bin/")
 
 
 def _processor() -> str:
