@@ -56,18 +56,22 @@ def main() -> None:
         sys.exit("bench: containers are made by root here; run as root")
     if options.inside:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        page = Bench(options.inside, options.rounds, options.only, options.scale).run()
-        print(page)
-        if options.output:
-            with open(options.output, "w") as file:
-                file.write(page)
+        bench = Bench(options.inside, options.rounds, options.only, options.scale)
+        try:
+            bench.run()
+        finally:  # what was measured took its time
+            print(bench.page())
+            if options.output:
+                with open(options.output, "w") as file:
+                    file.write(bench.page())
         return
     directory = tempfile.mkdtemp(prefix="mydocker-bench-")
     try:
         _say("installing a wheel")
         install(f"{directory}/venv")
         unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        result = subprocess.run([*unshare, sys.executable, *sys.argv, "--inside", directory], check=False)
+        python = f"{directory}/venv/bin/python"
+        result = subprocess.run([*unshare, python, *sys.argv, "--inside", directory], check=False)
     finally:
         shutil.rmtree(directory)
     sys.exit(result.returncode)
@@ -97,7 +101,7 @@ class Bench:
             "MYDOCKER_FORKSERVER": f"{directory}/forkserver",
         }
 
-    def run(self) -> str:
+    def run(self) -> None:
         rootfs = engines.build_rootfs(f"{self.directory}/rootfs")
         archive = engines.build_image(rootfs, f"{self.directory}/image.tar")
         engines.run([*self.ours, "import", archive, engines.IMAGE], self.environment)
@@ -127,6 +131,8 @@ class Bench:
             self._try(self.phases, {"rootfs": [rootfs]})
             self._try(self.runtimes, {"rootfs": [rootfs]})
         self._stop_forkserver()
+
+    def page(self) -> str:
         return report.page(self.rows, self.skipped, self.rounds)
 
     def _try(self, part: Callable[[dict[str, list[str]]], None], argument: dict[str, list[str]]) -> None:
