@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 
 import engines
+from lives import AT_ONCE
 
 CONTAINERS = 200
-_AT_ONCE = 8  # removed
 _SETTLE_SECONDS = 1.0
 
 
@@ -69,8 +69,8 @@ def _measure(
         found = [supervisor(int(pid)) for pid in pids]
         return [(_rolled_up(pid, "Private_Dirty"), _rolled_up(pid, "Pss")) for pid in found]
     finally:
-        for first in range(0, count, _AT_ONCE):
-            engines.run([*client, "rm", "-f", *names[first : first + _AT_ONCE]], environment)
+        for first in range(0, count, AT_ONCE):
+            engines.run([*client, "rm", "-f", *names[first : first + AT_ONCE]], environment)
 
 
 def _parent(pid: int) -> int:

@@ -37,8 +37,8 @@ _PARTS = ("linux", "monitor", "network", "oci", "runtime")
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
 _REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
 # What workers and what monitors will do, to be learned from (linux/memory.py).
-_WORK = "mydocker.cli.rehearsal:rehearse"
-_OUTLIVING_WORK = "mydocker.container.rehearsal:rehearse_once"
+_WORK = ("mydocker.forkserver.worker:rehearse", "mydocker.cli.rehearsal:rehearse")
+_OUTLIVING_WORK = ("mydocker.container.rehearsal:rehearse_once",)
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
 
@@ -60,7 +60,7 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     preload(package_parent)
     listener = _listen(path)
     os.close(START_LOCK)
-    _rehearse(_WORK, worker.rehearse)
+    _rehearse(_WORK)
 
     def is_current() -> bool:
         try:
@@ -84,13 +84,12 @@ class _InWorker(BaseException):
     server on its stack."""
 
 
-def _rehearse(work: str, before: Callable[[], None] | None = None) -> None:
+def _rehearse(works: tuple[str, ...]) -> None:
     for rehearsal in _REHEARSALS:
         cold.load(rehearsal)()
     gc.collect()
     gc.freeze()
-    works = [cold.load(work)] if before is None else [before, cold.load(work)]
-    memory.learn(lambda: [each() for each in works])
+    memory.learn(lambda: [cold.load(work)() for work in works])
 
 
 def preload(package_parent: str, part: str = "") -> list[str]:

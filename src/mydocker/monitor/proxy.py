@@ -2,7 +2,7 @@
 
     monitor ──SOCK_SEQPACKET──► proxy
        b"+" and [address, port], with a socket that holds a port of the host: serve it
-       b"-" and [protocol, host, port]: let go of it;  the end of the connection: end
+       b"-" and [protocol, host, port]: let go of it, and answer ".";  the end of the connection: end
 
 It is forked from the monitor when something arrives at such a port, and ends with it; one that was killed is
 begun again. In scope: TCP, with half-closed connections, and UDP, where each client has a socket of its own
@@ -10,6 +10,7 @@ until it has been silent for ``IDLE`` seconds. Out of scope: which ports go this
 """
 
 import resource
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 
 from ..linux.process import close_all_but
+from .build import tell
 from .helper import Helper
 from .loop import POLLIN, POLLOUT, Loop
 
@@ -73,15 +75,14 @@ class Proxy:
                 socket.send_fds(self._helper.connection, [each.packet], [each.handle.fileno()])
 
     def remove(self, protocol: str, host: str, number: int) -> bool:
-        """Whether it was one of them."""
+        """Whether it was one of them; nobody holds it any more."""
         for target in self._targets:
             if target.is_at(protocol, host, number):
                 self._targets.remove(target)
                 self._loop.forget(target.handle.fileno())
                 target.handle.close()
                 if self._helper.connection is not None:
-                    with suppress(OSError):
-                        self._helper.connection.send(b"-" + _encode([protocol, host, number]))
+                    _let_go(self._helper.connection, b"-" + _encode([protocol, host, number]))
                 return True
         return False
 
@@ -105,6 +106,15 @@ class Proxy:
     def _gone(self) -> None:
         self._helper.end()
         self._loop.after("proxy", _PAUSE, self._begin)
+
+
+def _let_go(connection: socket.socket, packet: bytes) -> None:
+    with suppress(OSError):  # it was killed, and holds nothing
+        connection.send(packet)
+        answered = select.poll()
+        answered.register(connection, select.POLLIN)
+        if answered.poll(_PAUSE * 1000):
+            connection.recv(1)  # the loop hears the end of it again, if it is that
 
 
 def serve(connection: socket.socket, targets: list[Target]) -> None:
@@ -146,6 +156,7 @@ class _Server:
                 self._targets.remove(target)
                 self._loop.forget(target.handle.fileno())
                 target.handle.close()
+            tell(connection, b".")
 
     def serve(self, target: Target) -> None:
         target.handle.setblocking(False)

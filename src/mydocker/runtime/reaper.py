@@ -56,14 +56,15 @@ def become_init(arguments: list[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, children would vanish without a status
     # Orphans come here also where this is not process 1, as with --pid host.
     prctl.prctl(prctl.PR_SET_CHILD_SUBREAPER, 1)
-    title.set_name(NAME)  # before there is a child that could look; execve gives that its own
+    # Before there is a child that could look; execve gives that its own.
+    title.set_name(NAME)
+    _disguise(arguments)
     child = os.fork()
     if child == 0:
         _lead_a_group()
         return
     status = 1
     try:
-        _disguise(arguments)
         # Standard streams too: the other end of a pipe is to see when the command closes it.
         os.closerange(0, 1 << 20)  # the kernel's nr_open; the limit of this process may have been lowered
         status = _serve(child, forwarded)
