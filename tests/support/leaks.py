@@ -5,7 +5,8 @@
     wait_for_nothing_left(before, root, state)
 
 A leak is a mount, link, control group, process, file, address of a network, network or element of our packet
-filter that was not there before. Allowed are the forkserver (a cache that may stay or go), and what stays on
+filter that was not there before. Allowed are the forkserver (a cache that may stay or go) with what waits for
+the next command, as long as somebody lives who takes it away, and what stays on
 purpose: images, layers, volumes, compiled seccomp filters, and the network ``bridge`` of these directories.
 """
 
@@ -139,14 +140,21 @@ def _filters(directories: tuple[str, ...]) -> frozenset[str]:
 
 
 def _cgroups() -> frozenset[str]:
-    """Every control group of the session, apart from the empty parents that are kept."""
+    """Every control group of the session, apart from the empty parents that are kept, and from those in which
+    an init waits for its container."""
     found = []
+    kept = {*KEPT_CGROUPS, *waiting()}
     for place in set(probe.cgroup_hierarchies().values()):
         for directory, _, _ in os.walk(place):
-            below = os.path.relpath(directory, place)
-            if os.path.basename(below) not in KEPT_CGROUPS:
+            if os.path.basename(directory) not in kept:
                 found.append(directory)
     return frozenset(found)
+
+
+def waiting() -> set[str]:
+    """The identifiers for which a living process has noted that it keeps an init ready."""
+    notes = [place for pid in pids() for place in descriptors(pid) if "/waiting/" in place]
+    return {os.path.basename(place) for place in notes if not place.endswith(" (deleted)")}
 
 
 def remove_cgroups(path: str) -> None:

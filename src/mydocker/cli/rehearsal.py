@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from mydocker.cli.main import main
 from mydocker.container import rehearsal
+from mydocker.forkserver import worker
+from mydocker.linux import memory
+
+
+def learn() -> None:
+    memory.learn(worker.KIND, worker.rehearse, rehearse)
 
 
 def rehearse() -> None:
@@ -14,4 +20,4 @@ def rehearse() -> None:
             container = ["--rm", "--network", "none", "--name", "rehearsal", "--rootfs", "/", "true"]
             for command in (["create", *container], ["ps", "--all"], ["rm", "rehearsal"]):
                 main([*engine, *command])
-    rehearsal.rehearse_once()
+    rehearsal.rehearse(1)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
-from ..forkserver.spawn import reserve
+from ..forkserver import spawn
 from ..image import platforms
 from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
@@ -58,6 +58,8 @@ def create(
     ``endpoints`` says how it is in the network of its mode, and which others it is in.
     NotFound if the image is not for ``platform``; without one ``warn`` is told of a foreign image.
     """
+    if starting:
+        spawn.reserve()
     if name is not None:
         name = names.check(name)
     validate(config, host)
@@ -117,10 +119,8 @@ def _create(
     """
     config = merge.merge(config, image.config.config if image is not None else None)
     validate(config, host)
-    if starting:
-        reserve()
     health.check_action(config, host)
-    identifier, lock = _new(store)
+    identifier, lock = _new(store, spawn.offered() if starting else "")
     record: Record | None = None
     unwritten = ExitStack()
     try:
@@ -161,11 +161,10 @@ def _create(
     return record, lock if starting else None
 
 
-def _new(store: Store) -> tuple[str, Lock]:
+def _new(store: Store, offered: str) -> tuple[str, Lock]:
+    """An identifier that nobody else has, ``offered`` if there is one; locked."""
     while True:
-        identifier = os.urandom(32).hex()
-        if identifier[:12].isdecimal():
-            continue  # would be taken for a number, as a host name for one
+        identifier, offered = offered or names.identifier(), ""
         lock = store.lock(identifier)
         if lock is not None:
             return identifier, lock

@@ -1,4 +1,4 @@
-"""Names for containers: which are allowed, and one for a container that was given none.
+"""Names for containers: which are allowed, and one for a container that was given none; and identifiers.
 
 The form of a generated name, ``adjective_surname``, is what people know from Docker; the words are ours,
 the surnames those of people who built operating systems, networks, languages and the theory under them.
@@ -46,6 +46,13 @@ def check(name: str) -> str:
     if len(bare) < 2 or bare[0] not in _FIRST or not _REST.issuperset(bare):
         raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return bare
+
+
+def identifier() -> str:
+    """A new one: 64 hexadecimal digits, of which the first twelve, a host name, are not all decimal."""
+    while (found := os.urandom(32).hex())[:12].isdecimal():
+        pass
+    return found
 
 
 def generate(attempt: int = 0) -> str:

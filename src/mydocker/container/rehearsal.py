@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from ..errors import NotFound
 from ..image.store import ImageStore
-from ..linux import mount
-from ..monitor import rehearsal as monitor
+from ..linux import memory, mount, namespace
 from ..monitor.build import read_plan, write_plan
 from ..monitor.plan import Brief
 from ..monitor.rehearsal import ROUNDS
-from ..runtime import cgroup, plan_container
+from ..runtime import cgroup, init, plan_container, waiting
+from ..runtime.channel import Channel
 from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
+from ..runtime.step import Context
 from .config import Config, HostConfig
 from .create import create
 from .start import plan
@@ -32,13 +34,22 @@ def rehearse(rounds: int = ROUNDS) -> None:
     """Nothing happens where there is no right to mount: commands only take a little longer then."""
     with place() as directory:
         for _ in range(rounds if directory else 0):
-            _once(directory)
+            life = _Life(directory)
+            life.build()
+            life.begin()
+            life.end()
 
 
-def rehearse_once() -> None:
-    """For a process that only wants to know what is touched (``linux/memory.py``)."""
-    monitor.rehearse(1)
-    rehearse(1)
+def learn() -> None:
+    """Which pages a builder, and the init of a container, write to (``linux/memory.py``)."""
+    with place() as directory:
+        if not directory:
+            return
+        life = _Life(directory, "bridge")
+        memory.learn("builder", life.build, life.begin, life.connect)
+        orders = life.build()
+        memory.learn("init", lambda: _become(orders, directory))
+        life.end()
 
 
 @contextmanager
@@ -57,61 +68,89 @@ def place() -> Iterator[str]:
         os.close(tree)
 
 
-def _once(place: str) -> None:
-    store = Store(f"{place}/root", f"{place}/state")
-    record, lock = create(
-        store,
-        ImageStore(store.root),
-        Config(cmd=["true"]),
-        HostConfig(rootfs="/", network_mode="none", auto_remove=True),
-        starting=True,
-    )
-    assert lock is not None
-    memory = os.memfd_create("plan", os.MFD_CLOEXEC)
-    write_plan(memory, plan(store, record))
-    _plan_again(memory)
-    owner = Owner(
-        Brief(
-            root=store.root,
-            state=store.state,
-            id=record.id,
-            run_directory=store.run_directory(record.id),
-            log=None,
-            stdin_once=False,
-            attach=None,
-            starter=-1,
-            lock=os.dup(lock.fd),
-            plan=memory,
-            namespaces=[],
-            named=[],
+class _Life:
+    """Of one container; made as by a worker."""
+
+    def __init__(self, place: str, network: str = "none") -> None:
+        store = Store(f"{place}/root", f"{place}/state")
+        record, lock = create(
+            store,
+            ImageStore(store.root),
+            Config(cmd=["true"]),
+            HostConfig(rootfs="/", network_mode=network, auto_remove=True),
+            starting=True,
         )
-    )
-    lock.close()
-    owner.started(os.getpid())
-    owner.clear()
-    owner.ended(0, oom_killed=False)
-    os.close(memory)
+        assert lock is not None
+        self._memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+        write_plan(self._memory, plan(store, record))
+        self._owner = Owner(
+            Brief(
+                root=store.root,
+                state=store.state,
+                id=record.id,
+                run_directory=store.run_directory(record.id),
+                log=None,
+                stdin_once=False,
+                attach=None,
+                starter=-1,
+                lock=os.dup(lock.fd),
+                plan=self._memory,
+                namespaces=[],
+                named=[],
+            )
+        )
+        lock.close()
+
+    def build(self) -> bytes:
+        """What a builder does before there is a process, but for making a cgroup: the orders for that."""
+        made = read_plan(self._memory)
+        spec: Any = made.spec
+        linux = spec["linux"]
+        filter = compile_filter(spec, made.seccomp_cache)
+        with suppress(NotFound):
+            cgroup.open(linux["cgroupsPath"])
+        own = plan_container.Namespaces(linux["namespaces"])
+        own.open()
+        work = plan_container.make(
+            spec,
+            own,
+            Overlay(made.lowers, made.upper, made.work, made.target),
+            id="rehearsal",
+            bundle=made.bundle,
+            stdio=None,
+            rows_columns=None,
+            cgroups={},
+        )
+        for step in work.steps():
+            step.describe()
+        own.close()
+        return waiting.encode(init.Start(work, spec["process"], filter, observing=False), [])
+
+    def begin(self) -> None:
+        self._owner.started(os.getpid())
+
+    def connect(self) -> None:
+        """In a network of the calling process's own."""
+        namespace.unshare(namespace.CLONE_NEWNET)
+        self._owner.connect(os.getpid())
+
+    def end(self) -> None:
+        self._owner.clear()
+        self._owner.ended(0, oom_killed=False)
+        os.close(self._memory)
 
 
-def _plan_again(memory: int) -> None:
-    """What a builder does before the first process is made, but for making a cgroup."""
-    made = read_plan(memory)
-    linux = made.spec["linux"]
-    compile_filter(made.spec, made.seccomp_cache)  # type: ignore[arg-type]
-    with suppress(NotFound):
-        cgroup.open(linux["cgroupsPath"])
-    own = plan_container.Namespaces(linux["namespaces"])
-    own.open()
-    work = plan_container.make(
-        made.spec,  # type: ignore[arg-type]
-        own,
-        Overlay(made.lowers, made.upper, made.work, made.target),
-        id="rehearsal",
-        bundle=made.bundle,
-        stdio=None,
-        rows_columns=None,
-        cgroups={},
+def _become(orders: bytes, place: str) -> None:
+    """Be init until it would execute its program, in namespaces that end with this process."""
+    start, _ = waiting.decode(orders)
+    namespace.unshare(
+        namespace.CLONE_NEWNS | namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS
     )
-    for step in work.steps():
-        step.describe()
-    own.close()
+    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+    tree = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    point = os.open("/tmp", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount.move_mount(tree, point)
+    _, channel = Channel.pair()
+    for step in start.plan.steps():
+        step.prepare()
+    init.follow(start, Context(channel))

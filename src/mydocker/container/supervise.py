@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import errors
 from ..linux import process
-from ..monitor import build, spawn
+from ..monitor import build, builders, spawn
 from ..monitor.builders import SpareBuilder
 from ..monitor.monitor import Monitor
 from ..monitor.owner import Connected
@@ -25,13 +25,14 @@ from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..oci.signals import signal_number
 from ..runtime import cgroup
-from . import events, execute, health, networks, restart, volumes
+from . import events, execute, health, names, networks, restart, volumes
 from .directory import Directory
 from .reconcile import destroy
 from .record import Record
 from .spec import cgroup_path
 from .state import HealthResult, State, Status
 from .store import HEALTH, Lock, Store
+from .waiting import Waiting
 
 
 def main(brief: Brief) -> None:
@@ -44,14 +45,20 @@ def main(brief: Brief) -> None:
     spawn.guarded(live, _crash_log(brief))
 
 
-def stand_by(channel: int, *, in_advance: bool) -> Callable[[bytes, Sequence[int]], None]:
+def stand_by(
+    channel: int, directory: str, *, in_advance: bool
+) -> tuple[str, Callable[[bytes, Sequence[int]], None]]:
     """Be about to become a monitor; called in a child of the forkserver, where ``channel`` is still needed.
 
-    Returns what is to be called with the caller's ``Brief``, encoded, and its descriptors. ``in_advance``:
-    that is not known yet, so there is time to have a builder wait as well.
+    Returns the identifier that a new container had best take, and what is to be called with the caller's
+    ``Brief``, encoded, and its descriptors. ``in_advance``: that is not known yet, so there is time to have a
+    builder wait as well, with an init for a container of that identifier. It is noted in ``directory``.
     """
     spawn.leave_server([channel])
-    builder = SpareBuilder(_build) if in_advance else None
+    identifier = names.identifier()
+    builder = None
+    if in_advance:
+        builder = SpareBuilder(lambda monitor: _build(monitor, f"{directory}/waiting", identifier))
 
     def live(argument: bytes, descriptors: Sequence[int]) -> None:
         process.set_name(spawn.NAME)
@@ -59,14 +66,20 @@ def stand_by(channel: int, *, in_advance: bool) -> Callable[[bytes, Sequence[int
         brief = decode_brief(argument).renumbered(descriptors)
         spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
 
-    return live
+    return identifier, live
 
 
-def _build(argument: bytes, descriptors: Sequence[int], monitor: socket.socket) -> None:
+def _build(monitor: socket.socket, directory: str, identifier: str) -> None:
     """What a monitor's first builder does; this one has not been forked for that."""
-    brief = decode_brief(argument).renumbered(descriptors)
-    starter = socket.socket(fileno=brief.starter)
-    spawn.guarded(lambda: build.container(brief, Owner(brief), starter, monitor), _crash_log(brief))
+    with Waiting(directory, identifier) as waiting:
+        argument, descriptors = builders.wait(monitor)
+        if argument:
+            brief = decode_brief(argument).renumbered(descriptors)
+            starter = socket.socket(fileno=brief.starter)
+            init = waiting.init(brief.id)
+            spawn.guarded(
+                lambda: build.container(brief, Owner(brief), starter, monitor, init), _crash_log(brief)
+            )
 
 
 def _crash_log(brief: Brief) -> str:

@@ -36,9 +36,9 @@ _BACKLOG = 128
 _PARTS = ("linux", "monitor", "network", "oci", "runtime")
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
 _REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
-# What workers and what monitors will do, to be learned from (linux/memory.py).
-_WORK = ("mydocker.forkserver.worker:rehearse", "mydocker.cli.rehearsal:rehearse")
-_OUTLIVING_WORK = ("mydocker.container.rehearsal:rehearse_once",)
+# What learns which pages workers, and which ones monitors and what they make, write to (linux/memory.py).
+_LEARN = "mydocker.cli.rehearsal:learn"
+_LEARN_OUTLIVING = "mydocker.container.rehearsal:learn"
 # Modules of libraries that commands import late, when they need them.
 _LIBRARIES = ("importlib.metadata", "rich.console", "rich.progress", "rich.table", "traceback")
 
@@ -56,11 +56,11 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     sweep(os.path.dirname(path))
     for part in _PARTS:
         preload(package_parent, part)
-    zygote = Zygote(own_identity, lambda: _rehearse(_OUTLIVING_WORK))
+    zygote = Zygote(own_identity, os.path.dirname(path), lambda: _rehearse(_LEARN_OUTLIVING))
     preload(package_parent)
     listener = _listen(path)
     os.close(START_LOCK)
-    _rehearse(_WORK)
+    _rehearse(_LEARN)
 
     def is_current() -> bool:
         try:
@@ -75,7 +75,7 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
     else:
         sys.exit()
     if in_advance:
-        memory.own_pages()
+        memory.own_pages(worker.KIND)
     worker.run(child.wait(channel), path, own_identity)
 
 
@@ -84,12 +84,12 @@ class _InWorker(BaseException):
     server on its stack."""
 
 
-def _rehearse(works: tuple[str, ...]) -> None:
+def _rehearse(learn: str) -> None:
     for rehearsal in _REHEARSALS:
         cold.load(rehearsal)()
     gc.collect()
     gc.freeze()
-    memory.learn(lambda: [cold.load(work)() for work in works])
+    cold.load(learn)()
 
 
 def preload(package_parent: str, part: str = "") -> list[str]:

@@ -7,13 +7,13 @@ end of the connection tells the server what is asked for.
 
 from __future__ import annotations
 
-import marshal
 import socket
 from collections.abc import Sequence
 
 from . import worker
 
 _reserved: socket.socket | None = None
+_offered = ""
 
 
 def reserve() -> None:
@@ -21,9 +21,20 @@ def reserve() -> None:
 
     If it does not come after all, that process ends with this one.
     """
-    global _reserved
+    global _reserved, _offered
     if _reserved is None and worker.origin is not None:
-        _reserved = _connected(worker.origin[0])
+        _reserved, _offered = _connected(worker.origin[0]), ""
+
+
+def offered() -> str:
+    """What the process that was reserved calls itself ready for (``zygote.OUTLIVING``); empty without one."""
+    global _offered
+    if _reserved is not None and not _offered:
+        try:
+            _offered, _ = worker.read_request(_reserved)
+        except (EOFError, OSError):
+            return ""  # whoever calls spawn next sees it too
+    return _offered
 
 
 def spawn(argument: bytes, descriptors: Sequence[int]) -> bool:
@@ -35,11 +46,11 @@ def spawn(argument: bytes, descriptors: Sequence[int]) -> bool:
     """
     global _reserved
     reserve()
+    offered()
     connection, _reserved = _reserved, None
     if connection is None or worker.origin is None:
         return False
-    body = marshal.dumps((worker.origin[1], argument))
-    data = len(body).to_bytes(4, "little") + body
+    data = worker.message((worker.origin[1], argument))
     try:
         with connection:
             sent = socket.send_fds(connection, [data], descriptors)

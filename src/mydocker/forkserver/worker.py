@@ -36,6 +36,9 @@ _COURTESY_SECONDS = 0.002
 _NAME_MAX = 15  # TASK_COMM_LEN without its end
 
 
+KIND = "worker"
+"""of work, for ``linux/memory.py``"""
+
 origin: tuple[str, bytes] | None = None
 """The server that this process came from: the path of its socket, and its identity."""
 
@@ -77,11 +80,12 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
 
 
 def outlive(
-    connection: socket.socket, own_identity: bytes, act: Callable[[bytes, list[int]], object]
+    connection: socket.socket, own_identity: bytes, offer: str, act: Callable[[bytes, list[int]], object]
 ) -> NoReturn:
     """Be what ``spawn.py`` asked for: nobody waits for it."""
     try:
         with connection:
+            connection.sendall(message(offer))
             (wanted, argument), descriptors = read_request(connection)
             if wanted != own_identity:  # another server hashes to the same name
                 raise EOFError
@@ -117,9 +121,8 @@ def rehearse_hearing() -> None:
 
 def _sent_to_oneself(request: Any, descriptors: list[int]) -> tuple[socket.socket, Any, list[int]]:
     ours, theirs = socket.socketpair()
-    body = marshal.dumps(request)
     with ours:
-        socket.send_fds(ours, [len(body).to_bytes(4, "little") + body], descriptors)
+        socket.send_fds(ours, [message(request)], descriptors)
         return theirs, *read_request(theirs)
 
 
@@ -127,8 +130,14 @@ def reply(kind: bytes, number: int) -> bytes:
     return kind + number.to_bytes(4, "little")
 
 
+def message(content: Any) -> bytes:
+    """What ``read_request`` reads."""
+    body = marshal.dumps(content)
+    return len(body).to_bytes(4, "little") + body
+
+
 def read_request(connection: socket.socket) -> tuple[Any, list[int]]:
-    """A ``Request`` of a launcher, or what ``spawn.py`` sends, and the descriptors that came with it."""
+    """A ``Request`` of a launcher, or what ``spawn.py`` sends or hears; and the descriptors with it."""
     header, descriptors, flags, _ = socket.recv_fds(connection, 4, 253)
     if flags & socket.MSG_CTRUNC:
         raise EOFError

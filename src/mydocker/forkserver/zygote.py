@@ -18,8 +18,9 @@ from ..linux.process import CLONE_PARENT, clone3
 from . import child, cold, worker
 from .child import Child
 
-# What acts in such a process: called with the descriptor over which it will hear on what, and if it has time
-# before; returns what then is called with argument and descriptors.
+# What acts in such a process: called with the descriptor over which it will hear on what, the directory of
+# the server, and if it has time before; returns what it offers to whoever will tell it (``spawn.offered``),
+# and what then is called with argument and descriptors.
 OUTLIVING = "mydocker.container.supervise:stand_by"
 _NAME = b"mydocker-zygote"
 _PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
@@ -29,13 +30,13 @@ class Zygote:
     """In the server. The process ends with the server. It is ``ready`` once it has prepared itself; that it
     is, or has ended, is to be seen at ``fileno`` and to be heard."""
 
-    def __init__(self, own_identity: bytes, prepare: Callable[[], None]) -> None:
+    def __init__(self, own_identity: bytes, directory: str, prepare: Callable[[], None]) -> None:
         self.ready = False
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
             try:
                 self._channel.close()
-                _serve(theirs, own_identity, prepare)
+                _serve(theirs, own_identity, directory, prepare)
             finally:
                 os._exit(1)
         theirs.close()
@@ -68,7 +69,9 @@ class Zygote:
         self._channel.close()
 
 
-def _serve(channel: socket.socket, own_identity: bytes, prepare: Callable[[], None]) -> NoReturn:
+def _serve(
+    channel: socket.socket, own_identity: bytes, directory: str, prepare: Callable[[], None]
+) -> NoReturn:
     process.set_name(_NAME)
     process.close_all_but({0, 1, 2, channel.fileno()})
     prepare()
@@ -84,10 +87,10 @@ def _serve(channel: socket.socket, own_identity: bytes, prepare: Callable[[], No
             continue
         if pid == 0:
             process.set_name(child.NAME)
-            act = cold.load(OUTLIVING)(theirs.fileno(), in_advance=order == b"+")
+            offer, act = cold.load(OUTLIVING)(theirs.fileno(), directory, in_advance=order == b"+")
             if order == b"+":
                 worker.rehearse_hearing()
-            worker.outlive(child.wait(theirs), own_identity, act)
+            worker.outlive(child.wait(theirs), own_identity, offer, act)
         theirs.close()
         with ours:
             socket.send_fds(channel, [b"."], [pidfd, ours.fileno()])

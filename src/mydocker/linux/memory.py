@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
 
 from . import native as ctypes
 from .syscall import libc, syscall
@@ -21,38 +23,44 @@ _EXCLUSIVE = 1 << 56  # of an entry of /proc/<pid>/pagemap: no other process has
 _PLACE = struct.Struct("QQ")  # struct iovec
 _PLACES_AT_ONCE = 1024  # UIO_MAXIOV
 
-_places = b""
-"""one after the other"""
+_places: dict[str, bytes] = {}
+"""one after the other, for each kind of work"""
 
 
-def learn(work: Callable[[], object]) -> None:
-    """Do ``work`` in a child, and remember which pages it has written to, for ``own_pages``."""
-    global _places
+def learn(kind: str, *works: Callable[[], object]) -> None:
+    """Do the ``works`` in a child, and remember which pages it has written to, for ``own_pages``.
+
+    They may leave the child in a root and with an identity of its own. What fails has written to pages
+    until then.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             mappings = _writable()
-            work()
-            with open(writing, "wb") as file:
-                file.write(b"".join(_PLACE.pack(*place) for place in _exclusive(mappings)))
+            with open("/proc/self/pagemap", "rb", buffering=0) as pages, open(writing, "wb") as file:
+                with suppress(Exception):
+                    for work in works:
+                        work()
+                file.write(b"".join(_PLACE.pack(*place) for place in _exclusive(mappings, pages)))
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as file:
-        _places = file.read()
+        _places[kind] = file.read()
     os.waitpid(pid, 0)
 
 
-def own_pages() -> None:
-    """Have the pages copied now that are likely to be written to: those of ``learn``, here or in an ancestor.
+def own_pages(kind: str) -> None:
+    """Have the pages copied now that such work writes to, if it was learned here or in an ancestor.
 
     With one call (process_madvise(2)) from Linux 6.15 on, with one for each place before. Before 5.14
     (madvise(2), MADV_POPULATE_WRITE) nothing happens, and they are copied one by one later.
     """
     step = _PLACES_AT_ONCE * _PLACE.size
-    for first in range(0, len(_places), step):
-        some = _places[first : first + step]
+    places = _places.get(kind, b"")
+    for first in range(0, len(places), step):
+        some = places[first : first + step]
         count = len(some) // _PLACE.size
         try:
             done = syscall("process_madvise", _PIDFD_SELF, some, count, _MADV_POPULATE_WRITE, 0)
@@ -76,19 +84,18 @@ def _writable() -> list[tuple[int, int]]:
     return [(int(start, 16), int(end, 16)) for start, end in mappings]
 
 
-def _exclusive(mappings: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(address, length) of all memory in ``mappings`` that no other process shares."""
+def _exclusive(mappings: list[tuple[int, int]], pages: FileIO) -> list[tuple[int, int]]:
+    """(address, length) of all memory in ``mappings`` that no other process shares, as the pagemap says."""
     found: list[tuple[int, int]] = []
-    with open("/proc/self/pagemap", "rb", buffering=0) as file:
-        for start, end in mappings:
-            file.seek(start // _PAGE * 8)
-            entries = memoryview(file.read((end - start) // _PAGE * 8)).cast("Q")
-            for number, entry in enumerate(entries):
-                if not entry & _EXCLUSIVE:
-                    continue
-                address = start + number * _PAGE
-                if found and sum(found[-1]) == address:
-                    found[-1] = found[-1][0], found[-1][1] + _PAGE
-                else:
-                    found.append((address, _PAGE))
+    for start, end in mappings:
+        pages.seek(start // _PAGE * 8)
+        entries = memoryview(pages.read((end - start) // _PAGE * 8)).cast("Q")
+        for number, entry in enumerate(entries):
+            if not entry & _EXCLUSIVE:
+                continue
+            address = start + number * _PAGE
+            if found and sum(found[-1]) == address:
+                found[-1] = found[-1][0], found[-1][1] + _PAGE
+            else:
+                found.append((address, _PAGE))
     return found

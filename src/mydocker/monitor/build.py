@@ -22,6 +22,7 @@ from ..runtime import task as runtime
 from ..runtime.create import create
 from ..runtime.dialogue import compile_filter
 from ..runtime.rootfs import Overlay
+from ..runtime.waiting import WaitingInit
 from . import protocol
 from .client import listen
 from .owner import Connected, Starting
@@ -93,12 +94,18 @@ def write_plan(fd: int, plan: Plan) -> None:
         view = view[os.write(fd, view) :]
 
 
-def container(brief: Brief, owner: Starting, starter: socket.socket, monitor: socket.socket) -> None:
+def container(
+    brief: Brief,
+    owner: Starting,
+    starter: socket.socket,
+    monitor: socket.socket,
+    waiting: WaitingInit | None = None,
+) -> None:
     """Make and start the container and hand it over; or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
     _renumber(plan.spec, brief)
     try:
-        _make(brief, owner, plan, monitor, starter)
+        _make(brief, owner, plan, monitor, starter, waiting)
     except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
         owner.failed(error)
         tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
@@ -118,7 +125,12 @@ def again(brief: Brief, owner: Starting, monitor: socket.socket) -> None:
 
 
 def _make(
-    brief: Brief, owner: Starting, plan: Plan, monitor: socket.socket, starter: socket.socket | None
+    brief: Brief,
+    owner: Starting,
+    plan: Plan,
+    monitor: socket.socket,
+    starter: socket.socket | None,
+    waiting: WaitingInit | None = None,
 ) -> None:
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
@@ -145,6 +157,7 @@ def _make(
                 for_parent=True,
                 connect=connect if plan.connected else None,
                 at_once=True,
+                waiting=waiting,
             )
             task.start()
             listener = [listen(brief.run_directory)] if starter is not None else []

@@ -85,7 +85,8 @@ class SpareBuilder:
 
     __slots__ = ("_connection", "_pid")
 
-    def __init__(self, work: Callable[[bytes, Sequence[int], socket.socket], None]) -> None:
+    def __init__(self, work: Callable[[socket.socket], None]) -> None:
+        """``work`` is called in it at once, and calls ``wait`` when it cannot go on without a container."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = fork()
         if self._pid:
@@ -95,11 +96,7 @@ class SpareBuilder:
         try:
             ours.close()
             process.close_all_but((0, 1, 2, theirs.fileno()))
-            own_pages()
-            argument, descriptors, _, _ = socket.recv_fds(theirs, protocol.LONG_PACKET, _DESCRIPTORS)
-            if argument:
-                process.set_name(spawn.NAME)
-                work(argument, descriptors, theirs)
+            work(theirs)
         finally:
             spawn.leave(theirs)
 
@@ -112,3 +109,12 @@ class SpareBuilder:
             os.waitpid(self._pid, 0)
             return None
         return self._pid, self._connection
+
+
+def wait(monitor: socket.socket) -> tuple[bytes, list[int]]:
+    """In a builder that waits: what ``SpareBuilder.give`` gives; nothing once nobody can give anything."""
+    own_pages("builder")
+    argument, descriptors, _, _ = socket.recv_fds(monitor, protocol.LONG_PACKET, _DESCRIPTORS)
+    if argument:
+        process.set_name(spawn.NAME)
+    return argument, descriptors

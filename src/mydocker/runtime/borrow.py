@@ -30,17 +30,17 @@ def borrow(pid: int, name: str, *, recursive: bool) -> int:
         if helper == 0:
             _lend(pidfd, name, theirs, recursive)
         theirs.close()
-        kind, fields, descriptor = ours.receive()
+        kind, fields, descriptors = ours.receive()
         reap(child)
         os.close(child)
     finally:
         os.close(pidfd)
         ours.close()
         theirs.close()
-    if descriptor is None:
+    if not descriptors:
         reason = fields[0] if kind == "error" and fields else "the helper process ended"
         raise NotFound(f"cannot take {name} from process {pid}: {reason}")
-    return descriptor
+    return descriptors[0]
 
 
 def _lend(pidfd: int, name: str, channel: Channel, recursive: bool) -> None:
@@ -51,7 +51,7 @@ def _lend(pidfd: int, name: str, channel: Channel, recursive: bool) -> None:
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         point = path.open_in_root(root, name)
         flags = mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH | (mount.AT_RECURSIVE if recursive else 0)
-        channel.send("tree", descriptor=mount.open_tree("", flags, point))
+        channel.send("tree", descriptors=[mount.open_tree("", flags, point)])
     except OSError as error:
         channel.send("error", (error.strerror or str(error)).lower())
     finally:

@@ -438,6 +438,18 @@ def establish(cgroup: Cgroup, resources: "oci.Resources", *, occupied: bool = Fa
         raise
 
 
+def limit(cgroup: Cgroup, resources: "oci.Resources") -> None:
+    """Set the limits of one that was prepared without any."""
+    for group in cgroup._groups:
+        group.written.clear()
+    unified = cgroup._unified
+    if unified is not None:
+        from .cgroup_unified import enable_controllers
+
+        enable_controllers(unified, resources, alone=len(cgroup._groups) == 1)
+    cgroup.update(resources)
+
+
 def open(path: str) -> Cgroup:
     """The cgroup that ``prepare`` made for this path; NotFound when no hierarchy has it."""
     return _existing(path, locate(path))

@@ -13,15 +13,25 @@ on both ends, so the end of it without a word is what a successful execve(2) loo
                       ready                      all is done but execve
                       error     class, text      a class of errors.py; init ends
     runtime -> init   go [field …]
+                      descriptors number… + them   to one that waits (``runtime/waiting.py``): have these
+                      orders number                what to do, in one of these
 """
 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTORS = 200
+"""in one message; the kernel takes 253 (SCM_MAX_FD)"""
 _LIMIT = 1 << 16
+_RIGHTS = _socket.CMSG_SPACE(4 * DESCRIPTORS)
 
 
 class Channel:
@@ -49,29 +59,33 @@ class Channel:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, kind: str, *fields: str, descriptor: int | None = None) -> None:
-        """Send one message; ``BrokenPipeError`` if the other end is gone."""
+    def moved(self, least: int) -> Channel:
+        """The same end under the first free number from ``least`` on, in place of this one."""
+        with self:
+            number = fcntl.fcntl(self._socket, fcntl.F_DUPFD_CLOEXEC, least)
+        return Channel(_socket.socket(fileno=number))
+
+    def send(self, kind: str, *fields: str, descriptors: Sequence[int] = ()) -> None:
+        """Send one message, with up to ``DESCRIPTORS``; ``BrokenPipeError`` if the other end is gone."""
         packet = "\0".join((kind, *fields)).encode(errors="surrogateescape")[:_LIMIT]
         ancillary = []
-        if descriptor is not None:
-            rights = struct.pack("i", descriptor)
+        if descriptors:
+            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
             ancillary.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights))
         self._socket.sendmsg([packet], ancillary, _socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[str, list[str], int | None]:
-        """Return (kind, fields, descriptor or None); the kind is "" when the other end is closed."""
+    def receive(self) -> tuple[str, list[str], list[int]]:
+        """Return (kind, fields, descriptors); the kind is "" when the other end is closed."""
         try:
-            packet, ancillary, _, _ = self._socket.recvmsg(
-                _LIMIT, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
-            )
+            packet, ancillary, _, _ = self._socket.recvmsg(_LIMIT, _RIGHTS, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # it ended with something of ours unread
-            return "", [], None
-        descriptor = None
+            return "", [], []
+        descriptors: list[int] = []
         for level, kind, data in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                descriptor = struct.unpack("i", data[:4])[0]
+                descriptors += struct.unpack(f"{len(data) // 4}i", data)
         kind_, *fields = packet.decode(errors="surrogateescape").split("\0")
-        return kind_, fields, descriptor
+        return kind_, fields, descriptors
 
     def __enter__(self) -> Channel:
         return self

@@ -87,7 +87,7 @@ def _start_between(
                 os._exit(1)
         theirs.close()
         try:
-            kind, fields, descriptor = ours.receive()
+            kind, fields, descriptors = ours.receive()
         finally:
             if not flags & CLONE_PARENT:
                 reap(pidfd)
@@ -96,9 +96,7 @@ def _start_between(
         raise StartFailed(
             fields[0] if fields else "the process between the runtime and init ended unexpectedly"
         )
-    if descriptor is None:
-        descriptor = pidfd_open(int(fields[0]))
-    return int(fields[0]), descriptor
+    return int(fields[0]), descriptors[0] if descriptors else pidfd_open(int(fields[0]))
 
 
 def _between(main: Callable[[bool], None], own: Namespaces, flags: int, channel: Channel) -> None:
@@ -114,7 +112,7 @@ def _between(main: Callable[[bool], None], own: Namespaces, flags: int, channel:
         what = f"join the {kind} namespace {own.joined[kind][0]}" if kind else "clone init"
         channel.send("error", f"cannot {what}: {(error.strerror or '').lower()}")
         os._exit(1)
-    channel.send("pid", str(pid), descriptor=pidfd)
+    channel.send("pid", str(pid), descriptors=[pidfd])
     os._exit(0)
 
 

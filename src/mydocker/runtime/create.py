@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mydocker.oci.runtime import NetDevice, Spec
     from mydocker.runtime.cgroup import Cgroup
+    from mydocker.runtime.waiting import WaitingInit
 
     Observer = Callable[[Event], None]
 
@@ -54,6 +55,7 @@ def create(
     cgroup_manager: str = "cgroupfs",
     connect: Callable[[int], object] | None = None,
     at_once: bool = False,
+    waiting: WaitingInit | None = None,
 ) -> Task:
     """Make the container ``id`` from ``spec`` up to the point where init would execute its program.
 
@@ -67,7 +69,8 @@ def create(
     (``runtime/cgroup_systemd.py``), or ``disabled``: then none are made, and limits are refused. ``connect``
     is called with init's number to connect its network, while init makes its mounts; the links are there when
     init sets its kernel parameters. With ``at_once``, init goes on to its program without waiting for
-    ``Task.start``, which only says how that went.
+    ``Task.start``, which only says how that went. ``waiting`` becomes its init if it fits, and is
+    discarded otherwise.
     """
     if "process" not in spec:
         raise InvalidArgument("the runtime document has no process")
@@ -81,12 +84,18 @@ def create(
     filter = compile_filter(spec, seccomp_cache)
     cgroup: Cgroup | None = None
     steps: list[Step] = []
-    ours, theirs = Channel.pair()
+    ours: Channel | None = None
     done = False
     try:
         own.open()
         place = linux.get("cgroupsPath") or plans.default_cgroup(id)
-        cgroup = prepare_cgroup(cgroup_manager, place, spec, rootless)
+        if waiting is not None and waiting.fits(spec, own, place):
+            cgroup = waiting.limited(linux.get("resources", {}))
+        else:
+            if waiting is not None:
+                waiting.discard()
+                waiting = None
+            cgroup = prepare_cgroup(cgroup_manager, place, spec, rootless)
         if cgroup is not None and "cgroup" in own.new and _is_to_divide(cgroup, spec):
             from mydocker.runtime import cgroup_owner
 
@@ -128,30 +137,12 @@ def create(
 
             start.run_hooks = hooks.run
         start.state = state.document(spec, id, "created", 1, bundle) if start.start_hooks else ""
-        joined_cgroup = cgroup
-
-        def main(joined: bool) -> None:
-            ours.close()
-            joins = [] if joined else [k for k in clone.join_order(own) if k != "pid"]
-            init.main(
-                start,
-                theirs,
-                lambda context: init.enter_container(
-                    context,
-                    cgroup=joined_cgroup,
-                    joins=[JoinNamespace(k, *own.joined[k]) for k in joins],
-                    new_user="user" in own.new,
-                    observing=start.observing,
-                ),
-            )
-
-        try:
-            pid, pidfd = clone.start(main, own, cgroup.fd if cgroup else None, for_parent=for_parent)
-        except OSError as error:
-            raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
+        if waiting is not None:
+            pid, pidfd, ours = waiting.begin(start, own)
+        else:
+            pid, pidfd, ours = _clone(start, own, cgroup, for_parent)
         task = Task(spec, id, bundle, pid=pid, pidfd=pidfd, cgroup=cgroup, channel=ours, filter=filter)
         task.waits = not at_once
-        theirs.close()
         try:
             if cgroup is not None:
                 cgroup.settle()
@@ -183,14 +174,47 @@ def create(
         done = True
         return task
     finally:
-        theirs.close()
         for step in steps:
             step.release()
         own.close()
         if not done:
-            ours.close()
+            if ours is not None:
+                ours.close()
             if cgroup is not None:
                 cgroup.remove()
+
+
+def _clone(
+    start: init.Start, own: plans.Namespaces, cgroup: Cgroup | None, for_parent: bool
+) -> tuple[int, int, Channel]:
+    """Clone init; its pid, its pidfd, and the channel to it."""
+    ours, theirs = Channel.pair()
+
+    def main(joined: bool) -> None:
+        ours.close()
+        joins = [] if joined else [k for k in clone.join_order(own) if k != "pid"]
+        init.main(
+            start,
+            theirs,
+            lambda context: init.enter_container(
+                context,
+                cgroup=cgroup,
+                joins=[JoinNamespace(k, *own.joined[k]) for k in joins],
+                new_user="user" in own.new,
+                observing=start.observing,
+            ),
+        )
+
+    try:
+        pid, pidfd = clone.start(main, own, cgroup.fd if cgroup else None, for_parent=for_parent)
+    except BaseException as error:
+        ours.close()
+        if isinstance(error, OSError):
+            raise StartFailed(f"cannot clone init: {(error.strerror or '').lower()}") from error
+        raise
+    finally:
+        theirs.close()
+    return pid, pidfd, ours
 
 
 def prepare_cgroup(manager: str, path: str, spec: Spec, rootless: bool) -> Cgroup | None:

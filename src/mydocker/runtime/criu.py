@@ -121,10 +121,10 @@ def run(
         theirs.close()
         done = False
         try:
-            said, fields, descriptor = ours.receive()
-            if descriptor is None:
+            said, fields, descriptors = ours.receive()
+            if not descriptors:
                 raise StartFailed(f"cannot execute criu: {' '.join(fields) or said or 'it was killed'}")
-            socket = _socket.socket(fileno=descriptor)
+            socket = _socket.socket(fileno=descriptors[0])
             try:
                 directories = ((IMAGES_DIR_FD, FIRST - 2), (WORK_DIR_FD, FIRST - 1))
                 socket.send(encode([(1, kind), (2, encode([*directories, *options]))]))
@@ -162,7 +162,7 @@ def _execute(
         wanted = [theirs.fileno(), *opened, *inherited]
         # Copies above all that is wanted first, so that none overwrites another.
         high = [_above(descriptor, _SOCKET + len(wanted)) for descriptor in wanted]
-        channel.send("criu", descriptor=ours.fileno())
+        channel.send("criu", descriptors=[ours.fileno()])
         for number, descriptor in enumerate(high, _SOCKET):
             os.dup2(descriptor, number, inheritable=True)
         cloexec_from(_SOCKET + len(wanted))

@@ -52,7 +52,7 @@ def follow(
     ``container`` if it is the init of one, which has more to ask for.
     """
     while True:
-        kind, fields, descriptor = channel.receive()
+        kind, fields, descriptors = channel.receive()
         if kind == "ready":
             return
         if kind == "event" and observer is not None:
@@ -62,7 +62,7 @@ def follow(
         elif kind == "warning":
             process.warnings.append(fields[0])
         elif kind == "console":
-            process.console = descriptor
+            process.console = descriptors[0] if descriptors else None
         elif kind == "map" and container is not None:
             _write_maps(container)
             channel.send("go")

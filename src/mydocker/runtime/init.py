@@ -75,14 +75,7 @@ def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> No
         os.umask(0)
         context = Context(channel)
         enter(context)
-        for steps in (
-            start.plan.kernel,
-            start.plan.files,
-            start.plan.hooks,
-            start.plan.inside,
-            start.plan.identity,
-        ):
-            run(steps, context, start.observing)
+        follow(start, context)
         _execute(start, channel, reporting)
     except errors.Error as error:
         _report(reporting[0], type(error).__name__, str(error))
@@ -92,6 +85,13 @@ def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> No
         _report(reporting[0], "StartFailed", f"init failed: {type(error).__name__}: {error}")
     finally:
         os._exit(1)
+
+
+def follow(start: Start, context: Context) -> None:
+    """Become what the plan says, all but the program."""
+    plan = start.plan
+    for steps in (plan.kernel, plan.files, plan.hooks, plan.inside, plan.identity):
+        run(steps, context, start.observing)
 
 
 def forbid_imports() -> None:

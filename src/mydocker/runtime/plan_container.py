@@ -71,6 +71,11 @@ class Namespaces:
                 raise InvalidArgument(f"{path} is not a {kind} namespace")
             self.joined[kind] = (path, descriptor)
 
+    def hold_host(self, kind: str) -> tuple[str, int]:
+        """The host's, for a process that would have to join it: its path, and a descriptor."""
+        self.owned.append(namespace.open_namespace(kind))
+        return f"/proc/self/ns/{namespace.KINDS[kind][1]}", self.owned[-1]
+
     def close(self) -> None:
         while self.owned:
             os.close(self.owned.pop())

@@ -32,5 +32,5 @@ def test_without_the_right_to_mount(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(mount, "fsopen", refuse)
-    monkeypatch.setattr(rehearsal, "_once", lambda _: pytest.fail("there is no place for it"))
+    monkeypatch.setattr(rehearsal, "_Life", lambda _: pytest.fail("there is no place for it"))
     rehearsal.rehearse()

@@ -15,7 +15,7 @@ PAGES = 64
 
 @pytest.fixture(autouse=True)
 def _nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_places", b"")
+    monkeypatch.setattr(memory, "_places", {})
 
 
 def _write(area: mmap.mmap) -> None:
@@ -28,7 +28,7 @@ def _faults_of_writing(area: mmap.mmap) -> int:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        memory.own_pages()
+        memory.own_pages("writing")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         _write(area)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -45,10 +45,10 @@ def test_pages_that_work_has_written_to_are_copied_ahead() -> None:
     with mmap.mmap(-1, PAGES * mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
         _write(area)
         assert _faults_of_writing(area) >= PAGES
-        memory.learn(lambda: _write(area))
+        memory.learn("writing", lambda: _write(area))
         assert _faults_of_writing(area) < PAGES // 2
 
 
 def test_work_that_fails_teaches_nothing() -> None:
-    memory.learn(lambda: os._exit(1))
-    assert memory._places == b""
+    memory.learn("nothing", lambda: os._exit(1))
+    assert memory._places == {"nothing": b""}

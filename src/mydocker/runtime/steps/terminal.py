@@ -42,7 +42,7 @@ class Terminal(Step):
                 pty.set_size(slave, *self.rows_columns)
             if self.console:
                 self._bind(slave, context)
-            context.channel.send("console", descriptor=master)
+            context.channel.send("console", descriptors=[master])
         finally:
             os.close(master)
         context.terminal = slave

@@ -1,0 +1,235 @@
+"""An init that waits for its container: what it is in, who takes it, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from support import leaks, probe
+from support.command import Runner
+
+PATIENCE = 20.0
+KINDS = ("net", "ipc", "uts", "pid")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A forkserver of the test's own, and what waits there."""
+
+    directory: str
+    mydocker: Runner
+
+    def notes(self) -> list[str]:
+        return [os.path.basename(path) for path in glob.glob(f"{self.directory}/waiting/*")]
+
+    def wait(self) -> tuple[str, int]:
+        """The identifier that the next container will have, and the init that waits for it."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for identifier in self.notes():
+                found = processes(identifier)
+                if len(found) == 1 and holders(identifier):
+                    return identifier, found[0]
+            time.sleep(0.01)
+        raise AssertionError(f"no init waits: {self.notes()}")
+
+
+@pytest.fixture
+def server(mydocker: Runner, image: str) -> Iterator[Server]:  # noqa: ARG001 - the image is there then
+    directory = tempfile.mkdtemp(prefix="mdw-")
+    runner = Runner(mydocker.program, mydocker.root, mydocker.state, {"MYDOCKER_FORKSERVER": directory})
+    before = set(leaks.forkservers())
+    runner("ps")
+    yield Server(directory, runner)
+    for pid in leaks.forkservers() - before:
+        os.kill(pid, signal.SIGKILL)
+    # their builders live on for a moment, and take away what waits
+    _until(lambda: not glob.glob(f"{directory}/waiting/*"), "the notes to go")
+    shutil.rmtree(directory)
+
+
+def _until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited for {what}"
+        time.sleep(0.01)
+
+
+def _is_gone(pid: int) -> bool:
+    return not os.path.exists(f"/proc/{pid}")
+
+
+def places(identifier: str) -> list[str]:
+    """Its cgroup in each hierarchy that has it."""
+    found = [f"{place}/mydocker/{identifier}" for place in set(probe.cgroup_hierarchies().values())]
+    return [place for place in found if os.path.isdir(place)]
+
+
+def processes(identifier: str) -> list[int]:
+    """What is in its cgroups, in all of them alike."""
+    found = []
+    for place in places(identifier):
+        with open(f"{place}/cgroup.procs") as file:
+            found.append([int(line) for line in file])
+    return found[0] if found and all(each == found[0] for each in found) else []
+
+
+def holders(identifier: str) -> list[int]:
+    """Who holds its note: the builder."""
+    return [
+        p for p in leaks.pids() if any(d.endswith(f"/waiting/{identifier}") for d in leaks.descriptors(p))
+    ]
+
+
+def inode(pid: int | str, kind: str) -> int:
+    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+
+
+def test_what_it_is_in(server: Server) -> None:
+    """Namespaces of its own but for the mounts, and the cgroups of its container in every hierarchy."""
+    identifier, pid = server.wait()
+    assert len(places(identifier)) == len(set(probe.cgroup_hierarchies().values()))
+    for kind in KINDS:
+        assert inode(pid, kind) != inode("self", kind), kind
+    for kind in ("mnt", "user", "time"):
+        assert inode(pid, kind) == inode("self", kind), kind
+    names = {
+        os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0] for name in os.listdir(f"/proc/{pid}/fd")
+    }
+    assert names == {"/dev/null", "socket"}
+
+
+def test_it_becomes_the_containers_init(server: Server, image: str) -> None:
+    identifier, pid = server.wait()
+    spaces = {kind: inode(pid, kind) for kind in KINDS}
+    limits = ("--memory", "64m", "--pids-limit", "20", "--cpus", "0.5")
+    assert server.mydocker("run", "-d", *limits, image, "sleep", "100").line == identifier
+    found = server.mydocker.inspect(identifier)
+    assert found["State"]["Pid"] == pid
+    assert {kind: inode(pid, kind) for kind in KINDS} == spaces
+    assert inode(pid, "mnt") != inode("self", "mnt")
+    assert identifier not in server.notes()
+    values = {
+        f"{p}/{name}" for p in places(identifier) for name in ("pids.max",) if os.path.exists(f"{p}/{name}")
+    }
+    assert [open(path).read() for path in values] == ["20\n"]  # noqa: SIM115
+    server.mydocker("rm", "-f", identifier)
+    assert places(identifier) == []
+
+
+def test_every_container_takes_one(server: Server, image: str) -> None:
+    for _ in range(5):
+        identifier, _ = server.wait()
+        assert server.mydocker("run", "--rm", image, "hostname").line == identifier[:12]
+
+
+def test_descriptors_arrive_under_their_numbers(server: Server, image: str, tmp_path: object) -> None:
+    """Bind mounts are opened before, in a process of another table; some two hundred at most."""
+    for count in (3, 150, 230):
+        identifier, pid = server.wait()
+        for number in range(count):
+            with open(f"{tmp_path}/{number}", "w") as file:
+                file.write(str(number))
+        mounts = [text for n in range(count) for text in ("-v", f"{tmp_path}/{n}:/given/{n}")]
+        script = f"for n in $(seq 0 {count - 1}); do test $(cat /given/$n) = $n || echo $n; done; echo done"
+        assert server.mydocker("run", "--rm", *mounts, image, "sh", "-c", script).line == "done"
+        _until(functools.partial(_is_gone, pid), "the one that waited")
+        assert places(identifier) == []
+
+
+def test_mounts_made_since_are_seen_and_none_is_kept_busy(
+    server: Server, image: str, tmp_path: object
+) -> None:
+    server.wait()
+    subprocess.run(["mount", "-t", "tmpfs", "late", str(tmp_path)], check=True)
+    with open(f"{tmp_path}/file", "w") as file:
+        file.write("late")
+    try:
+        assert (
+            server.mydocker("run", "--rm", "-v", f"{tmp_path}:/late", image, "cat", "/late/file").out
+            == "late"
+        )
+        _, pid = server.wait()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    with open(f"/proc/{pid}/mountinfo") as file:
+        assert str(tmp_path) not in file.read()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--pid", "host"),
+        ("--network", "host"),
+        ("--ipc", "host"),
+        ("--uts", "host"),
+        ("--cgroup-parent", "mydocker/deeper"),
+        ("--pid", "host", "--network", "host", "--ipc", "host", "--uts", "host"),
+    ],
+)
+def test_what_it_does_not_fit(server: Server, image: str, options: tuple[str, ...]) -> None:
+    """The container is in the namespaces that it asked for, and nothing is left of what waited."""
+    identifier, _ = server.wait()
+    script = f"for kind in {' '.join(KINDS)}; do readlink /proc/self/ns/$kind; done"
+    shown = server.mydocker("run", "--rm", *options, image, "sh", "-c", script).out
+    inside = {line.partition(":")[0]: int(line.partition("[")[2].rstrip("]")) for line in shown.split()}
+    shared = {options[i + 1 : i + 2] and options[i].strip("-") for i in range(0, len(options), 2)}
+    for name, kind in (("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")):
+        assert (inside[kind] == inode("self", kind)) == (name in shared), kind
+    assert places(identifier) == []
+    assert identifier not in server.notes()
+    if "--cgroup-parent" in options:
+        leaks.remove_cgroups("mydocker/deeper")
+
+
+def test_one_that_is_started_again_has_its_own(server: Server, image: str) -> None:
+    identifier, _ = server.wait()
+    assert server.mydocker("create", image, "hostname").line != identifier
+    name = server.mydocker("ps", "-lq", "--no-trunc").line
+    assert server.mydocker("start", "-a", name).line == name[:12]
+    _until(lambda: places(name) == [], "its cgroups to go")
+    taken, _ = server.wait()
+    assert taken != name
+    server.mydocker("rm", name)
+
+
+@pytest.mark.parametrize("victim", ["init", "builder", "monitor", "server"])
+def test_killed_while_it_waits(server: Server, image: str, victim: str) -> None:
+    """The next container has all that it should have, and of what was killed nothing is left."""
+    identifier, pid = server.wait()
+    [builder] = holders(identifier)
+    with open(f"/proc/{builder}/stat") as file:
+        monitor = int(file.read().rpartition(")")[2].split()[1])
+    with open(f"/proc/{monitor}/stat") as file:
+        parent = int(file.read().rpartition(")")[2].split()[1])
+    os.kill({"init": pid, "builder": builder, "monitor": monitor, "server": parent}[victim], signal.SIGKILL)
+    script = "cat /proc/self/cgroup | wc -l; ps | wc -l"
+    assert server.mydocker("run", "--rm", image, "sh", "-c", script).out.split()
+    _until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")
+    _until(lambda: _is_gone(pid), "the init to go")
+    server.wait()
+
+
+def test_a_limit_that_is_little_more_than_an_init(server: Server, image: str) -> None:
+    server.wait()
+    assert server.mydocker("run", "--rm", "--memory", "6m", image, "echo", "fits").line == "fits"
+
+
+def test_explained(server: Server, image: str) -> None:
+    """The steps show what is so in the end, each limit once."""
+    identifier, pid = server.wait()
+    spaces = {kind: inode(pid, kind) for kind in KINDS}
+    told = server.mydocker("run", "--rm", "--explain", image, "true").err
+    for kind, name in (("net", "network"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")):
+        assert f"{name} {inode('self', kind)} -> {spaces[kind]}" in told
+    assert told.count(f"/mydocker/{identifier}/devices.list") <= 1
