@@ -36,17 +36,17 @@ def main():
 # A launcher that writes to its worker once more, and feeds the command when the worker was told of that.
 TALKATIVE = """
 import os, socket, sys
-launcher, packages, sockets = sys.argv[1:]
+launcher, packages, sockets = sys.argv[1:4]
 sys.path.insert(0, launcher)
-from launcher import _Forwarder, _receive, _send_request, identity, socket_path
+from launcher import _receive, _send_request, identity, socket_path
 
 own = identity(packages)
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(socket_path(sockets, own))
 reading, feed = os.pipe()
 os.dup2(reading, 0)
-argv = ["probe", "sys.stdin.readline(); status = 5"]
-_send_request(connection, own, "probe:main", argv, [0, 1, 2], _Forwarder())
+skipped = sys.orig_argv.index("probe:main")
+_send_request(connection, own, skipped, [0, 1, 2])
 accepted = _receive(connection)
 connection.sendall(b".")
 os.write(feed, b"line\\n")
@@ -387,7 +387,8 @@ def test_data_on_the_connection_is_no_hangup(installation: Installation) -> None
     """Not even when it is announced late: the kernel does that after the data may have been read."""
     launcher = os.path.join(installation.packages, "mydocker", "forkserver")
     program = [sys.executable, "-I", "-S", "-X", "utf8", "-c", TALKATIVE]
-    arguments = [launcher, installation.packages, installation.sockets]
+    command = ["probe:main", "probe", "sys.stdin.readline(); status = 5"]
+    arguments = [launcher, installation.packages, installation.sockets, *command]
     done = subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("A b'E' 5\n", "")
 

@@ -5,6 +5,7 @@ Somebody who creates, runs or removes a container holds its lock for as long as 
 without a held lock (after a reboot there is no entry). Whoever sees one takes the lock and decides by what is
 on disk:
 
+    set aside                it was removing itself               remove what is left
     no record or no state    creation or removal was cut short    remove everything
     removing                 rm was cut short                     remove everything, volumes if so asked
     running, removes itself  its monitor died                     kill, remove everything
@@ -26,7 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..errors import CorruptData, NotFound, Unavailable
+from ..errors import Conflict, CorruptData, NotFound, Unavailable
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
@@ -93,6 +94,10 @@ def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
             state = None
         kill_cgroup(record, identifier)
         networks.release(store, identifier)
+        if os.path.lexists(store.aside(identifier)):
+            with suppress(Unavailable):  # the same
+                finish(store, identifier, lock)
+            return
         removing = state is not None and state.status is Status.REMOVING
         if record is None or state is None or removing or (state.running and record.host_config.auto_remove):
             with suppress(Unavailable):  # it is dead now, which is for ``rm`` to report
@@ -134,10 +139,7 @@ def destroy(
             if record is not None:
                 store.write_state(identifier, removing.to(Status.DEAD, error=reason), durable=record.durable)
             store.release(identifier, lock)
-            raise Unavailable(
-                f"container {identifier}: failed to remove root filesystem: {reason} (it is dead; remove "
-                "what is in the way, and the container again)"
-            ) from error
+            raise _stays(identifier, reason) from error
         if record is not None and record.name:
             store.disclaim(record.name, identifier)
         if not with_volumes:
@@ -147,6 +149,48 @@ def destroy(
             volumes.remove_anonymous(store, record)
         remove_tree(directory)
     store.release(identifier, lock)
+
+
+def set_aside(store: Store, record: Record) -> None:
+    """Have one that has ended be gone for everybody at once; ``finish`` removes it. Needs the lock."""
+    os.makedirs(os.path.dirname(store.aside(record.id)), 0o700, exist_ok=True)
+    with _edited(store.directory(record.id)):
+        os.rename(store.directory(record.id), store.aside(record.id))
+        _disown(store, record)
+
+
+def finish(store: Store, identifier: str, lock: Lock) -> None:
+    """Remove what was set aside, the lock last. ``Unavailable`` if that cannot be: it is back, and dead."""
+    aside = store.aside(identifier)
+    record = store.record_at(aside)
+    if record is not None:
+        _disown(store, record)  # again: whoever was killed may not have
+    try:
+        snapshotter.remove(aside)
+        remove_tree(aside)
+    except OSError as error:
+        os.rename(aside, store.directory(identifier))
+        reason = f"{(error.strerror or str(error)).lower()}: {error.filename}"
+        if record is not None:
+            store.write_state(identifier, State().to(Status.DEAD, error=reason), durable=record.durable)
+            with suppress(Conflict):  # somebody else is called so by now
+                store.claim(record.name, identifier)
+        store.release(identifier, lock)
+        raise _stays(identifier, reason) from error
+    store.release(identifier, lock)
+
+
+def _disown(store: Store, record: Record) -> None:
+    if record.name:
+        store.disclaim(record.name, record.id)
+    volumes.remove_anonymous(store, record)
+
+
+def _stays(identifier: str, reason: str) -> Unavailable:
+    return Unavailable(
+        f"container {identifier}: failed to remove root filesystem: {reason} (it is dead; remove what is in "
+        "the way, and the container again)"
+    )
 
 
 def _removing(store: Store, identifier: str, record: Record | None, with_volumes: bool) -> State:

@@ -8,48 +8,50 @@ nowhere and goes with its last descriptor, so nothing can be seen of it, and not
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ..errors import NotFound
 from ..image.store import ImageStore
 from ..linux import memory, mount, namespace
-from ..monitor.build import read_plan, write_plan
+from ..monitor.build import container, receive, write_plan
 from ..monitor.plan import Brief
-from ..monitor.rehearsal import ROUNDS
-from ..runtime import cgroup, init, plan_container, waiting
+from ..monitor.rehearsal import ROUNDS, left_open
+from ..runtime import cgroup, init, waiting
 from ..runtime.channel import Channel
-from ..runtime.dialogue import compile_filter
-from ..runtime.rootfs import Overlay
 from ..runtime.step import Context
+from ..runtime.waiting import WaitingInit
 from .config import Config, HostConfig
 from .create import create
 from .start import plan
 from .store import Store
 from .supervise import Owner
 
+if TYPE_CHECKING:
+    from ..oci.runtime import Resources, Spec
+    from ..runtime.plan_container import Namespaces
+
 
 def rehearse(rounds: int = ROUNDS) -> None:
     """Nothing happens where there is no right to mount: commands only take a little longer then."""
-    with place() as directory:
+    with place() as directory, left_open(), _somebody() as pid:
         for _ in range(rounds if directory else 0):
             life = _Life(directory)
-            life.build()
-            life.begin()
+            life.build(pid)
             life.end()
 
 
 def learn() -> None:
     """Which pages a builder, and the init of a container, write to (``linux/memory.py``)."""
-    with place() as directory:
+    with place() as directory, left_open():
         if not directory:
             return
-        life = _Life(directory, "bridge")
-        memory.learn("builder", life.build, life.begin, life.connect)
-        orders = life.build()
-        memory.learn("init", lambda: _become(orders, directory))
-        life.end()
+        memory.learn("builder", _Life(directory, "bridge").build_apart)
+        with _somebody() as pid:
+            told = _Life(directory).build(pid)
+        memory.learn("init", lambda: _become(told, directory))
 
 
 @contextmanager
@@ -68,6 +70,43 @@ def place() -> Iterator[str]:
         os.close(tree)
 
 
+@contextmanager
+def _somebody() -> Iterator[int]:
+    """A process that does nothing until it has to end; its number."""
+    pid = os.fork()
+    while pid == 0:
+        signal.pause()
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+class _Played(WaitingInit):
+    """Has nothing left to do when it is told what, and executes its program at once."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, pid: int) -> None:
+        ours, self.told = Channel.pair()
+        super().__init__("", cgroup.Cgroup("", ()), ours, pid, os.pidfd_open(pid))
+
+    def fits(self, spec: Spec, own: Namespaces, path: str) -> bool:  # noqa: ARG002 - what it overrides has them
+        return True
+
+    def limited(self, resources: Resources) -> cgroup.Cgroup:  # noqa: ARG002 - the same
+        assert self._cgroup is not None
+        return self._cgroup
+
+    def begin(self, start: init.Start, own: Namespaces) -> tuple[int, int, Channel]:
+        begun = super().begin(start, own)
+        self.told.send("ready")
+        with socket.socket(fileno=os.dup(self.told.fileno())) as end:
+            end.shutdown(socket.SHUT_WR)
+        return begun
+
+
 class _Life:
     """Of one container; made as by a worker."""
 
@@ -81,76 +120,57 @@ class _Life:
             starting=True,
         )
         assert lock is not None
-        self._memory = os.memfd_create("plan", os.MFD_CLOEXEC)
-        write_plan(self._memory, plan(store, record))
-        self._owner = Owner(
-            Brief(
-                root=store.root,
-                state=store.state,
-                id=record.id,
-                run_directory=store.run_directory(record.id),
-                log=None,
-                stdin_once=False,
-                attach=None,
-                starter=-1,
-                lock=os.dup(lock.fd),
-                plan=self._memory,
-                namespaces=[],
-                named=[],
-            )
+        memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+        write_plan(memory, plan(store, record))
+        self._brief = Brief(
+            root=store.root,
+            state=store.state,
+            id=record.id,
+            run_directory=store.run_directory(record.id),
+            log=None,
+            stdin_once=False,
+            attach=None,
+            starter=-1,
+            lock=os.dup(lock.fd),
+            plan=memory,
+            namespaces=[],
+            named=[],
         )
+        self._owner = Owner(self._brief)
         lock.close()
 
-    def build(self) -> bytes:
-        """What a builder does before there is a process, but for making a cgroup: the orders for that."""
-        made = read_plan(self._memory)
-        spec: Any = made.spec
-        linux = spec["linux"]
-        filter = compile_filter(spec, made.seccomp_cache)
-        with suppress(NotFound):
-            cgroup.open(linux["cgroupsPath"])
-        own = plan_container.Namespaces(linux["namespaces"])
-        own.open()
-        work = plan_container.make(
-            spec,
-            own,
-            Overlay(made.lowers, made.upper, made.work, made.target),
-            id="rehearsal",
-            bundle=made.bundle,
-            stdio=None,
-            rows_columns=None,
-            cgroups={},
-        )
-        for step in work.steps():
-            step.describe()
-        own.close()
-        return waiting.encode(init.Start(work, spec["process"], filter, observing=False), [])
+    def build(self, pid: int) -> Channel:
+        """What a builder does, with another process for an init; where that could hear what it is told."""
+        played = _Played(pid)
+        starter, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        container(self._brief, self._owner, starter, theirs, played)
+        receive(ours)
+        return played.told
 
-    def begin(self) -> None:
-        self._owner.started(os.getpid())
-
-    def connect(self) -> None:
-        """In a network of the calling process's own."""
+    def build_apart(self) -> None:
+        """The same with a network, of the calling process's own."""
         namespace.unshare(namespace.CLONE_NEWNET)
-        self._owner.connect(os.getpid())
+        with _somebody() as pid:
+            self.build(pid)
 
     def end(self) -> None:
         self._owner.clear()
         self._owner.ended(0, oom_killed=False)
-        os.close(self._memory)
+        self._owner.finish()
 
 
-def _become(orders: bytes, place: str) -> None:
+def _become(channel: Channel, place: str) -> None:
     """Be init until it would execute its program, in namespaces that end with this process."""
-    start, _ = waiting.decode(orders)
-    namespace.unshare(
-        namespace.CLONE_NEWNS | namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS
-    )
-    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
-    tree = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    point = os.open("/tmp", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mount.move_mount(tree, point)
-    _, channel = Channel.pair()
-    for step in start.plan.steps():
-        step.prepare()
-    init.follow(start, Context(channel))
+    channel, start, _ = waiting.receive(channel)
+
+    def enter(_: Context) -> None:
+        namespace.unshare(
+            namespace.CLONE_NEWNS | namespace.CLONE_NEWNET | namespace.CLONE_NEWIPC | namespace.CLONE_NEWUTS
+        )
+        mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+        tree = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        point = os.open("/tmp", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount.move_mount(tree, point)
+
+    init.become(start, channel, enter)

@@ -90,6 +90,10 @@ class Store:
     def directory(self, identifier: str) -> str:
         return f"{self.containers}/{identifier}"
 
+    def aside(self, identifier: str) -> str:
+        """Where the directory of one that removes itself is moved to, so that it is gone at once."""
+        return f"{self.root}/removed/{identifier}"
+
     def run_directory(self, identifier: str) -> str:
         return f"{self.running}/{identifier}"
 
@@ -228,11 +232,18 @@ class Store:
         _replace(self.directory(record.id), "config.json", records.encoder.encode(record), record.durable)
 
     def read_record(self, identifier: str) -> Record:
-        path = f"{self.directory(identifier)}/config.json"
+        record = self.record_at(self.directory(identifier))
+        if record is None:
+            raise NotFound(f"No such container: {identifier}")
+        return record
+
+    def record_at(self, directory: str) -> Record | None:
+        """What is in a container's directory, wherever that is now; None if nothing is, or not any more."""
+        path = f"{directory}/config.json"
         try:
             return records.decoder.decode(_read(path))
         except FileNotFoundError:
-            raise NotFound(f"No such container: {identifier}") from None
+            return None
         except msgspec.MsgspecError as error:
             raise CorruptData(f"{path}: {error}") from error
 

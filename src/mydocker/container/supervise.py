@@ -27,7 +27,7 @@ from ..oci.signals import signal_number
 from ..runtime import cgroup
 from . import events, execute, health, names, networks, restart, volumes
 from .directory import Directory
-from .reconcile import destroy
+from .reconcile import destroy, finish, set_aside
 from .record import Record
 from .spec import cgroup_path
 from .state import HealthResult, State, Status
@@ -98,10 +98,11 @@ def exit_code_of(error: Exception) -> int:
 class Owner:
     """See ``monitor/owner.py``. The lock comes with the process; ``failed`` and ``ended`` give it up."""
 
-    __slots__ = ("_brief", "_delay", "_forced", "_kept", "_signals", "_store")
+    __slots__ = ("_aside", "_brief", "_delay", "_forced", "_kept", "_signals", "_store")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
+        self._aside = False
         self._kept = False
         self._delay = 0.0
         self._forced = False
@@ -118,22 +119,26 @@ class Owner:
     def directory(self) -> Directory:
         return Directory(self._store, self._brief.id)
 
-    def started(self, pid: int) -> None:
+    def starting(self) -> Callable[[int], None]:
         record, state = self._read()
-        running = state.to(
-            Status.RUNNING,
-            pid=pid,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            started_at=now(),
-            restart_count=state.restart_count if state.status is Status.RESTARTING else 0,
-            stopped_by_hand=False,
-            health=health.begun(record.config, state.health),
-        )
-        self._store.write_state(record.id, running, durable=record.durable)
-        events.mounted(self._store, record)
-        events.container(self._store, record, "start")
+
+        def note(pid: int) -> None:
+            running = state.to(
+                Status.RUNNING,
+                pid=pid,
+                exit_code=0,
+                error="",
+                oom_killed=False,
+                started_at=now(),
+                restart_count=state.restart_count if state.status is Status.RESTARTING else 0,
+                stopped_by_hand=False,
+                health=health.begun(record.config, state.health),
+            )
+            self._store.write_state(record.id, running, durable=record.durable)
+            events.mounted(self._store, record)
+            events.container(self._store, record, "start")
+
+        return note
 
     def failed(self, error: Exception) -> int:
         record, state = self._read()
@@ -185,8 +190,22 @@ class Owner:
             self._forget_health()
             self._store.write_state(record.id, ended, durable=record.durable)
             return self._delay
-        _end(self._store, record, ended, Lock(self._brief.lock), keep=self._kept)
+        self._end(record, ended)
         return None
+
+    def _end(self, record: Record, state: State) -> None:
+        if record.host_config.auto_remove and not self._kept:
+            set_aside(self._store, record)
+            events.container(self._store, record, "destroy")
+            self._aside = True
+            return
+        self._store.write_state(record.id, state, durable=record.durable)
+        self._store.release(record.id, Lock(self._brief.lock))
+
+    def finish(self) -> None:
+        if self._aside:
+            with suppress(errors.Unavailable):  # it is dead then, which is for ``rm`` to report
+                finish(self._store, self._brief.id, Lock(self._brief.lock))
 
     def signalled(self, number: int) -> None:
         self._signals.append(number)
@@ -196,7 +215,7 @@ class Owner:
         if not any(ends(record, number) for number in self._signals):
             return False
         ended = state.to(Status.EXITED, stopped_by_hand=True)
-        _end(self._store, record, ended, Lock(self._brief.lock))
+        self._end(record, ended)
         return True
 
     def probe(self) -> bytes:
@@ -269,14 +288,10 @@ def fail(store: Store, record: Record, state: State, lock: Lock, error: Exceptio
     if state.running:  # it failed after it was noted as running
         state = state.to(Status.EXITED, pid=0, finished_at=now())
     failed = state.to(state.status, exit_code=exit_code_of(error), error=str(error))
-    _end(store, record, failed, lock)
-
-
-def _end(store: Store, record: Record, state: State, lock: Lock, *, keep: bool = False) -> None:
-    if record.host_config.auto_remove and not keep:
+    if record.host_config.auto_remove:
         with suppress(errors.Unavailable):  # it is dead then, which is for ``rm`` to report
             destroy(store, record.id, record, lock)
             events.container(store, record, "destroy")
         return
-    store.write_state(record.id, state, durable=record.durable)
+    store.write_state(record.id, failed, durable=record.durable)
     store.release(record.id, lock)

@@ -8,7 +8,8 @@
 # system call. Numbers of others than these two architectures are launcher.py's to know. Perl takes a
 # millisecond to compile 6 kB, so what few commands need is in launcher_rare.pl.
 
-my ($python, $packages, $entry, @argv) = @ARGV;
+my ($python, $packages, @command) = @ARGV;
+my $SKIPPED = 4;    # of what was executed: perl, this file, and the first two
 if (sysopen(my $place, $packages, 012000000)) {    # O_PATH | O_CLOEXEC
     $packages = readlink("/proc/self/fd/" . fileno $place) // $packages;
 }
@@ -20,7 +21,8 @@ our %NR = $machine eq "x86_64"
        sigprocmask => 135, prlimit => 261);
 my $MSG_NOSIGNAL = 0x4000;    # no SIGPIPE for a server that has just been killed
 our ($BLOCK, $UNBLOCK, $SETMASK) = (0, 1, 2);
-my @FORWARDED = (1 .. 3, 10, 12, 14 .. 16, 18, 20, 24, 26 .. 30, 34 .. 64);    # as _NOT_FORWARDED of launcher.py
+# The set of signals 1 to 3, 10, 12, 14 to 16, 18, 20, 24, 26 to 30, and 34 to 64: all but NOT_FORWARDED of launcher.py.
+my $FORWARDED = pack("Q", 0xfffffffe3e8aea07);
 our ($pid, $pidfd);
 
 delete $ENV{PERL_SKIP_LOCALE_INIT} if $ENV{PERL_SKIP_LOCALE_INIT} eq "mydocker";    # set by the script that executes this
@@ -35,20 +37,16 @@ sub main {
     my @descriptors = inherited();
     my $terminal = pack("l", 0);
     give_up() if ioctl(STDIN, 0x540F, $terminal) && unpack("l", $terminal) != getpgrp;    # TIOCGPGRP
-    my $status = contents("/proc/self/status");
-    my $identity = identity($status);
+    my $identity = identity();
     my $path = sprintf("%s/forkserver-%016x.sock", $directory, unpack("%64Q*", padded($identity)));
     socket(my $connection, 1, 1, 0) || give_up();                                         # AF_UNIX, SOCK_STREAM
     connect($connection, pack("S a*", 1, "$path\0")) || give_up();
     my (undef, $uid) = unpack("l3", getsockopt($connection, 1, 17) // give_up());         # SO_PEERCRED
     give_up() if $uid != $>;
-    my $request = request($identity, $status, @descriptors);
     # Blocked, a signal waits in the kernel until somebody can be told of it; none comes between two calls.
-    my %ignored = map { $_ => 1 } signals($status, "SigIgn");
-    my $mask = pack("Q", bits(grep { !$ignored{$_} } @FORWARDED));
-    my $before = set_mask($BLOCK, $mask);
-    my $signals = syscall($NR{signalfd4}, -1, $mask, 8, 02000000);                        # SFD_CLOEXEC
-    if ($signals < 0 || !send_request($connection, $request, @descriptors)
+    my $before = set_mask($BLOCK, $FORWARDED);
+    my $signals = syscall($NR{signalfd4}, -1, $FORWARDED, 8, 02000000);                   # SFD_CLOEXEC
+    if ($signals < 0 || !send_request($connection, $identity, $before, @descriptors)
             || receive($connection, \$pid, \$pidfd) ne "A") {
         set_mask($SETMASK, $before);
         give_up();
@@ -73,7 +71,7 @@ sub rare { do "$packages/mydocker/forkserver/launcher_rare.pl" }
 sub give_up {
     my $here = "$packages/mydocker/forkserver";
     my $start = "import sys\nsys.path.insert(0, sys.argv.pop(1))\nfrom launcher import main\ndel sys.path[0]\nmain()";
-    exec {$python} $python, "-I", "-S", "-X", "utf8", "-c", $start, $here, $entry, @argv;
+    exec {$python} $python, "-I", "-S", "-X", "utf8", "-c", $start, $here, @command;
     print STDERR "$python: $!\n";
     leave(127);
 }
@@ -96,17 +94,18 @@ sub contents {
 
 sub padded { $_[0] . "\0" x (-length($_[0]) % 8) }
 
-# What came with execve: a descriptor without FD_CLOEXEC. 252 is MAX_DESCRIPTORS.
+# What came with execve: a descriptor without FD_CLOEXEC. 253 is MAX_DESCRIPTORS.
 sub inherited {
     opendir(my $directory, "/proc/self/fd") || give_up();
     my @numbers = map { $_ + 0 } grep { /^\d/ } readdir $directory;
     my @found = sort { $a <=> $b } grep { syscall($NR{fcntl}, $_, 1, 0) == 0 } @numbers;    # F_GETFD
-    give_up() if @found > 252 || "@found[0 .. 2]" ne "0 1 2";
+    give_up() if @found > 253 || "@found[0 .. 2]" ne "0 1 2";
     return @found;
 }
 
 sub identity {
-    my @parts = grep { /^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Cpus_allowed:|Mems_allowed:)/ } split /\n/, $_[0];
+    my @status = split /\n/, contents("/proc/self/status");
+    my @parts = grep { /^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Cpus_allowed:|Mems_allowed:)/ } @status;
     push @parts, contents("/proc/self/$_") // give_up() for qw(limits cgroup oom_score_adj);
     push @parts, contents("/proc/self/attr/current") // "";
     push @parts, readlink("/proc/self/ns/$_") // give_up() for qw(cgroup ipc mnt net pid time user uts);
@@ -121,15 +120,6 @@ sub identity {
     return join "\n", @parts;
 }
 
-sub signals {
-    my ($status, $field) = @_;
-    my ($mask) = $status =~ /^$field:\s*([0-9a-f]+)/m;
-    my $set = hex($mask);
-    return grep { $set >> ($_ - 1) & 1 } 1 .. 64;
-}
-
-sub bits { my $set = 0; $set |= 1 << ($_ - 1) for @_; return $set }
-
 # The mask that was.
 sub set_mask {
     my ($how, $mask) = @_;
@@ -138,43 +128,15 @@ sub set_mask {
     return $before;
 }
 
-# The request of launcher.py, in the form of Python's marshal.
-sub request {
-    my ($identity, $status, @descriptors) = @_;
-    my %forwarded = map { $_ => 1 } @FORWARDED;
-    return "(" . pack("V", 8) . octets($identity) . text($entry) . list(map { text($_) } @argv)
-        . "{" . join("", map { octets($_) . octets($ENV{$_}) } keys %ENV) . "0"
-        . list(map { integer($_) } @descriptors) . integer(umask)
-        . list(map { integer($_) } grep { $forwarded{$_} } signals($status, "SigIgn"))
-        . list(map { integer($_) } signals($status, "SigBlk"));
-}
-
-sub octets { "s" . pack("V/a*", $_[0]) }
-
-sub integer { "i" . pack("l<", $_[0]) }
-
-sub list { "[" . pack("V", scalar @_) . join "", @_ }
-
-# Python has a way of its own with what is not UTF-8.
-sub text {
-    if ($_[0] =~ /[^\0-\x7f]/) {
-        rare();
-        give_up() if !is_utf8($_[0]);
-    }
-    return "u" . pack("V/a*", $_[0]);
-}
-
+# The request of launcher.py, in the form of Python's marshal: a tuple of bytes, a number, a list of numbers, bytes.
 sub send_request {
-    my ($connection, $request, @descriptors) = @_;
+    my ($connection, $identity, $blocked, @descriptors) = @_;
+    my $request = "(" . pack("V", 4) . "s" . pack("V/a*", $identity) . "i" . pack("V", $SKIPPED)
+        . "[" . pack("V", scalar @descriptors) . join("", map { "i" . pack("V", $_) } @descriptors)
+        . "s" . pack("V/a*", $blocked);
     my $data = pack("V", length $request) . $request;
-    sysopen(my $directory, ".", 012000000) || return 0;    # O_PATH | O_CLOEXEC
-    my @passed = (@descriptors, fileno $directory);
-    my $control = padded(pack("Q l l l*", 16 + 4 * @passed, 1, 1, @passed));    # SOL_SOCKET, SCM_RIGHTS
-    my $sent = message($connection, "sendmsg", $data, $control, $MSG_NOSIGNAL);
-    while ($sent > 0 && $sent < length $data) {
-        $sent += send($connection, substr($data, $sent), $MSG_NOSIGNAL) // return 0;
-    }
-    return $sent > 0;
+    my $control = padded(pack("Q l l l*", 16 + 4 * @descriptors, 1, 1, @descriptors));    # SOL_SOCKET, SCM_RIGHTS
+    return message($connection, "sendmsg", $data, $control, $MSG_NOSIGNAL) == length $data;
 }
 
 # sendmsg or recvmsg with one buffer, and one for the descriptors.

@@ -7,7 +7,8 @@ and ``marshal`` are built in, ``_socket`` is the one module that is read from di
 What passes between launcher, server and worker, over a stream socket:
 
     launcher -> worker   length (4 bytes), marshal of a Request; with its first byte SCM_RIGHTS: the open
-                         descriptors, then the working directory
+                         descriptors. The rest the worker finds in /proc/<pid> of the launcher, as it was
+                         executed: arguments, environment, working directory, umask, ignored signals
     worker -> launcher   b"R" 0        refused: the worker cannot become what the launcher is; nothing was run
                          b"A" pid      accepted, with SCM_RIGHTS: a pidfd of the worker, and the end of a pipe
                                        that is kept open until the launcher ends
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    # identity, entry, argv, environment, descriptor numbers, umask, ignored signals, blocked signals
-    Request = tuple[bytes, str, list[str], dict[bytes, bytes], list[int], int, list[int], list[int]]
+    # identity, number of arguments before ENTRY ARGV0 ..., descriptor numbers, sigset_t of blocked signals
+    Request = tuple[bytes, int, list[int], bytes]
 else:
     import _signal
 
-MAX_DESCRIPTORS = 252  # SCM_MAX_FD of unix(7) is 253, and the working directory is one of them
+MAX_DESCRIPTORS = 253  # SCM_MAX_FD of unix(7)
 REPLY_SIZE = 5
 START_LOCK = 3  # the descriptor by which a server inherits the lock under which it starts
 PYTHON_OPTIONS = ("-I", "-S", "-X", "utf8")
@@ -74,7 +75,7 @@ _STATUS = (
 _SOCKET_ERRORS = (OSError, EOFError)
 # Never forwarded: what cannot be caught, what is about this very process, and what the terminal's own
 # job control means for whoever reads it.
-_NOT_FORWARDED = frozenset(
+NOT_FORWARDED = frozenset(
     (
         _signal.SIGKILL,
         _signal.SIGSTOP,
@@ -107,7 +108,7 @@ def main() -> NoReturn:
     if setting != "0":
         directory = setting if setting.startswith("/") else run_directory()
         if directory is not None:
-            _ask(package_parent, directory, entry, argv)
+            _ask(package_parent, directory, len(sys.orig_argv) - len(argv) - 1)
     os.execv(sys.executable, interpreter(package_parent, "command", entry, *argv))
 
 
@@ -170,7 +171,7 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _ask(package_parent: str, directory: str, entry: str, argv: list[str]) -> None:
+def _ask(package_parent: str, directory: str, skipped: int) -> None:
     """Have the forkserver run the command and exit with its status; return if it has to be run here."""
     descriptors = _inherited()
     if descriptors is None or _in_background():
@@ -194,7 +195,7 @@ def _ask(package_parent: str, directory: str, entry: str, argv: list[str]) -> No
     signals = _Forwarder()
     try:
         signals.install()
-        _send_request(connection, own_identity, entry, argv, descriptors, signals)
+        _send_request(connection, own_identity, skipped, descriptors)
         kind, number, pidfd = _receive(connection)
     except _SOCKET_ERRORS:
         kind, number, pidfd = b"R", 0, -1
@@ -237,33 +238,14 @@ def _in_background() -> bool:
 
 
 def _send_request(
-    connection: _socket.socket,
-    own_identity: bytes,
-    entry: str,
-    argv: list[str],
-    descriptors: list[int],
-    signals: _Forwarder,
+    connection: _socket.socket, own_identity: bytes, skipped: int, descriptors: list[int]
 ) -> None:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    environment: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
-    blocked = [int(number) for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, ())]
-    request: Request = (
-        own_identity,
-        entry,
-        argv,
-        environment,
-        descriptors,
-        umask,
-        signals.ignored,
-        blocked,
-    )
+    blocked = sum(1 << number - 1 for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+    request: Request = (own_identity, skipped, descriptors, blocked.to_bytes(8, sys.byteorder))
     body = marshal.dumps(request)
     data = len(body).to_bytes(4, "little") + body
-    directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    passed = b"".join([number.to_bytes(4, sys.byteorder) for number in (*descriptors, directory)])
+    passed = b"".join([number.to_bytes(4, sys.byteorder) for number in descriptors])
     sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)])
-    os.close(directory)
     if sent < len(data):
         connection.sendall(data[sent:])
 
@@ -287,7 +269,6 @@ class _Forwarder:
     """Passes on every signal that reaches the launcher, from before the request is sent."""
 
     def __init__(self) -> None:
-        self.ignored: list[int] = []
         self._pending: list[int] = []
         self._caught: list[int] = []
         self._pid = 0
@@ -295,11 +276,7 @@ class _Forwarder:
 
     def install(self) -> None:
         for number in range(1, 65):
-            if number in _NOT_FORWARDED:
-                continue
-            if _signal.getsignal(number) == _signal.SIG_IGN:
-                self.ignored.append(number)
-            else:
+            if number not in NOT_FORWARDED and _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, self._handle)
                 self._caught.append(number)
 

@@ -1,5 +1,4 @@
-# The rest of launcher.pl, which is compiled when it is needed: signals, a death by one, and arguments that
-# are not ASCII.
+# The rest of launcher.pl, which is compiled when it is needed: signals, and a death by one.
 
 our (%NR, $BLOCK, $UNBLOCK, $pid, $pidfd);
 my $PIDFD_SEND_SIGNAL = 424;
@@ -35,9 +34,6 @@ sub die_by {
     leave(128 + $number);
 }
 
-sub is_utf8 {
-    return $_[0] =~ /^(?:[\0-\x7f]++|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
-        |\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*+\z/x;
-}
+sub bits { my $set = 0; $set |= 1 << ($_ - 1) for @_; return $set }
 
 1;

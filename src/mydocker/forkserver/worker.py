@@ -15,6 +15,7 @@ import atexit
 import fcntl
 import marshal
 import os
+import select
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..linux.process import close_all_but, set_name
 from . import cold
+from .launcher import NOT_FORWARDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
 _COURTESY_SECONDS = 0.002
+_LOCALE = b"PERL_SKIP_LOCALE_INIT"
 _NAME_MAX = 15  # TASK_COMM_LEN without its end
 
 
@@ -52,16 +55,16 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
     global origin
     origin = (path, own_identity)
     try:
-        request, descriptors = read_request(connection)
+        (wanted, skipped, numbers, blocked), descriptors = read_request(connection)
     except EOFError:
         os._exit(1)
     try:
-        if request[0] != own_identity:
+        if wanted != own_identity:
             raise _Refused("another process hashes to the same name")
-        os.fchdir(descriptors.pop())
-        connection = _place(connection, descriptors, request[4])
-        entry = request[1]
-        _restore(request)
+        caller = Caller(connection)
+        connection = _place(connection, descriptors, numbers)
+        entry, *argv = caller.arguments[skipped:]
+        _restore(caller, argv, blocked)
     except (_Refused, OSError):
         connection.sendall(reply(b"R", 0))
         os._exit(1)
@@ -98,32 +101,68 @@ def outlive(
         _exit_later(0)
 
 
+class Caller:
+    """What the launcher at the other end is, and what its children would inherit, as its /proc says. This
+    process is in its working directory then.
+
+    ``_Refused`` if it is gone: then that was nobody's, or somebody else's by now.
+    """
+
+    __slots__ = ("arguments", "environment", "ignored", "umask")
+
+    def __init__(self, connection: socket.socket) -> None:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        place = f"/proc/{int.from_bytes(credentials[:4], sys.byteorder)}"
+        self.arguments = [os.fsdecode(each) for each in _read(f"{place}/cmdline").split(b"\0")[:-1]]
+        self.environment: dict[bytes, bytes] = {}
+        for name, _, value in [each.partition(b"=") for each in _read(f"{place}/environ").split(b"\0")]:
+            if name:
+                self.environment.setdefault(name, value)
+        if self.environment.get(_LOCALE) == b"mydocker":  # set by the script that has executed the launcher
+            del self.environment[_LOCALE]
+        status = dict(line.partition(b":\t")[::2] for line in _read(f"{place}/status").splitlines())
+        self.umask = int(status[b"Umask"], 8)
+        self.ignored = set(_numbers(int(status[b"SigIgn"], 16))) - NOT_FORWARDED
+        os.chdir(f"{place}/cwd")
+        poll = select.poll()
+        poll.register(connection, 0)
+        if poll.poll(0):
+            raise _Refused("the launcher is gone")
+
+
+def _numbers(mask: int) -> list[int]:
+    """The signals of a mask as /proc has it: the lowest bit stands for signal 1."""
+    return [number for number in range(1, 65) if mask >> number - 1 & 1]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
+
+
 def rehearse() -> None:
     """What ``run`` does before the command, for a process that only wants to know what it touches."""
     numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
     open_ones = [number for number in numbers if os.path.exists(f"/proc/self/fd/{number}")]
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    made: Request = (b"", "", [*sys.argv], {**os.environb}, open_ones, 0o022, [], [])
-    connection, request, descriptors = _sent_to_oneself(made, [*open_ones, here])
-    os.fchdir(descriptors.pop())
-    connection = _place(connection, descriptors, request[4])
-    _restore(request)
+    made: Request = (b"", 0, open_ones, bytes(8))
+    ours, theirs = socket.socketpair()
+    socket.send_fds(ours, [message(made)], open_ones)
+    (_, _, numbers, blocked), descriptors = read_request(theirs)
+    caller = Caller(theirs)
+    connection = _place(theirs, descriptors, numbers)
+    ours.detach()
+    _restore(caller, [*sys.argv], blocked)
     _watch(connection)
 
 
 def rehearse_hearing() -> None:
     """What ``outlive`` does first, for a process that has time now."""
-    connection, _, descriptors = _sent_to_oneself((b"", b""), [0, 1, 2])
-    connection.close()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        socket.send_fds(ours, [message((b"", b""))], [0, 1, 2])
+        _, descriptors = read_request(theirs)
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _sent_to_oneself(request: Any, descriptors: list[int]) -> tuple[socket.socket, Any, list[int]]:
-    ours, theirs = socket.socketpair()
-    with ours:
-        socket.send_fds(ours, [message(request)], descriptors)
-        return theirs, *read_request(theirs)
 
 
 def reply(kind: bytes, number: int) -> bytes:
@@ -157,14 +196,13 @@ def _some(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-def _restore(request: Request) -> None:
-    """Take over what the request carries, apart from descriptors."""
-    _, _, argv, environment, _, umask, ignored, blocked = request
-    os.umask(umask)
-    for number in ignored:
+def _restore(caller: Caller, argv: list[str], blocked: bytes) -> None:
+    """Take over what the caller has, apart from descriptors."""
+    os.umask(caller.umask)
+    for number in caller.ignored:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    _set_environment(environment)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _numbers(int.from_bytes(blocked, sys.byteorder)))
+    _set_environment(caller.environment)
     sys.argv[:] = argv
     _open_standard_streams()
     set_name(os.fsencode(os.path.basename(argv[0]))[:_NAME_MAX])

@@ -7,6 +7,7 @@ of all pages, which would take longer than most work does, but of those that suc
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 from collections.abc import Callable
@@ -21,6 +22,7 @@ _PIDFD_SELF = -10000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _EXCLUSIVE = 1 << 56  # of an entry of /proc/<pid>/pagemap: no other process has the page
 _PLACE = struct.Struct("QQ")  # struct iovec
+_KEPT = 200
 _PLACES_AT_ONCE = 1024  # UIO_MAXIOV
 
 _places: dict[str, bytes] = {}
@@ -30,19 +32,21 @@ _places: dict[str, bytes] = {}
 def learn(kind: str, *works: Callable[[], object]) -> None:
     """Do the ``works`` in a child, and remember which pages it has written to, for ``own_pages``.
 
-    They may leave the child in a root and with an identity of its own. What fails has written to pages
-    until then.
+    They may leave the child in a root and with an identity of its own, and replace descriptors below 200.
+    What fails has written to pages until then.
     """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             mappings = _writable()
-            with open("/proc/self/pagemap", "rb", buffering=0) as pages, open(writing, "wb") as file:
-                with suppress(Exception):
-                    for work in works:
-                        work()
-                file.write(b"".join(_PLACE.pack(*place) for place in _exclusive(mappings, pages)))
+            pages = os.open("/proc/self/pagemap", os.O_RDONLY)
+            kept, told = (fcntl.fcntl(each, fcntl.F_DUPFD, _KEPT) for each in (pages, writing))
+            with suppress(Exception):
+                for work in works:
+                    work()
+            with open(kept, "rb", buffering=0) as found, open(told, "wb") as file:
+                file.write(b"".join(_PLACE.pack(*place) for place in _exclusive(mappings, found)))
         finally:
             os._exit(0)
     os.close(writing)

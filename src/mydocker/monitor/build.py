@@ -159,9 +159,11 @@ def _make(
                 at_once=True,
                 waiting=waiting,
             )
-            task.start()
+            # while init makes its mounts: whoever waits for a short program waits for what comes after it
             listener = [listen(brief.run_directory)] if starter is not None else []
-            owner.started(task.pid)
+            note = owner.starting()
+            task.start()
+            note(task.pid)
         _hand_over_task(monitor, task, pipes, network, listener, plan)
     except Exception:
         if task is not None:

@@ -94,6 +94,7 @@ class Monitor:
             raise
         while any(client.queue for streams in self._leaving for client in streams.clients):
             self._loop.turn(self._impatience())
+        self._owner.finish()
         self._builders.see_off()
 
     def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
@@ -449,9 +450,8 @@ class Monitor:
             return
         added = build.built.decode(message[1:])
         process = self._take_in(added, descriptors, None, None)
-        tell(
-            connection, packet(Kind.STARTED, protocol.encode(Started(process=process.number, pid=added.pid)))
-        )
+        started = Started(process=process.number, pid=added.pid)
+        tell(connection, packet(Kind.STARTED, protocol.encode(started)))
         if added.detach:
             connection.close()
         else:

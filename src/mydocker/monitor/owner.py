@@ -1,7 +1,7 @@
 """What a monitor asks of whoever owns the container's record (``container/supervise.py``)."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -29,13 +29,14 @@ class Starting(Protocol):
     """What a start means for the container's record."""
 
     def trees(self, spec: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """To be held from before its mounts are made until it has ``started``: what is to be opened for the
-        runtime document is, and the document has the descriptors."""
+        """To be held from before its mounts are made until it is noted that it runs: what is to be opened for
+        the runtime document is, and the document has the descriptors."""
 
     def connect(self, pid: int) -> Connected:
         """Init is made, and waits for its network: connect it. Only asked if the plan is ``connected``."""
 
-    def started(self, pid: int) -> None: ...
+    def starting(self) -> Callable[[int], None]:
+        """It is about to execute its program; what is returned writes down that it runs, and its PID."""
 
     def failed(self, error: Exception) -> int:
         """The container could not be started, and nothing of it is left in the kernel; its exit code."""
@@ -51,10 +52,13 @@ class Owner(Starting, Protocol):
         """End what is left of it, remove the cgroup; whether anything was killed for want of memory."""
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:
-        """It is gone from the kernel: write this down or remove it, and give up the lock.
+        """It is gone from the kernel: write this down, or have it be gone for everybody.
 
-        Or keep the lock and say in how many seconds it is to be started again.
+        Or say in how many seconds it is to be started again.
         """
+
+    def finish(self) -> None:
+        """Whoever waited for its end knows: do what nobody has to wait for. The lock is given up by now."""
 
     def signalled(self, number: int) -> None:
         """Somebody sends init a signal, or would if there were one: it may be meant to end."""

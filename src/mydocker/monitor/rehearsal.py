@@ -13,8 +13,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from . import protocol
@@ -31,10 +31,16 @@ ROUNDS = 16
 
 
 def rehearse(rounds: int = ROUNDS) -> None:
-    """A monitor leaves it to its end to close what it has; here that has to be done for it."""
+    with left_open():
+        for _ in range(rounds):
+            _once()
+
+
+@contextmanager
+def left_open() -> Iterator[None]:
+    """Monitors and builders leave it to their end to close what they have: it has to be done for them."""
     before = _descriptors()
-    for _ in range(rounds):
-        _once()
+    yield
     gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
     for descriptor in _descriptors() - before:
         os.close(descriptor)
@@ -131,8 +137,8 @@ class _Nobody:
     def directory(self) -> Directory:
         return _Names()
 
-    def started(self, pid: int) -> None:
-        pass
+    def starting(self) -> Callable[[int], None]:
+        raise NotImplementedError("nothing is started here")
 
     def failed(self, error: Exception) -> int:
         raise error
@@ -144,6 +150,9 @@ class _Nobody:
         return False
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:
+        pass
+
+    def finish(self) -> None:
         pass
 
     def signalled(self, number: int) -> None:

@@ -167,6 +167,10 @@ class Cgroup:
         self._apply(resources, fresh=False)
 
     def _apply(self, resources: "oci.Resources", *, fresh: bool) -> None:
+        if self._unified is not None:
+            from .cgroup_unified import enable_controllers
+
+            enable_controllers(self._unified, resources, alone=len(self._groups) == 1)
         memory, cpu, blkio = resources.get("memory"), resources.get("cpu"), resources.get("blockIO")
         if memory:
             self._limit("memory", memory, "memory")
@@ -229,7 +233,7 @@ class Cgroup:
         try:
             if group is not None:
                 cgroup_device.apply_v1(group, policy, fresh=fresh)
-                group.written.append("devices.list")
+                group.note("devices.list")
             elif self.fd is not None:
                 cgroup_device.apply_v2(self.fd, policy, fresh=fresh)
             elif policy.rules or not policy.default:
@@ -423,10 +427,6 @@ def establish(cgroup: Cgroup, resources: "oci.Resources", *, occupied: bool = Fa
                 from . import cgroup_v1
 
                 cgroup_v1.inherit_cpuset(group)
-            elif group.unified:
-                from .cgroup_unified import enable_controllers
-
-                enable_controllers(group, resources, alone=len(groups) == 1)
         cgroup._apply(resources, fresh=True)
         cgroup.open_join()
     except BaseException as error:
@@ -436,18 +436,6 @@ def establish(cgroup: Cgroup, resources: "oci.Resources", *, occupied: bool = Fa
         if isinstance(error, OSError):
             raise refusal(error, str(error.filename)) from error
         raise
-
-
-def limit(cgroup: Cgroup, resources: "oci.Resources") -> None:
-    """Set the limits of one that was prepared without any."""
-    for group in cgroup._groups:
-        group.written.clear()
-    unified = cgroup._unified
-    if unified is not None:
-        from .cgroup_unified import enable_controllers
-
-        enable_controllers(unified, resources, alone=len(cgroup._groups) == 1)
-    cgroup.update(resources)
 
 
 def open(path: str) -> Cgroup:

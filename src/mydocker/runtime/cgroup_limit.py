@@ -28,6 +28,9 @@ class Group(Directory):
                 self.write(file, value)
             except OSError as error:
                 raise refusal(error, f"{self.path}/{file}", value) from error
+        self.note(file)
+
+    def note(self, file: str) -> None:
         if file not in self.written:
             self.written.append(file)
 

@@ -69,13 +69,7 @@ def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> No
     """Be init, or an added process: ``enter`` its namespaces and cgroups, follow the plan; never returns."""
     reporting = [channel]
     try:
-        prctl.set_dumpable(False)
-        default_signals(ignored_signals())
-        forbid_imports()
-        os.umask(0)
-        context = Context(channel)
-        enter(context)
-        follow(start, context)
+        become(start, channel, enter)
         _execute(start, channel, reporting)
     except errors.Error as error:
         _report(reporting[0], type(error).__name__, str(error))
@@ -87,8 +81,14 @@ def main(start: Start, channel: Channel, enter: Callable[[Context], None]) -> No
         os._exit(1)
 
 
-def follow(start: Start, context: Context) -> None:
-    """Become what the plan says, all but the program."""
+def become(start: Start, channel: Channel, enter: Callable[[Context], None]) -> None:
+    """All of that but the program."""
+    prctl.set_dumpable(False)
+    default_signals(ignored_signals())
+    forbid_imports()
+    os.umask(0)
+    context = Context(channel)
+    enter(context)
     plan = start.plan
     for steps in (plan.kernel, plan.files, plan.hooks, plan.inside, plan.identity):
         run(steps, context, start.observing)

@@ -18,6 +18,7 @@ import fcntl
 import os
 
 from mydocker.linux import memory, namespace, prctl
+from mydocker.linux.host import interface_up
 from mydocker.linux.namespace import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS
 from mydocker.linux.pidfd import is_exiting
 from mydocker.linux.process import CLONE_PARENT, SIGKILL, close_all_but
@@ -62,7 +63,7 @@ class WaitingInit:
     def limited(self, resources: Resources) -> Cgroup:
         """Its cgroup, with the limits of ``linux.resources``. It stays this object's until ``begin``."""
         assert self._cgroup is not None
-        cgroups.limit(self._cgroup, resources)
+        self._cgroup.update(resources)
         return self._cgroup
 
     def begin(self, start: init.Start, own: Namespaces) -> tuple[int, int, Channel]:
@@ -76,7 +77,7 @@ class WaitingInit:
         try:
             os.write(descriptor, orders)
             self._cgroup = None
-            _send(self._channel, descriptor)
+            send(self._channel, descriptor)
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:
@@ -128,10 +129,9 @@ def _wait(channel: Channel, cgroup: Cgroup) -> None:
     prctl.set_pdeathsig(SIGKILL)
     memory.own_pages("init")  # before it is in the cgroup of version 1, where they would count
     cgroup.join()
+    interface_up("lo")
     close_all_but((0, 1, 2, channel.fileno()))
-    channel, descriptor = _receive(channel)
-    start, joins = decode(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-    os.close(descriptor)
+    channel, start, joins = receive(channel)
 
     def enter(context: Context) -> None:
         namespace.unshare(namespace.CLONE_NEWNS)
@@ -140,7 +140,7 @@ def _wait(channel: Channel, cgroup: Cgroup) -> None:
     init.main(start, channel, enter)
 
 
-def _send(channel: Channel, orders: int) -> None:
+def send(channel: Channel, orders: int) -> None:
     """All descriptors of this process but the standard streams and the channel; among them are the orders."""
     numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     wanted = sorted(
@@ -152,8 +152,8 @@ def _send(channel: Channel, orders: int) -> None:
     channel.send("orders", str(orders))
 
 
-def _receive(channel: Channel) -> tuple[Channel, int]:
-    """What ``_send`` has sent, in place; the channel, which may have had to give way, and the orders."""
+def receive(channel: Channel) -> tuple[Channel, init.Start, list[JoinNamespace]]:
+    """Have what ``send`` has sent. Returns the channel, which may have had to give way, and the orders."""
     numbers: list[int] = []
     received: list[int] = []
     while True:
@@ -171,4 +171,7 @@ def _receive(channel: Channel) -> tuple[Channel, int]:
     for descriptor, number in zip(moved, numbers, strict=True):
         os.dup2(descriptor, number, inheritable=False)
         os.close(descriptor)
-    return channel, int(fields[0])
+    descriptor = int(fields[0])
+    orders = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    os.close(descriptor)
+    return channel, *decode(orders)
