@@ -35,12 +35,16 @@ if TYPE_CHECKING:
 
 
 def rehearse(rounds: int = ROUNDS) -> None:
-    """Nothing happens where there is no right to mount: commands only take a little longer then."""
-    with place() as directory, left_open(), _somebody() as pid:
+    """Nothing happens where there is no right to mount, or where few files may be open: commands only take a
+    little longer then."""
+    with place() as directory, _somebody() as pid:
         for _ in range(rounds if directory else 0):
-            life = _Life(directory)
-            life.build(pid)
-            life.end()
+            with left_open():
+                life = _Life(directory)
+                if life.build(pid) is None:
+                    return
+                life.end()
+                del life
 
 
 def learn() -> None:
@@ -51,7 +55,8 @@ def learn() -> None:
         memory.learn("builder", _Life(directory, "bridge").build_apart)
         with _somebody() as pid:
             told = _Life(directory).build(pid)
-        memory.learn("init", lambda: _become(told, directory))
+        if told is not None:
+            memory.learn("init", lambda: _become(told, directory))
 
 
 @contextmanager
@@ -139,14 +144,16 @@ class _Life:
         self._owner = Owner(self._brief)
         lock.close()
 
-    def build(self, pid: int) -> Channel:
-        """What a builder does, with another process for an init; where that could hear what it is told."""
+    def build(self, pid: int) -> Channel | None:
+        """What a builder does, with another process for an init; where that could hear what it is told. None
+        if it fails."""
         played = _Played(pid)
         starter, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        container(self._brief, self._owner, starter, theirs, played)
-        receive(ours)
-        return played.told
+        with theirs:
+            container(self._brief, self._owner, starter, theirs, played)
+        message, _ = receive(ours)
+        return played.told if message else None
 
     def build_apart(self) -> None:
         """The same with a network, of the calling process's own."""

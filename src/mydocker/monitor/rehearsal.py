@@ -34,14 +34,14 @@ def rehearse(rounds: int = ROUNDS) -> None:
     with left_open():
         for _ in range(rounds):
             _once()
+        gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
 
 
 @contextmanager
 def left_open() -> Iterator[None]:
-    """Monitors and builders leave it to their end to close what they have: it has to be done for them."""
+    """Monitors and builders leave it to their end to close what they have: here it is done for them."""
     before = _descriptors()
     yield
-    gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
     for descriptor in _descriptors() - before:
         os.close(descriptor)
 
