@@ -37,6 +37,7 @@ _OWN = frozenset(
         signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ, signal.SIGWINCH,
     )
 )  # fmt: skip
+_PASSED_ON = frozenset(map(int, signal.valid_signals() - _OWN))
 
 
 class Detached(Exception):
@@ -66,7 +67,7 @@ class Signals:
     def __init__(self, manner: Manner) -> None:
         numbers = {int(signal.SIGWINCH)} if manner.tty else set()
         if manner.proxy:
-            numbers |= signal.valid_signals() - _OWN
+            numbers |= _PASSED_ON
         elif manner.tty and manner.stdin:
             numbers |= _ENDING
         if manner.tty and manner.stdin:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -46,40 +46,46 @@ def main(brief: Brief) -> None:
 
 
 def stand_by(
-    channel: int, directory: str, *, in_advance: bool
-) -> tuple[str, Callable[[bytes, Sequence[int]], None]]:
-    """Be about to become a monitor; called in a child of the forkserver, where ``channel`` is still needed.
+    channel: int, hear: Callable[[str], tuple[bytes, list[int]]], directory: str, *, in_advance: bool
+) -> None:
+    """Be about to become a monitor, and then be one; called in a child of the forkserver.
 
-    Returns the identifier that a new container had best take, and what is to be called with the caller's
-    ``Brief``, encoded, and its descriptors. ``in_advance``: that is not known yet, so there is time to have a
-    builder wait as well, with an init for a container of that identifier. It is noted in ``directory``.
+    ``hear`` waits on the descriptor ``channel`` for a caller, offers the identifier that a new container had
+    best take, and returns the caller's ``Brief``, encoded, and its descriptors; ``EOFError`` if there will be
+    none. ``in_advance``: that may take a while, so there is time to have a builder wait as well, with an init
+    for a container of that identifier. It is noted in ``directory``.
     """
     spawn.leave_server([channel])
     identifier = names.identifier()
-    builder = None
-    if in_advance:
-        builder = SpareBuilder(lambda monitor: _build(monitor, f"{directory}/waiting", identifier))
+    begun = None
+    try:
+        if in_advance:
+            waiting = f"{directory}/waiting"
+            builder = SpareBuilder(lambda monitor: _build(monitor, hear, waiting, identifier), channel)
+            argument, descriptors = builder.hear()
+            begun = builder.begun
+        else:
+            argument, descriptors = hear(identifier)
+    except EOFError:
+        return
+    process.set_name(spawn.NAME)
+    brief = decode_brief(argument).renumbered(descriptors)
+    spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
 
-    def live(argument: bytes, descriptors: Sequence[int]) -> None:
-        process.set_name(spawn.NAME)
-        begun = builder.give(argument, descriptors) if builder is not None else None
-        brief = decode_brief(argument).renumbered(descriptors)
-        spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
 
-    return identifier, live
-
-
-def _build(monitor: socket.socket, directory: str, identifier: str) -> None:
+def _build(
+    monitor: socket.socket, hear: Callable[[str], tuple[bytes, list[int]]], directory: str, identifier: str
+) -> None:
     """What a monitor's first builder does; this one has not been forked for that."""
     with Waiting(directory, identifier) as waiting:
-        argument, descriptors = builders.wait(monitor)
-        if argument:
-            brief = decode_brief(argument).renumbered(descriptors)
-            starter = socket.socket(fileno=brief.starter)
-            init = waiting.init(brief.id)
-            spawn.guarded(
-                lambda: build.container(brief, Owner(brief), starter, monitor, init), _crash_log(brief)
-            )
+        try:
+            argument, descriptors = builders.hear(lambda: hear(identifier), monitor)
+        except EOFError:
+            return
+        brief = decode_brief(argument).renumbered(descriptors)
+        starter = socket.socket(fileno=brief.starter)
+        init = waiting.init(brief.id)
+        spawn.guarded(lambda: build.container(brief, Owner(brief), starter, monitor, init), _crash_log(brief))
 
 
 def _crash_log(brief: Brief) -> str:

@@ -40,9 +40,9 @@ class Child:
 
 
 def wait(channel: socket.socket) -> socket.socket:
-    """In the child: the connection to serve. Ends the process if the server is gone."""
+    """In the child: the connection to serve. ``EOFError`` if the server is gone."""
     with channel:
         _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
     if not descriptors:
-        os._exit(0)
+        raise EOFError
     return socket.socket(fileno=descriptors[0])

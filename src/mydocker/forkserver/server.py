@@ -76,7 +76,11 @@ def serve(package_parent: str, path: str, idle: str = "") -> NoReturn:
         sys.exit()
     if in_advance:
         memory.own_pages(worker.KIND)
-    worker.run(child.wait(channel), path, own_identity)
+    try:
+        connection = child.wait(channel)
+    except EOFError:
+        os._exit(0)
+    worker.run(connection, path, own_identity)
 
 
 class _InWorker(BaseException):

@@ -29,8 +29,6 @@ from . import cold
 from .launcher import NOT_FORWARDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .launcher import Request
 
 _F_SETSIG = 10  # fcntl(2): the signal in place of SIGIO
@@ -82,10 +80,9 @@ def run(connection: socket.socket, path: str, own_identity: bytes) -> NoReturn:
     _finish(connection, status)
 
 
-def outlive(
-    connection: socket.socket, own_identity: bytes, offer: str, act: Callable[[bytes, list[int]], object]
-) -> NoReturn:
-    """Be what ``spawn.py`` asked for: nobody waits for it."""
+def hear(connection: socket.socket, own_identity: bytes, offer: str) -> tuple[bytes, list[int]]:
+    """What ``spawn.py`` asks for, which is given an ``offer`` first. ``EOFError`` if it comes to nothing: the
+    caller is gone, or sees the end of its connection, and does without us."""
     try:
         with connection:
             connection.sendall(message(offer))
@@ -93,12 +90,9 @@ def outlive(
             if wanted != own_identity:  # another server hashes to the same name
                 raise EOFError
             connection.sendall(reply(b"A", os.getpid()))
-    except (EOFError, OSError):  # the caller is gone, or sees the end of its connection, and does without us
-        os._exit(1)
-    try:
-        act(argument, descriptors)
-    finally:
-        _exit_later(0)
+    except OSError as error:
+        raise EOFError from error
+    return argument, descriptors
 
 
 class Caller:
@@ -293,10 +287,10 @@ def _finish(connection: socket.socket, status: int) -> NoReturn:
     close_all_but({connection.fileno()})
     with suppress(OSError):  # the launcher is gone
         connection.sendall(reply(b"E", status))
-    _exit_later(status)
+    exit_later(status)
 
 
-def _exit_later(status: int) -> NoReturn:
+def exit_later(status: int) -> NoReturn:
     """Who has just been told something is to run first: the kernel puts it on this processor, for the sender
     of a message is taken to wait next, and to take down a process's memory takes a millisecond or two."""
     time.sleep(_COURTESY_SECONDS)

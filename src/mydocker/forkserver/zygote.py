@@ -18,9 +18,9 @@ from ..linux.process import CLONE_PARENT, clone3
 from . import child, cold, worker
 from .child import Child
 
-# What acts in such a process: called with the descriptor over which it will hear on what, the directory of
-# the server, and if it has time before; returns what it offers to whoever will tell it (``spawn.offered``),
-# and what then is called with argument and descriptors.
+# What acts in such a process. It is called with a descriptor, and with what waits there, in this process or a
+# child, for who has something to be done: that is given what to offer them (``spawn.offered``), and returns
+# what they say; with the directory of the server; and with whether there is time before.
 OUTLIVING = "mydocker.container.supervise:stand_by"
 _NAME = b"mydocker-zygote"
 _PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
@@ -87,12 +87,21 @@ def _serve(
             continue
         if pid == 0:
             process.set_name(child.NAME)
-            offer, act = cold.load(OUTLIVING)(theirs.fileno(), directory, in_advance=order == b"+")
-            if order == b"+":
-                worker.rehearse_hearing()
-            worker.outlive(child.wait(theirs), own_identity, offer, act)
+            try:
+                _outlive(theirs, own_identity, directory, in_advance=order == b"+")
+            finally:
+                worker.exit_later(0)
         theirs.close()
         with ours:
             socket.send_fds(channel, [b"."], [pidfd, ours.fileno()])
         os.close(pidfd)
     os._exit(0)
+
+
+def _outlive(channel: socket.socket, own_identity: bytes, directory: str, *, in_advance: bool) -> None:
+    def hear(offer: str) -> tuple[bytes, list[int]]:
+        if in_advance:
+            worker.rehearse_hearing()
+        return worker.hear(child.wait(channel), own_identity, offer)
+
+    cold.load(OUTLIVING)(channel.fileno(), hear, directory, in_advance=in_advance)

@@ -2,11 +2,11 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from select import POLLIN
 
-from ..linux import process
+from ..linux import prctl, process
 from ..linux.memory import own_pages
 from ..linux.process import fork
 from . import protocol, spawn
@@ -14,6 +14,9 @@ from .loop import Loop
 
 _DESCRIPTORS = 16
 """more than a ``Brief`` has"""
+
+Hear = Callable[[], tuple[bytes, list[int]]]
+"""What a container's monitor is told, and the descriptors that go with it: waits for that."""
 _END_SECONDS = 0.01
 """for the kernel to take down a builder that holds nothing any more"""
 
@@ -81,40 +84,49 @@ class Builders:
 
 
 class SpareBuilder:
-    """A builder that waits until there is something to make. It ends with the process that has forked it."""
+    """A builder that waits until there is something to make, and then tells its monitor.
+
+    It is the one that hears, since it has the most to do then, and somebody waits for that.
+    """
 
     __slots__ = ("_connection", "_pid")
 
-    def __init__(self, work: Callable[[socket.socket], None]) -> None:
-        """``work`` is called in it at once, and calls ``wait`` when it cannot go on without a container."""
+    def __init__(self, work: Callable[[socket.socket], None], kept: int) -> None:
+        """``work`` is called in it at once, and calls ``hear`` when it cannot go on without a container. The
+        descriptor ``kept`` is its own then."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = fork()
         if self._pid:
             theirs.close()
+            os.close(kept)
             self._connection = ours
             return
         try:
             ours.close()
-            process.close_all_but((0, 1, 2, theirs.fileno()))
+            process.close_all_but((0, 1, 2, theirs.fileno(), kept))
+            prctl.set_pdeathsig(process.SIGKILL)  # or it would hear for a monitor that is gone
             work(theirs)
         finally:
             spawn.leave(theirs)
 
-    def give(self, argument: bytes, descriptors: Sequence[int]) -> tuple[int, socket.socket] | None:
-        """Have it work; its number and a connection to it. None if it cannot be told: then it has ended."""
-        try:
-            socket.send_fds(self._connection, [argument], descriptors)
-        except OSError:
-            self._connection.close()
-            os.waitpid(self._pid, 0)
-            return None
+    def hear(self) -> tuple[bytes, list[int]]:
+        """What it has heard. ``EOFError`` if it has ended without."""
+        argument, descriptors, _, _ = socket.recv_fds(self._connection, protocol.LONG_PACKET, _DESCRIPTORS)
+        if not argument:
+            raise EOFError
+        return argument, descriptors
+
+    @property
+    def begun(self) -> tuple[int, socket.socket]:
+        """Its number and a connection to it."""
         return self._pid, self._connection
 
 
-def wait(monitor: socket.socket) -> tuple[bytes, list[int]]:
-    """In a builder that waits: what ``SpareBuilder.give`` gives; nothing once nobody can give anything."""
+def hear(hear_first: Hear, monitor: socket.socket) -> tuple[bytes, list[int]]:
+    """In a builder that waits: what it hears, and has told its monitor."""
     own_pages("builder")
-    argument, descriptors, _, _ = socket.recv_fds(monitor, protocol.LONG_PACKET, _DESCRIPTORS)
-    if argument:
-        process.set_name(spawn.NAME)
+    argument, descriptors = hear_first()
+    socket.send_fds(monitor, [argument], descriptors)
+    process.set_name(spawn.NAME)
+    prctl.set_pdeathsig(0)
     return argument, descriptors
