@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from mydocker import errors
+from mydocker.container import reconcile
+from mydocker.container.record import Record
+from mydocker.container.store import Lock, Store
 from mydocker.engine import AttachOptions, Config, Container, Engine, Event, HostConfig
 from support.cgroups import wait_until
 from support.session import hear, hear_until
@@ -60,6 +64,49 @@ def test_it_removes_itself_before_it_says_so(engine: Engine, busybox_rootfs: str
     assert not os.path.lexists(f"{engine.root}/container/by-name/brief")
     places = (f"{engine.root}/removed", f"{engine.state}/container")
     wait_until(lambda: not any(os.listdir(place) for place in places))  # what nobody sees follows
+
+
+def set_aside(engine: Engine, rootfs: str, name: str) -> tuple[Store, Record, Lock]:
+    """A container that is removing itself, with the lock that its monitor has."""
+    container = create(engine, rootfs, "true", name=name, auto_remove=True)
+    store = Store(engine.root, engine.state)
+    lock = store.lock(container.id)
+    assert lock is not None
+    record = store.read_record(container.id)
+    reconcile.set_aside(store, record)
+    return store, record, lock
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_its_monitor_is_killed_as_it_is_removed(engine: Engine, busybox_rootfs: str, rebooted: bool) -> None:
+    """It is gone at once, and so is its name; whoever comes next removes what is left of it."""
+    store, record, lock = set_aside(engine, busybox_rootfs, "brief")
+    assert [each.name for each in engine.containers.list(all=True)] == []
+    create(engine, busybox_rootfs, "true", name="brief").remove()
+    assert os.listdir(f"{engine.root}/removed") == [record.id]
+    lock.close()
+    if rebooted:
+        shutil.rmtree(f"{engine.state}/container")
+        engine.containers.prune()
+    else:
+        engine.containers.list()
+    assert os.listdir(f"{engine.root}/removed") == []
+    assert not store.held(record.id)
+
+
+def test_one_that_cannot_be_removed_is_back(engine: Engine, busybox_rootfs: str) -> None:
+    store, record, lock = set_aside(engine, busybox_rootfs, "undead")
+    place = f"{store.aside(record.id)}/rw/diff/in-the-way"
+    os.mkdir(place)
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    with pytest.raises(
+        errors.Unavailable, match=r"failed to remove root filesystem: device or resource busy"
+    ):
+        reconcile.finish(store, record.id, lock)
+    subprocess.run(["umount", place.replace("/removed/", "/container/")], check=True)
+    found = engine.containers.get("undead")
+    assert (found.state.status, found.id) == ("dead", record.id)
+    found.remove()
 
 
 @pytest.mark.parametrize("auto_remove", [True, False])

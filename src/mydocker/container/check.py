@@ -19,7 +19,7 @@ from ..errors import CorruptData, NotFound
 from ..monitor.timestamp import now
 from ..oci import digest as digests
 from . import files
-from .reconcile import KILLED, destroy, settle
+from .reconcile import KILLED, destroy, finish_abandoned, settle
 from .record import Record
 from .state import State, Status
 from .store import Store
@@ -32,6 +32,7 @@ def check(store: Store) -> tuple[list[Fault], list[tuple[Record, bool]]]:
     """All faults, and the records that can be read, each with whether the container runs."""
     faults: list[Fault] = []
     found: list[tuple[Record, bool]] = []
+    finish_abandoned(store)
     for name in _entries(store):
         if not (len(name) == 64 and digests.is_hex(name)):
             path = f"{store.containers}/{name}"

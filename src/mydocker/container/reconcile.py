@@ -67,7 +67,15 @@ def sweep(store: Store) -> None:
             interrupted = True
         if interrupted and not store.held(identifier):
             settle(store, identifier)
+    finish_abandoned(store)
     networks.release_orphans(store)
+
+
+def finish_abandoned(store: Store) -> None:
+    """Remove what was set aside by somebody who is gone."""
+    for identifier in store.removed():
+        if not store.held(identifier):
+            settle(store, identifier)
 
 
 def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:
@@ -172,7 +180,9 @@ def finish(store: Store, identifier: str, lock: Lock) -> None:
         os.rename(aside, store.directory(identifier))
         reason = f"{(error.strerror or str(error)).lower()}: {error.filename}"
         if record is not None:
-            store.write_state(identifier, State().to(Status.DEAD, error=reason), durable=record.durable)
+            store.write_state(
+                identifier, State().to(Status.REMOVING).to(Status.DEAD, error=reason), durable=record.durable
+            )
             with suppress(Conflict):  # somebody else is called so by now
                 store.claim(record.name, identifier)
         store.release(identifier, lock)

@@ -94,6 +94,13 @@ class Store:
         """Where the directory of one that removes itself is moved to, so that it is gone at once."""
         return f"{self.root}/removed/{identifier}"
 
+    def removed(self) -> list[str]:
+        """Those that are there now."""
+        try:
+            return os.listdir(f"{self.root}/removed")
+        except FileNotFoundError:
+            return []
+
     def run_directory(self, identifier: str) -> str:
         return f"{self.running}/{identifier}"
 
