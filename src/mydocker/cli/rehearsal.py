@@ -14,7 +14,7 @@ from mydocker.monitor.protocol import Kind, Started, encode, packet
 
 
 def learn() -> None:
-    memory.learn(worker.KIND, worker.rehearse, rehearse)
+    memory.learn(worker.KIND, worker.rehearse, rehearse, worker.clear_up)
 
 
 def rehearse() -> None:

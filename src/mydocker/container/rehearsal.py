@@ -25,6 +25,7 @@ from ..runtime.step import Context
 from ..runtime.waiting import WaitingInit
 from .config import Config, HostConfig
 from .create import create
+from .spec import cgroup_path
 from .start import plan
 from .store import Store
 from .supervise import Owner
@@ -132,6 +133,7 @@ class _Life:
             state=store.state,
             id=record.id,
             run_directory=store.run_directory(record.id),
+            cgroup=cgroup_path(record),
             log=None,
             stdin_once=False,
             attach=None,

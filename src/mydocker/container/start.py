@@ -77,6 +77,7 @@ def start(
             state=store.state,
             id=record.id,
             run_directory=store.run_directory(record.id),
+            cgroup=spec.cgroup_path(record),
             log=log,
             stdin_once=record.config.stdin_once,
             timeout=record.host_config.timeout,

@@ -29,7 +29,6 @@ from . import events, execute, health, names, networks, restart, volumes
 from .directory import Directory
 from .reconcile import destroy, finish, set_aside
 from .record import Record
-from .spec import cgroup_path
 from .state import HealthResult, State, Status
 from .store import HEALTH, Lock, Store
 from .waiting import Waiting
@@ -159,14 +158,13 @@ class Owner:
         return plan(self._store, self._store.read_record(self._brief.id))
 
     def clear(self) -> bool:
-        record, _ = self._read()
         try:
-            group = cgroup.open(cgroup_path(record))
+            group = cgroup.open(self._brief.cgroup)
             oom_killed = group.oom_kills() > 0
             group.remove()
         except errors.NotFound:
             oom_killed = False  # somebody has removed it by hand
-        networks.release(self._store, record.id, known=True)
+        networks.release(self._store, self._brief.id, known=True)
         return oom_killed
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:

@@ -280,14 +280,19 @@ def _status(code: object) -> int:
 
 def _finish(connection: socket.socket, status: int) -> NoReturn:
     """What the interpreter does at its end, then the report."""
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    if not _flush():
+    if not clear_up():
         status = 120  # as Python does when its standard output cannot be written
     close_all_but({connection.fileno()})
     with suppress(OSError):  # the launcher is gone
         connection.sendall(reply(b"E", status))
     exit_later(status)
+
+
+def clear_up() -> bool:
+    """What the interpreter does at its end; whether standard output could be written."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    return _flush()
 
 
 def exit_later(status: int) -> NoReturn:

@@ -63,6 +63,8 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     id: str
     run_directory: str
+    cgroup: str
+    """its path, from the root of each hierarchy"""
     log: LogPlan | None
     """None: nothing is logged"""
     stdin_once: bool

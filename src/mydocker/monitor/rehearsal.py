@@ -70,6 +70,7 @@ def _once() -> None:
                 state="/",
                 id="",
                 run_directory="/",
+                cgroup="",
                 log=LogPlan(files=LogFiles(path="/dev/null", size=1 << 30, count=3)),
                 stdin_once=False,
                 attach=AttachRequest(stdin=True, stdout=True, stderr=True),

@@ -43,7 +43,10 @@ def enable_controllers(group: Group, resources: "oci.Resources", *, alone: bool)
     wanted.update(
         file.partition(".")[0] for file in resources.get("unified") or () if not file.startswith("cgroup.")
     )
-    missing = wanted.difference(group.read("cgroup.controllers").split())
+    try:
+        missing = wanted.difference(group.read("cgroup.controllers").split())
+    except OSError as error:
+        raise refusal(error, f"{group.path}/cgroup.controllers") from error
     if not missing:
         return
     above = []
