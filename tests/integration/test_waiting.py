@@ -213,6 +213,8 @@ def test_killed_while_it_waits(server: Server, image: str, victim: str) -> None:
     with open(f"/proc/{monitor}/stat") as file:
         parent = int(file.read().rpartition(")")[2].split()[1])
     os.kill({"init": pid, "builder": builder, "monitor": monitor, "server": parent}[victim], signal.SIGKILL)
+    if victim in ("monitor", "server"):  # the builder sees it, and clears up
+        _until(lambda: not places(identifier), "the cgroups to go")
     script = "cat /proc/self/cgroup | wc -l; ps | wc -l"
     assert server.mydocker("run", "--rm", image, "sh", "-c", script).out.split()
     _until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")

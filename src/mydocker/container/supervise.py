@@ -60,7 +60,9 @@ def stand_by(
     try:
         if in_advance:
             waiting = f"{directory}/waiting"
-            builder = SpareBuilder(lambda monitor: _build(monitor, hear, waiting, identifier), channel)
+            builder = SpareBuilder(
+                lambda monitor: _build(monitor, channel, hear, waiting, identifier), channel
+            )
             argument, descriptors = builder.hear()
             begun = builder.begun
         else:
@@ -73,12 +75,16 @@ def stand_by(
 
 
 def _build(
-    monitor: socket.socket, hear: Callable[[str], tuple[bytes, list[int]]], directory: str, identifier: str
+    monitor: socket.socket,
+    channel: int,
+    hear: Callable[[str], tuple[bytes, list[int]]],
+    directory: str,
+    identifier: str,
 ) -> None:
     """What a monitor's first builder does; this one has not been forked for that."""
     with Waiting(directory, identifier) as waiting:
         try:
-            argument, descriptors = builders.hear(lambda: hear(identifier), monitor)
+            argument, descriptors = builders.hear(lambda: hear(identifier), channel, monitor)
         except EOFError:
             return
         brief = decode_brief(argument).renumbered(descriptors)

@@ -1,12 +1,13 @@
 """The processes that make things for a monitor (``build.py``): forked, heard, reaped when they have ended."""
 
 import os
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from select import POLLIN
 
-from ..linux import prctl, process
+from ..linux import process
 from ..linux.memory import own_pages
 from ..linux.process import fork
 from . import protocol, spawn
@@ -104,7 +105,6 @@ class SpareBuilder:
         try:
             ours.close()
             process.close_all_but((0, 1, 2, theirs.fileno(), kept))
-            prctl.set_pdeathsig(process.SIGKILL)  # or it would hear for a monitor that is gone
             work(theirs)
         finally:
             spawn.leave(theirs)
@@ -122,11 +122,16 @@ class SpareBuilder:
         return self._pid, self._connection
 
 
-def hear(hear_first: Hear, monitor: socket.socket) -> tuple[bytes, list[int]]:
-    """In a builder that waits: what it hears, and has told its monitor."""
+def hear(hear_first: Hear, channel: int, monitor: socket.socket) -> tuple[bytes, list[int]]:
+    """In a builder that waits: what it hears at ``channel``, and has told its monitor. ``EOFError`` if there
+    is none any more."""
     own_pages("builder")
+    poll = select.poll()
+    poll.register(channel, POLLIN)
+    poll.register(monitor, 0)
+    if any(descriptor == monitor.fileno() for descriptor, _ in poll.poll()):
+        raise EOFError
     argument, descriptors = hear_first()
     socket.send_fds(monitor, [argument], descriptors)
     process.set_name(spawn.NAME)
-    prctl.set_pdeathsig(0)
     return argument, descriptors
