@@ -23,6 +23,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ..content.lock import locked
 from ..errors import Conflict, NotFound, Unavailable
 from ..monitor import client, spawn
 from ..monitor.protocol import ControlRequest
@@ -139,19 +140,10 @@ def thaw_abandoned(store: Store, identifier: str) -> None:
 
 def _lock(path: str) -> int | None:
     """The lock, when it is free; None if the container does not run."""
-    while True:
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(lock)
-            raise
-        if os.fstat(lock).st_nlink:
-            return lock
-        os.close(lock)  # whoever had it has removed it
+    try:
+        return locked(path)
+    except FileNotFoundError:
+        return None
 
 
 def _unlock(path: str, lock: int) -> None:

@@ -1,8 +1,9 @@
 """The life of a container in small, played through by the process that workers and monitors are forked from.
 
-``monitor/rehearsal.py`` says why. A container is created, planned as its builder would, noted as running and
-as ended, and removes itself; no process is made for it. Its directories are on a file system that is mounted
-nowhere and goes with its last descriptor, so nothing can be seen of it, and nothing stays.
+``monitor/rehearsal.py`` says why. A container is created, built by its builder's own code with a process that
+does nothing for an init, noted as running and as ended, and removes itself. Its directories are on a file
+system that is mounted nowhere and goes with its last descriptor, so nothing can be seen of it, and nothing
+stays.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import fcntl
 import os
 from contextlib import suppress
 
+from ..content.lock import locked
 from ..errors import Error, NotFound
 from ..runtime import cgroup, waiting
 from ..runtime.waiting import WaitingInit
@@ -27,7 +28,7 @@ class Waiting:
         self._path = f"{directory}/{identifier}"
         os.makedirs(directory, 0o700, exist_ok=True)
         sweep(directory)
-        self._note = _locked(self._path)
+        self._note = locked(self._path)
         self._init: WaitingInit | None = None
         with suppress(Error, OSError):  # no right to, or no room: who needs an init then says so
             self._init = waiting.wait(f"{CGROUP_PARENT}/{identifier}")
@@ -72,12 +73,3 @@ def sweep(directory: str) -> None:
             continue  # it waits
         finally:
             os.close(note)
-
-
-def _locked(path: str) -> int:
-    while True:
-        note = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(note, fcntl.LOCK_EX)
-        if os.fstat(note).st_nlink:
-            return note
-        os.close(note)  # it was swept before it was locked

@@ -58,3 +58,20 @@ class Lock:
 
     def release(self) -> None:
         self.__exit__()
+
+
+def locked(path: str) -> int:
+    """A descriptor of the file at ``path``, made if it is not there, with its lock held.
+
+    For files that whoever has the lock may remove: it is the file that has the name by then.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)

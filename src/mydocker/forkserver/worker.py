@@ -150,7 +150,7 @@ def rehearse() -> None:
 
 
 def rehearse_hearing() -> None:
-    """What ``outlive`` does first, for a process that has time now."""
+    """What ``hear`` does first, for a process that has time now."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         socket.send_fds(ours, [message((b"", b""))], [0, 1, 2])

@@ -16,6 +16,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ..content.lock import locked
+
 _serial = itertools.count()
 
 
@@ -24,7 +26,7 @@ def reserved(root: str, name: str) -> Iterator[None]:
     """Around whatever needs the image that ``name`` leads to, now or in a moment."""
     path = os.path.join(_directory(root), f"{os.getpid()}-{next(_serial)}")
     os.makedirs(_directory(root), mode=0o700, exist_ok=True)
-    descriptor = _locked(path)
+    descriptor = locked(path)
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, name.encode())
@@ -61,13 +63,3 @@ def names(root: str) -> set[str]:
 
 def _directory(root: str) -> str:
     return os.path.join(root, "reserved")
-
-
-def _locked(path: str) -> int:
-    """A descriptor of the file at ``path`` with its lock held."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # it was taken for one that was left, before it was locked
