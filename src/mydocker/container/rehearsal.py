@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..image.store import ImageStore
-from ..linux import memory, mount, namespace
+from ..linux import memory, mount, namespace, process
 from ..monitor.build import container, receive, write_plan
 from ..monitor.plan import Brief
 from ..monitor.rehearsal import ROUNDS, left_open
@@ -79,15 +79,22 @@ def place() -> Iterator[str]:
 
 @contextmanager
 def _somebody() -> Iterator[int]:
-    """A process that does nothing until it has to end; its number."""
+    """A process that does nothing for as long as this one is there; its number."""
+    alive, held = os.pipe()
     pid = os.fork()
-    while pid == 0:
-        signal.pause()
+    if pid == 0:
+        try:
+            process.close_all_but((alive,))
+            os.read(alive, 1)
+        finally:
+            os._exit(0)
+    os.close(alive)
     try:
         yield pid
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        os.close(held)
 
 
 class _Played(WaitingInit):

@@ -102,6 +102,23 @@ def _is_alone() -> bool:
     return _thread._count() == 0
 
 
+def children() -> list[int]:
+    """The caller's children, zombies too (proc_tid_children(5); a kernel may be built without that list)."""
+    try:
+        with open("/proc/thread-self/children") as file:
+            return [int(number) for number in file.read().split()]
+    except FileNotFoundError:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == os.getpid()]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def set_name(text: bytes) -> None:
     """Have ps(1) call this process so, instead of by the interpreter; 15 bytes count (proc_pid_comm(5))."""
     file = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)

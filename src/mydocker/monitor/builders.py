@@ -11,6 +11,7 @@ from ..linux import process
 from ..linux.memory import own_pages
 from ..linux.process import fork
 from . import protocol, spawn
+from .children import Children
 from .loop import Loop
 
 _DESCRIPTORS = 16
@@ -23,19 +24,19 @@ _END_SECONDS = 0.01
 
 
 class Builders:
-    __slots__ = ("_crash_log", "_ending", "_loop", "_parting", "pids")
+    __slots__ = ("_at_work", "_children", "_ending", "_loop", "_parting")
 
-    def __init__(self, loop: Loop, crash_log: str) -> None:
+    def __init__(self, loop: Loop, children: Children) -> None:
         self._loop = loop
-        self._crash_log = crash_log
+        self._children = children
+        self._at_work: set[int] = set()
         self._parting: dict[int, socket.socket] = {}
         self._ending: set[int] = set()
-        self.pids: set[int] = set()
 
     def fork(self, work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
         """One that does ``work``, to be parted from; its number, and a connection to it."""
-        pid, connection = spawn.forked(work, self._crash_log)
-        self.pids.add(pid)
+        pid, connection = self._children.fork(work)
+        self._at_work.add(pid)
         return pid, connection
 
     def begin(
@@ -44,18 +45,20 @@ class Builders:
         """The same, or one that was forked before and does that already."""
         if begun is None:
             return self.fork(work)
-        self.pids.add(begun[0])
+        self._children.know(begun[0])
+        self._at_work.add(begun[0])
         return begun
 
     def part(self, pid: int, connection: socket.socket) -> None:
         """It has said what it had to say. Its end, which takes a millisecond, is not waited for."""
+        self._at_work.discard(pid)
         self._parting[pid] = connection
         self._loop.watch(connection.fileno(), POLLIN, lambda _: self._parted(pid))
 
     @property
     def at_work(self) -> bool:
         """Whether one has still to say what it has made."""
-        return self.pids != self._parting.keys() | self._ending
+        return bool(self._at_work)
 
     def let_go(self) -> None:
         """Wait until none that was parted from holds anything that we hold, the lock for example."""
@@ -80,7 +83,7 @@ class Builders:
     def _reap(self) -> None:
         for pid in self._ending:
             os.waitpid(pid, 0)
-        self.pids -= self._ending
+            self._children.forget(pid)
         self._ending.clear()
 
 

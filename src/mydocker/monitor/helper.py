@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..linux import pidfd
+from .children import Children
 from .loop import POLLIN, Loop
-from .spawn import forked
 
 if TYPE_CHECKING:
     from signal import SIGKILL
@@ -19,19 +19,20 @@ else:
 class Helper:
     """One at a time. ``connection`` leads to it; None while there is none."""
 
-    __slots__ = ("_child", "_crash_log", "_loop", "connection")
+    __slots__ = ("_children", "_loop", "_pid", "_pidfd", "connection")
 
-    def __init__(self, loop: Loop, crash_log: str) -> None:
+    def __init__(self, loop: Loop, children: Children) -> None:
         self._loop = loop
-        self._crash_log = crash_log
-        self._child = -1
+        self._children = children
+        self._pid = 0
+        self._pidfd = -1
         self.connection: socket.socket | None = None
 
     def begin(self, work: Callable[[socket.socket], None], gone: Callable[[], None]) -> None:
         """Have it do ``work``, with the other end of the connection. ``gone`` is called when it has ended,
         and calls ``end``, which reaps it. Raises ``OSError`` if no process can be had."""
-        child, self.connection = forked(work, self._crash_log)
-        self._child = pidfd.pidfd_open(child)
+        self._pid, self.connection = self._children.fork(work)
+        self._pidfd = pidfd.pidfd_open(self._pid)
         self._loop.watch(self.connection.fileno(), POLLIN, lambda _: gone())
 
     def end(self) -> None:
@@ -41,7 +42,8 @@ class Helper:
         self._loop.forget(self.connection.fileno())
         self.connection.close()
         self.connection = None
-        with suppress(ProcessLookupError, ChildProcessError):  # it was reaped with other strangers
-            pidfd.pidfd_send_signal(self._child, SIGKILL)
-            pidfd.reap(self._child)
-        os.close(self._child)
+        with suppress(ProcessLookupError):  # it has ended
+            pidfd.pidfd_send_signal(self._pidfd, SIGKILL)
+        pidfd.reap(self._pidfd)
+        os.close(self._pidfd)
+        self._children.forget(self._pid)

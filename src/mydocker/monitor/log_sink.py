@@ -4,11 +4,11 @@ import os
 from contextlib import suppress
 
 from . import log_pump
+from .children import Children
 from .helper import Helper
 from .log_file import UNFINISHED, Writer, compress_rotated
 from .loop import Loop
 from .plan import LogPlan
-from .spawn import forked
 
 
 class Log:
@@ -17,11 +17,11 @@ class Log:
 
     __slots__ = ("_compressor", "_sink")
 
-    def __init__(self, plan: LogPlan, loop: Loop, crash_log: str) -> None:
-        self._compressor = _Compressor(loop, crash_log)
+    def __init__(self, plan: LogPlan, loop: Loop, children: Children) -> None:
+        self._compressor = _Compressor(loop, children)
         self._sink: Writer | log_pump.Pump
         if plan.pumped:
-            self._sink = log_pump.start(plan, loop, lambda work: forked(work, crash_log)[1])
+            self._sink = log_pump.start(plan, loop, lambda work: children.fork(work)[1])
         else:
             assert plan.files is not None
             self._sink = Writer(plan.files, self._compressor.begin, self._compressor.stop)
@@ -44,8 +44,8 @@ class _Compressor:
 
     __slots__ = ("_helper", "_path")
 
-    def __init__(self, loop: Loop, crash_log: str) -> None:
-        self._helper = Helper(loop, crash_log)
+    def __init__(self, loop: Loop, children: Children) -> None:
+        self._helper = Helper(loop, children)
         self._path = ""
 
     def begin(self, path: str) -> None:

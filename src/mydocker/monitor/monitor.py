@@ -22,6 +22,7 @@ from ..linux import pidfd, pty
 from . import build, protocol
 from .build import Built, tell
 from .builders import Builders
+from .children import Children
 from .health import Checks, Output
 from .log_sink import Log
 from .loop import POLLIN, Loop
@@ -42,17 +43,18 @@ _REMEMBERED = 16
 _TIMERS = ("timeout", "kill")
 """those of one run of the container"""
 _FORK_PAUSE = 1.0
+_STRANGERS_PAUSE = 0.05
 
 
 class Monitor:
     def __init__(self, brief: Brief, owner: Owner) -> None:
         self._brief = brief
         self._owner = owner
-        self._crash_log = f"{brief.state}/monitor-crash.log"
         self._loop = Loop()
-        self._wires = Wires(self._loop, owner, self._crash_log)
+        self._children = Children(self._loop, f"{brief.state}/monitor-crash.log")
+        self._wires = Wires(self._loop, owner, self._children)
         self._processes: dict[int, Process] = {}
-        self._builders = Builders(self._loop, self._crash_log)
+        self._builders = Builders(self._loop, self._children)
         self._last = 0
         self._past: list[Added] = []
         self._paused = False
@@ -113,9 +115,10 @@ class Monitor:
         brief = self._brief
         rest = self._wires.take(made, rest)
         if self._log is None and brief.log is not None:
-            self._log = Log(brief.log, self._loop, self._crash_log)
+            self._log = Log(brief.log, self._loop, self._children)
         streams = self._streams(made, rest, self._log, close_on_leave=brief.stdin_once)
         self._processes[0] = Process(0, made.pid, init, streams)
+        self._children.know(made.pid)
         self._loop.watch(init, POLLIN, self._exited)
         if brief.timeout:
             self._loop.after("timeout", brief.timeout, self._stop)
@@ -155,6 +158,7 @@ class Monitor:
         init = self._processes.pop(0)
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)
+        self._children.forget(init.pid)
         oom_killed = self._owner.clear()
         self._wires.cut()
         init.streams.drain()
@@ -230,41 +234,22 @@ class Monitor:
         del self._processes[process.number]
         self._loop.forget(process.pidfd)
         code = pidfd.reap(process.pidfd)
+        self._children.forget(process.pid)
         os.close(process.pidfd)
         process.streams.drain()
         if process.checks is not None and process.checks is self._checks:
             self._owner.exec_ended(process.id, code)
             process.checks.ended(code)
-            self._reap_strangers()
             return
         ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
         self._past = [*self._past[1 - _REMEMBERED :], ended]
         self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
-        self._reap_strangers()
 
     def _farewell(self, streams: Streams, code: int) -> None:
         for client in [*streams.clients]:
             streams.tell(client, packet(Kind.EXIT, b"%d" % code))
         self._leaving.append(streams)
-
-    def _reap_strangers(self) -> None:
-        """Children that nobody told of: what a builder cloned and then could not start.
-
-        One of ours that has ended, and that its own handler reaps, hides those behind it until then. While a
-        builder is at work, nobody knows whether a child is one that it has made and is about to tell of.
-        """
-        if self._builders.at_work:
-            return
-        known = {process.pid for process in self._processes.values()} | self._builders.pids
-        while True:
-            try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if found is None or found.si_pid in known:
-                return
-            os.waitpid(found.si_pid, 0)
 
     # -- the socket
 
@@ -426,9 +411,15 @@ class Monitor:
             refusal = Failure("Unavailable", "the container has ended")
             message = packet(Kind.ERROR, protocol.encode(refusal))
         if message[0] != Kind.STARTED:
-            self._builders.see_off()
-            self._reap_strangers()
+            self._end_strangers()
         return message, descriptors
+
+    def _end_strangers(self) -> None:
+        """What a builder cloned, and nobody was told of."""
+        if self._builders.at_work:
+            self._loop.after("strangers", _STRANGERS_PAUSE, self._end_strangers)
+        else:
+            self._children.end_strangers()
 
     def _take_in(
         self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
@@ -439,6 +430,7 @@ class Monitor:
         about = added.about.copy()
         process = Process(self._last, added.pid, descriptor, streams, added.id, about, checks)
         self._processes[process.number] = process
+        self._children.know(added.pid)
         self._loop.watch(descriptor, POLLIN, lambda _: self._exec_exited(process))
         return process
 

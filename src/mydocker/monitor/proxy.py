@@ -21,6 +21,7 @@ import msgspec
 
 from ..linux.process import close_all_but
 from .build import tell
+from .children import Children
 from .helper import Helper
 from .loop import POLLIN, POLLOUT, Loop
 
@@ -59,9 +60,9 @@ class Proxy:
 
     __slots__ = ("_helper", "_loop", "_targets")
 
-    def __init__(self, loop: Loop, crash_log: str) -> None:
+    def __init__(self, loop: Loop, children: Children) -> None:
         self._loop = loop
-        self._helper = Helper(loop, crash_log)
+        self._helper = Helper(loop, children)
         self._targets: list[Target] = []
 
     def add(self, *targets: Target) -> None:

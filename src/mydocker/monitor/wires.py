@@ -5,6 +5,7 @@ import socket
 
 from ..errors import Conflict
 from .build import Built
+from .children import Children
 from .loop import Loop
 from .owner import Owner
 from .protocol import PortRequest
@@ -13,12 +14,12 @@ from .resolver import Resolver
 
 
 class Wires:
-    __slots__ = ("_crash_log", "_held", "_loop", "_owner", "_proxy", "_resolver")
+    __slots__ = ("_children", "_held", "_loop", "_owner", "_proxy", "_resolver")
 
-    def __init__(self, loop: Loop, owner: Owner, crash_log: str) -> None:
+    def __init__(self, loop: Loop, owner: Owner, children: Children) -> None:
         self._loop = loop
         self._owner = owner
-        self._crash_log = crash_log
+        self._children = children
         self._held: list[int] = []
         self._proxy: Proxy | None = None
         self._resolver: Resolver | None = None
@@ -37,7 +38,7 @@ class Wires:
 
     def _serve(self, *given: tuple[int, tuple[str, int]]) -> None:
         if self._proxy is None:
-            self._proxy = Proxy(self._loop, self._crash_log)
+            self._proxy = Proxy(self._loop, self._children)
         self._proxy.add(*(Target(socket.socket(fileno=fd), *where) for fd, where in given))
 
     def resolve(self, descriptors: list[int]) -> None:

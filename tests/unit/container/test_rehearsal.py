@@ -11,6 +11,7 @@ import pytest
 
 from mydocker.container import rehearsal
 from mydocker.linux import mount
+from support import cgroups
 
 
 def test_nothing_is_left() -> None:
@@ -51,3 +52,14 @@ def test_what_a_container_is_made_by_is_learned() -> None:
     isolated = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", script]
     done = subprocess.run(isolated, capture_output=True, check=True, text=True)
     assert done.stdout == "['builder', 'init'] b'.'\n"
+
+
+def test_killed_in_between() -> None:
+    """What played an init ends as well, so that no server waits for a zygote that it holds the channel of."""
+    script = "from mydocker.container.rehearsal import rehearse; rehearse(10**9)"
+    with subprocess.Popen([sys.executable, "-c", script]) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        cgroups.wait_until(lambda: children.read_text() != "")
+        (played,) = children.read_text().split()
+        process.kill()
+    cgroups.wait_until(lambda: not Path(f"/proc/{played}").exists())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mydocker.monitor.children import Children
 from mydocker.monitor.loop import Loop
 from mydocker.monitor.proxy import Proxy, Target
 
@@ -21,7 +22,7 @@ Address = tuple[str, int]
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
     """With a monitor's loop, which begins it when something arrives."""
     loop = Loop()
-    made = Proxy(loop, str(tmp_path / "crash.log"))
+    made = Proxy(loop, Children(loop, str(tmp_path / "crash.log")))
     ended = threading.Event()
 
     def turn() -> None:
