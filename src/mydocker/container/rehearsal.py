@@ -8,18 +8,18 @@ stays.
 
 from __future__ import annotations
 
+import gc
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..image.store import ImageStore
-from ..linux import memory, mount, namespace, process
+from ..linux import memory, mount, namespace
 from ..monitor.build import container, receive, write_plan
 from ..monitor.plan import Brief
-from ..monitor.rehearsal import ROUNDS, left_open
+from ..monitor.rehearsal import ROUNDS, left_open, play, resolve, somebody
 from ..runtime import cgroup, init, waiting
 from ..runtime.channel import Channel
 from ..runtime.step import Context
@@ -29,7 +29,7 @@ from .create import create
 from .spec import cgroup_path
 from .start import plan
 from .store import Store
-from .supervise import Owner
+from .supervise import Owner, live
 
 if TYPE_CHECKING:
     from ..oci.runtime import Resources, Spec
@@ -39,14 +39,16 @@ if TYPE_CHECKING:
 def rehearse(rounds: int = ROUNDS) -> None:
     """Nothing happens where there is no right to mount, or where few files may be open: commands only take a
     little longer then."""
-    with place() as directory, _somebody() as pid:
+    with place() as directory, somebody() as pid:
         for _ in range(rounds if directory else 0):
             with left_open():
                 life = _Life(directory)
                 if life.build(pid) is None:
                     return
-                life.end()
+                life.live()
                 del life
+                resolve()
+                gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
 
 
 def learn() -> None:
@@ -55,7 +57,7 @@ def learn() -> None:
         if not directory:
             return
         memory.learn("builder", _Life(directory, "bridge").build_apart)
-        with _somebody() as pid:
+        with somebody() as pid:
             told = _Life(directory).build(pid)
         if told is not None:
             memory.learn("init", lambda: _become(told, directory))
@@ -75,26 +77,6 @@ def place() -> Iterator[str]:
         yield f"/proc/self/fd/{tree}"
     finally:
         os.close(tree)
-
-
-@contextmanager
-def _somebody() -> Iterator[int]:
-    """A process that does nothing for as long as this one is there; its number."""
-    alive, held = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            process.close_all_but((alive,))
-            os.read(alive, 1)
-        finally:
-            os._exit(0)
-    os.close(alive)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(held)
 
 
 class _Played(WaitingInit):
@@ -168,13 +150,13 @@ class _Life:
     def build_apart(self) -> None:
         """The same with a network, of the calling process's own."""
         namespace.unshare(namespace.CLONE_NEWNET)
-        with _somebody() as pid:
+        with somebody() as pid:
             self.build(pid)
 
-    def end(self) -> None:
-        self._owner.clear()
-        self._owner.ended(0, oom_killed=False)
-        self._owner.finish()
+    def live(self) -> None:
+        with open("/proc/self/comm", "rb") as file:
+            name = file.read()
+        play(self._brief, lambda kept, work: live(name, kept, work))
 
 
 def _become(channel: Channel, place: str) -> None:

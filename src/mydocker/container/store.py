@@ -8,7 +8,7 @@
                                       log           what it wrote (monitor/log.py)
     <root>/container/by-name/<name>   -> ../<id>    the symlink is the claim on the name
     <state>/container/<id>/           lock          flock: held by whoever creates, runs or removes it
-                                      monitor.sock
+                                      monitor.sock added (monitor/protocol.py)
                                       pause.lock    flock: held by who has frozen it (pause.py)
                                       network.json  what it has of networks (networks.py)
 
@@ -34,6 +34,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from ..errors import Conflict, CorruptData, InvalidArgument, NotFound
+from ..monitor.protocol import ADDED
 from . import record as records
 from .record import Record
 from .state import Health, State
@@ -150,6 +151,7 @@ class Store:
         directory = self.run_directory(identifier)
         for name in (
             "monitor.sock",
+            ADDED,
             PAUSE_LOCK,
             HEALTH,
             f"{HEALTH}.new",

@@ -7,17 +7,21 @@ container, and by the monitor when it has ended.
 
 from __future__ import annotations
 
+import _socket
 import os
+import select
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from .. import errors
+from ..forkserver.zygote import hear
 from ..linux import process
-from ..monitor import build, builders, spawn
-from ..monitor.builders import SpareBuilder
+from ..linux.memory import own_pages
+from ..monitor import build, dormant, spawn
+from ..monitor.dormant import Handed
 from ..monitor.monitor import Monitor
 from ..monitor.owner import Connected
 from ..monitor.plan import Brief, Plan, decode_brief
@@ -44,53 +48,71 @@ def main(brief: Brief) -> None:
     spawn.guarded(live, _crash_log(brief))
 
 
-def stand_by(
-    channel: int, hear: Callable[[str], tuple[bytes, list[int]]], directory: str, *, in_advance: bool
-) -> None:
+def stand_by(channel: int, own_identity: bytes, directory: str, in_advance: bool) -> None:
     """Be about to become a monitor, and then be one; called in a child of the forkserver.
 
-    ``hear`` waits on the descriptor ``channel`` for a caller, offers the identifier that a new container had
-    best take, and returns the caller's ``Brief``, encoded, and its descriptors; ``EOFError`` if there will be
-    none. ``in_advance``: that may take a while, so there is time to have a builder wait as well, with an init
-    for a container of that identifier. It is noted in ``directory``.
+    Its builder hears what for, at the ``channel`` (``forkserver/zygote.py``). ``in_advance``: that may take a
+    while, so it can make an init for the next container, which is noted in ``directory``.
     """
-    spawn.leave_server([channel])
-    identifier = names.identifier()
-    begun = None
-    try:
-        if in_advance:
-            waiting = f"{directory}/waiting"
-            builder = SpareBuilder(
-                lambda monitor: _build(monitor, channel, hear, waiting, identifier), channel
-            )
-            argument, descriptors = builder.hear()
-            begun = builder.begun
-        else:
-            argument, descriptors = hear(identifier)
-    except EOFError:
-        return
-    process.set_name(spawn.NAME)
-    brief = decode_brief(argument).renumbered(descriptors)
-    spawn.guarded(lambda: Monitor(brief, Owner(brief)).run(begun), _crash_log(brief))
+    waiting = f"{directory}/waiting" if in_advance else ""
+    live(spawn.NAME, [channel], _build, channel, own_identity, waiting)
 
 
-def _build(
-    monitor: socket.socket,
-    channel: int,
-    hear: Callable[[str], tuple[bytes, list[int]]],
-    directory: str,
-    identifier: str,
-) -> None:
-    """What a monitor's first builder does; this one has not been forked for that."""
-    with Waiting(directory, identifier) as waiting:
+def live(name: bytes, kept: Sequence[int], work: Callable[..., None], *arguments: object) -> None:
+    """Be a monitor: of what a builder hands over, which has the descriptors ``kept`` and does ``work``, with
+    its end of a connection and the ``arguments``. ``name`` is what the process is called then."""
+    builder, connection = dormant.fork_builder(kept)
+    if builder == 0:
+        monitor = socket.socket(fileno=connection.detach())
         try:
-            argument, descriptors = builders.hear(lambda: hear(identifier), channel, monitor)
+            work(monitor, *arguments)
+        finally:
+            spawn.leave(monitor)
+    orders = dormant.receive(connection)
+    made = dormant.receive(connection)
+    if not made[0]:
+        return  # nobody came; or owner and starter know why not; or the builder was killed
+    process.set_name(name)
+    if dormant.is_quiet(made[0]) and dormant.sleep(builder, connection, made[1]):
+        _awake(orders, made, None)
+    else:
+        _awake(orders, made, (builder, connection))
+
+
+def _awake(orders: Handed, made: Handed, builder: tuple[int, _socket.socket] | None) -> None:
+    brief = decode_brief(orders[0]).renumbered(orders[1])
+    spawn.guarded(lambda: Monitor(brief, Owner(brief)).go_on(builder, *made), _crash_log(brief))
+
+
+def _build(monitor: socket.socket, channel: int, own_identity: bytes, directory: str) -> None:
+    """What a monitor's first builder does, when it has heard what for. With a ``directory`` there is time
+    before, and it has an init wait as well."""
+    identifier = names.identifier()
+    with Waiting(directory, identifier) if directory else nullcontext() as waiting:
+        try:
+            if directory:
+                own_pages("builder")
+                _wait(channel, monitor)
+            argument, descriptors = hear(channel, own_identity, identifier, in_advance=bool(directory))
         except EOFError:
             return
+        process.set_name(spawn.NAME)
         brief = decode_brief(argument).renumbered(descriptors)
         starter = socket.socket(fileno=brief.starter)
-        init = waiting.init(brief.id)
-        spawn.guarded(lambda: build.container(brief, Owner(brief), starter, monitor, init), _crash_log(brief))
+        init = waiting.init(brief.id) if waiting is not None else None
+        spawn.guarded(
+            lambda: build.container(brief, Owner(brief), starter, monitor, init, orders=True),
+            _crash_log(brief),
+        )
+
+
+def _wait(channel: int, monitor: socket.socket) -> None:
+    """Until somebody wants a container. ``EOFError`` if there is no monitor any more."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(monitor, 0)
+    if any(descriptor == monitor.fileno() for descriptor, _ in poll.poll()):
+        raise EOFError
 
 
 def _crash_log(brief: Brief) -> str:

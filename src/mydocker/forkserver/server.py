@@ -35,7 +35,7 @@ _BACKLOG = 128
 # What monitors and builders may import late, and so the zygote has to have.
 _PARTS = ("linux", "monitor", "network", "oci", "runtime")
 # What is played through before anything is forked, so that children find it done (monitor/rehearsal.py).
-_REHEARSALS = ("mydocker.monitor.rehearsal:rehearse", "mydocker.container.rehearsal:rehearse")
+_REHEARSAL = "mydocker.container.rehearsal:rehearse"
 # What learns which pages workers, and which ones monitors and what they make, write to (linux/memory.py).
 _LEARN = "mydocker.cli.rehearsal:learn"
 _LEARN_OUTLIVING = "mydocker.container.rehearsal:learn"
@@ -89,8 +89,7 @@ class _InWorker(BaseException):
 
 
 def _rehearse(learn: str) -> None:
-    for rehearsal in _REHEARSALS:
-        cold.load(rehearsal)()
+    cold.load(_REHEARSAL)()
     gc.collect()
     gc.freeze()
     cold.load(learn)()

@@ -8,21 +8,27 @@ are children of the server all the same (``CLONE_PARENT``).
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import NoReturn
 
 from ..linux import process
 from ..linux.process import CLONE_PARENT, clone3
+from ..monitor import spawn
 from . import child, cold, worker
 from .child import Child
 
-# What acts in such a process. It is called with a descriptor, and with what waits there, in this process or a
-# child, for who has something to be done: that is given what to offer them (``spawn.offered``), and returns
-# what they say; with the directory of the server; and with whether there is time before.
+# What acts in such a process. It is called with what ``hear`` needs, the directory of the server, and whether
+# there is time before somebody comes.
 OUTLIVING = "mydocker.container.supervise:stand_by"
 _NAME = b"mydocker-zygote"
+_IN_ADVANCE = b"+"
+_ROUNDS = 16
+_KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+_RIGHTS = struct.Struct("ii")
 _PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
 
 
@@ -46,7 +52,7 @@ class Zygote:
         """A child; ``in_advance``: it will have to wait. ``OSError`` if there can be none now."""
         if not self.ready:
             raise BlockingIOError
-        self._channel.send(b"+" if in_advance else b".")
+        self._channel.send(_IN_ADVANCE if in_advance else b".")
         _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 2)
         if not descriptors:
             raise BlockingIOError
@@ -70,38 +76,72 @@ class Zygote:
 
 
 def _serve(
-    channel: socket.socket, own_identity: bytes, directory: str, prepare: Callable[[], None]
+    connection: socket.socket, own_identity: bytes, directory: str, prepare: Callable[[], None]
 ) -> NoReturn:
     process.set_name(_NAME)
+    channel = _socket.socket(fileno=connection.detach())
     process.close_all_but({0, 1, 2, channel.fileno()})
+    outlive = cold.load(OUTLIVING)
     prepare()
+    spawn.settle()
+    _rehearse(own_identity, directory)
     channel.send(b"!")
     while order := channel.recv(1):
-        ours, theirs = socket.socketpair()
-        try:
-            pid, pidfd = clone3(CLONE_PARENT)
-        except OSError:  # too many processes
-            ours.close()
-            theirs.close()
-            channel.send(b"-")
-            continue
-        if pid == 0:
-            process.set_name(child.NAME)
-            try:
-                _outlive(theirs, own_identity, directory, in_advance=order == b"+")
-            finally:
-                worker.exit_later(0)
-        theirs.close()
-        with ours:
-            socket.send_fds(channel, [b"."], [pidfd, ours.fileno()])
-        os.close(pidfd)
+        _fork(channel, order, outlive, own_identity, directory, CLONE_PARENT)
     os._exit(0)
 
 
-def _outlive(channel: socket.socket, own_identity: bytes, directory: str, *, in_advance: bool) -> None:
-    def hear(offer: str) -> tuple[bytes, list[int]]:
-        if in_advance:
-            worker.rehearse_hearing()
-        return worker.hear(child.wait(channel), own_identity, offer)
+def _fork(
+    channel: _socket.socket,
+    order: bytes,
+    outlive: Callable[[int, bytes, str, bool], None],
+    own_identity: bytes,
+    directory: str,
+    flags: int,
+) -> None:
+    """Answer one order: with a child of these ``flags``, which calls ``outlive``, and its channel."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    try:
+        pid, pidfd = clone3(flags)
+    except OSError:  # too many processes
+        ours.close()
+        theirs.close()
+        channel.send(b"-")
+        return
+    if pid == 0:
+        try:
+            process.set_name(child.NAME)
+            os.setsid()
+            channel.close()
+            ours.close()
+            outlive(theirs.detach(), own_identity, directory, order == _IN_ADVANCE)
+        finally:
+            worker.exit_later(0)
+    theirs.close()
+    rights = _RIGHTS.pack(pidfd, ours.fileno())
+    channel.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    ours.close()
+    os.close(pidfd)
 
-    cold.load(OUTLIVING)(channel.fileno(), hear, directory, in_advance=in_advance)
+
+def hear(channel: int, own_identity: bytes, offer: str, *, in_advance: bool) -> tuple[bytes, list[int]]:
+    """In such a child, or one of its own: wait for who has something to be done, and give them an ``offer``;
+    what they say (``spawn.py``), and its descriptors. ``EOFError`` if nobody will come."""
+    if in_advance:
+        worker.rehearse_hearing()
+    return worker.hear(child.wait(socket.socket(fileno=channel)), own_identity, offer)
+
+
+def _rehearse(own_identity: bytes, directory: str) -> None:
+    """Fork some children that end at once; see ``monitor/rehearsal.py``."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    for _ in range(_ROUNDS):
+        _fork(ours, b"", lambda *_: None, own_identity, directory, 0)
+        os.wait()
+        _, ancillary, _, _ = theirs.recvmsg(1, _socket.CMSG_SPACE(8))
+        for descriptor in _RIGHTS.unpack(ancillary[0][2]):
+            os.close(descriptor)
+    ours.close()
+    theirs.close()
+    for _ in range(_ROUNDS):
+        process.set_name(_NAME)

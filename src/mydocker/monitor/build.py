@@ -27,7 +27,7 @@ from . import protocol
 from .client import listen
 from .owner import Connected, Starting
 from .plan import Brief, Plan, decode_plan, encode
-from .protocol import Event, Failure, Kind, packet
+from .protocol import Event, Failure, Kind, Started, packet
 
 HELD = 200
 """descriptors in one message; the kernel takes 253 (SCM_MAX_FD)"""
@@ -100,12 +100,15 @@ def container(
     starter: socket.socket,
     monitor: socket.socket,
     waiting: WaitingInit | None = None,
+    *,
+    orders: bool = False,
 ) -> None:
-    """Make and start the container and hand it over; or tell the owner and the starter why not."""
+    """Make and start the container and hand it over, with ``orders`` for a monitor that knows nothing of it
+    (``dormant.py``); or tell the owner and the starter why not."""
     plan = read_plan(brief.plan)
     _renumber(plan.spec, brief)
     try:
-        _make(brief, owner, plan, monitor, starter, waiting)
+        _make(brief, owner, plan, monitor, starter, waiting, orders=orders)
     except Exception as error:  # noqa: BLE001 - whatever it was goes to the starter
         owner.failed(error)
         tell(starter, packet(Kind.ERROR, protocol.encode(Failure.of(error))))
@@ -131,6 +134,8 @@ def _make(
     monitor: socket.socket,
     starter: socket.socket | None,
     waiting: WaitingInit | None = None,
+    *,
+    orders: bool = False,
 ) -> None:
     terminal = bool(plan.spec["process"].get("terminal"))
     task = None
@@ -164,7 +169,13 @@ def _make(
             note = owner.starting()
             task.start()
             note(task.pid)
-        _hand_over_task(monitor, task, pipes, network, listener, plan)
+        if orders:
+            known = msgspec.structs.replace(brief, namespaces=[], named=[])
+            socket.send_fds(monitor, [encode(known)], known.descriptors)
+        kind = Kind.QUIET if starter is not None and brief.rests and not network.held else Kind.STARTED
+        _hand_over_task(monitor, kind, task, pipes, network, listener, plan)
+        if starter is not None and brief.attach is None:
+            tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=task.pid))))
     except Exception:
         if task is not None:
             task.delete()  # also one that runs, for its monitor is gone
@@ -173,6 +184,7 @@ def _make(
 
 def _hand_over_task(
     monitor: socket.socket,
+    kind: Kind,
     task: runtime.Task,
     pipes: _Pipes | None,
     network: Connected,
@@ -194,7 +206,7 @@ def _hand_over_task(
         held=len(held),
         served=[(each.address, each.port) for each in ports if each.address],
     )
-    _hand_over(monitor, answer, [task.pidfd, *(each.fileno() for each in listener), *streams, *dns])
+    _hand_over(monitor, kind, answer, [task.pidfd, *(each.fileno() for each in listener), *streams, *dns])
     for first in range(0, len(held), HELD):
         socket.send_fds(monitor, [b"held"], held[first : first + HELD])
 
@@ -244,7 +256,7 @@ def process(brief: Brief, pid: int, pidfd: int, body: bytes, monitor: socket.soc
         stderr=request.stderr,
         detach=request.detach,
     )
-    _hand_over(monitor, answer, [added.pidfd, *streams])
+    _hand_over(monitor, Kind.STARTED, answer, [added.pidfd, *streams])
 
 
 def _renumber(spec: dict[str, Any], brief: Brief) -> None:
@@ -263,8 +275,8 @@ def _observer(starter: socket.socket) -> Any:
     return observe
 
 
-def _hand_over(monitor: socket.socket, answer: Built, descriptors: list[int]) -> None:
-    socket.send_fds(monitor, [packet(Kind.STARTED, protocol.encode(answer))], descriptors)
+def _hand_over(monitor: socket.socket, kind: Kind, answer: Built, descriptors: list[int]) -> None:
+    socket.send_fds(monitor, [packet(kind, protocol.encode(answer))], descriptors)
 
 
 def tell(connection: socket.socket, message: bytes) -> None:
@@ -277,7 +289,14 @@ def tell(connection: socket.socket, message: bytes) -> None:
 
 def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     """What a builder says, and the descriptors that it hands over; nothing if it was killed."""
-    message, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 16, socket.MSG_CMSG_CLOEXEC)
+    message, descriptors, _, _ = socket.recv_fds(
+        connection, protocol.PACKET, protocol.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    )
+    return rest(connection, message, descriptors)
+
+
+def rest(connection: socket.socket, message: bytes, descriptors: list[int]) -> tuple[bytes, list[int]]:
+    """The same, when its first message has been received."""
     left = built.decode(message[1:]).held if message and message[0] == Kind.STARTED else 0
     while left > 0:
         _, held, _, _ = socket.recv_fds(connection, 8, HELD, socket.MSG_CMSG_CLOEXEC)

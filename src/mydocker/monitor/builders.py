@@ -1,24 +1,14 @@
 """The processes that make things for a monitor (``build.py``): forked, heard, reaped when they have ended."""
 
 import os
-import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from select import POLLIN
 
-from ..linux import process
-from ..linux.memory import own_pages
-from ..linux.process import fork
-from . import protocol, spawn
 from .children import Children
-from .loop import Loop
+from .loop import POLLIN, Loop
 
-_DESCRIPTORS = 16
-"""more than a ``Brief`` has"""
-
-Hear = Callable[[], tuple[bytes, list[int]]]
-"""What a container's monitor is told, and the descriptors that go with it: waits for that."""
+_STRANGERS_PAUSE = 0.05
 _END_SECONDS = 0.01
 """for the kernel to take down a builder that holds nothing any more"""
 
@@ -39,15 +29,10 @@ class Builders:
         self._at_work.add(pid)
         return pid, connection
 
-    def begin(
-        self, begun: tuple[int, socket.socket] | None, work: Callable[[socket.socket], None]
-    ) -> tuple[int, socket.socket]:
-        """The same, or one that was forked before and does that already."""
-        if begun is None:
-            return self.fork(work)
-        self._children.know(begun[0])
-        self._at_work.add(begun[0])
-        return begun
+    def take(self, pid: int, connection: socket.socket) -> None:
+        """One that this process has forked before, and that has handed over what it made."""
+        self._children.know(pid)
+        self.part(pid, connection)
 
     def part(self, pid: int, connection: socket.socket) -> None:
         """It has said what it had to say. Its end, which takes a millisecond, is not waited for."""
@@ -55,10 +40,13 @@ class Builders:
         self._parting[pid] = connection
         self._loop.watch(connection.fileno(), POLLIN, lambda _: self._parted(pid))
 
-    @property
-    def at_work(self) -> bool:
-        """Whether one has still to say what it has made."""
-        return bool(self._at_work)
+    def end_strangers(self) -> None:
+        """One has failed, or was killed: end what it had cloned. Not while another is at work, which may be
+        about to tell of one that it has made."""
+        if self._at_work:
+            self._loop.after("strangers", _STRANGERS_PAUSE, self.end_strangers)
+        else:
+            self._children.end_strangers()
 
     def let_go(self) -> None:
         """Wait until none that was parted from holds anything that we hold, the lock for example."""
@@ -85,56 +73,3 @@ class Builders:
             os.waitpid(pid, 0)
             self._children.forget(pid)
         self._ending.clear()
-
-
-class SpareBuilder:
-    """A builder that waits until there is something to make, and then tells its monitor.
-
-    It is the one that hears, since it has the most to do then, and somebody waits for that.
-    """
-
-    __slots__ = ("_connection", "_pid")
-
-    def __init__(self, work: Callable[[socket.socket], None], kept: int) -> None:
-        """``work`` is called in it at once, and calls ``hear`` when it cannot go on without a container. The
-        descriptor ``kept`` is its own then."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._pid = fork()
-        if self._pid:
-            theirs.close()
-            os.close(kept)
-            self._connection = ours
-            return
-        try:
-            ours.close()
-            process.close_all_but((0, 1, 2, theirs.fileno(), kept))
-            work(theirs)
-        finally:
-            spawn.leave(theirs)
-
-    def hear(self) -> tuple[bytes, list[int]]:
-        """What it has heard. ``EOFError`` if it has ended without."""
-        argument, descriptors, _, _ = socket.recv_fds(self._connection, protocol.LONG_PACKET, _DESCRIPTORS)
-        if not argument:
-            raise EOFError
-        return argument, descriptors
-
-    @property
-    def begun(self) -> tuple[int, socket.socket]:
-        """Its number and a connection to it."""
-        return self._pid, self._connection
-
-
-def hear(hear_first: Hear, channel: int, monitor: socket.socket) -> tuple[bytes, list[int]]:
-    """In a builder that waits: what it hears at ``channel``, and has told its monitor. ``EOFError`` if there
-    is none any more."""
-    own_pages("builder")
-    poll = select.poll()
-    poll.register(channel, POLLIN)
-    poll.register(monitor, 0)
-    if any(descriptor == monitor.fileno() for descriptor, _ in poll.poll()):
-        raise EOFError
-    argument, descriptors = hear_first()
-    socket.send_fds(monitor, [argument], descriptors)
-    process.set_name(spawn.NAME)
-    return argument, descriptors

@@ -43,10 +43,7 @@ class Children:
         self._known.discard(pid)
 
     def end_strangers(self) -> None:
-        """Kill those that nobody knows, and reap each as soon as it ends: a frozen one is, some time later.
-
-        Not while a builder is at work: it may be about to tell of one.
-        """
+        """Kill those that nobody knows, and reap each as soon as it ends, which a frozen one does later."""
         for pid in process.children():
             if pid not in self._known:
                 self._end(pid)

@@ -253,7 +253,12 @@ def control(connection: socket.socket, request: ControlRequest) -> None:
 
 
 def added(directory: str) -> list[Added]:
-    """The processes that were added to the container; ``Unavailable`` if no monitor listens."""
+    """The processes that were added to the container; ``Unavailable`` if no monitor listens.
+
+    Where there were none, the monitor is not asked: it may be dormant (``dormant.py``).
+    """
+    if not os.path.exists(f"{directory}/{protocol.ADDED}"):
+        return []
     with connect(directory) as connection:
         try:
             connection.send(packet(Kind.LIST))

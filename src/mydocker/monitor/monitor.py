@@ -10,6 +10,7 @@ state or removes the container, and only then do the attached clients hear EXIT.
 end can rely on what the next command shows.
 """
 
+import _socket
 import os
 import socket
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from .owner import Owner
 from .plan import Brief
 from .process import Process
 from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
-from .streams import Client, Sink, Streams
+from .streams import Client, Sink, Streams, impatience
 from .wires import Wires
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ _REMEMBERED = 16
 _TIMERS = ("timeout", "kill")
 """those of one run of the container"""
 _FORK_PAUSE = 1.0
-_STRANGERS_PAUSE = 0.05
 
 
 class Monitor:
@@ -68,25 +68,39 @@ class Monitor:
         self._code = 0
         self._signals: list[int] = []
 
-    def run(self, begun: tuple[int, socket.socket] | None = None) -> None:
-        """Until the container has ended and all who were attached know. ``begun``: a builder at work."""
+    def run(self) -> None:
+        """Have a builder make the container, and be its monitor."""
         brief = self._brief
-        starter = socket.socket(fileno=brief.starter)
-        builder, connection = self._builders.begin(
-            begun, lambda theirs: build.container(brief, self._owner, starter, theirs)
+        starter = socket.socket(fileno=os.dup(brief.starter))
+        builder, connection = self._builders.fork(
+            lambda theirs: build.container(brief, self._owner, starter, theirs)
         )
-        message, descriptors = build.receive(connection)
-        self._builders.part(builder, connection)
+        starter.close()
         for fd in brief.namespaces:
             os.close(fd)
-        if not message:
-            self._builders.see_off()
-            return  # it could not be started, and owner and starter know; or the builder was killed
-        self.serve(build.built.decode(message[1:]), descriptors, starter)
+        message, descriptors = build.receive(connection)
+        self._builders.part(builder, connection)
+        if message:
+            self.serve(message, descriptors)
+        else:
+            self._builders.see_off()  # it could not be started, and owner and starter know; or it was killed
 
-    def serve(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
-        """What follows when the container has been made: all that a monitor does for most of its life."""
-        self._begin(made, descriptors, starter)
+    def go_on(
+        self, builder: tuple[int, _socket.socket] | None, message: bytes, descriptors: list[int]
+    ) -> None:
+        """Be the monitor of what a ``builder`` has handed over that was forked before (``dormant.py``); None
+        if it has ended since."""
+        if builder is not None:
+            pid, handle = builder
+            connection = socket.socket(fileno=handle.detach())
+            message, descriptors = build.rest(connection, message, descriptors)
+            self._builders.take(pid, connection)
+        if message:
+            self.serve(message, descriptors)
+
+    def serve(self, message: bytes, descriptors: list[int]) -> None:
+        """Until the container has ended and all who were attached know."""
+        self._begin(build.built.decode(message[1:]), descriptors)
         try:
             while not self._ended:
                 self._loop.turn(self._impatience())
@@ -99,16 +113,17 @@ class Monitor:
         self._owner.finish()
         self._builders.see_off()
 
-    def _begin(self, made: Built, descriptors: list[int], starter: socket.socket) -> None:
+    def _begin(self, made: Built, descriptors: list[int]) -> None:
         brief = self._brief
         init, listener, *rest = descriptors
         self._listener = socket.socket(fileno=listener)
         self._loop.watch(listener, POLLIN, self._accept)
         streams = self._run(made, init, rest)
-        tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=made.pid))))
+        starter = socket.socket(fileno=brief.starter)
         if brief.attach is None:
             starter.close()
         else:
+            tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=made.pid))))
             self._join(starter, streams, brief.attach, owner=True)
 
     def _run(self, made: Built, init: int, rest: list[int]) -> Streams:
@@ -144,13 +159,8 @@ class Monitor:
     # -- the end
 
     def _impatience(self) -> float | None:
-        soonest: float | None = None
         self._leaving = [streams for streams in self._leaving if streams.clients]
-        for streams in (*(process.streams for process in self._processes.values()), *self._leaving):
-            left = streams.impatience()
-            if left is not None and (soonest is None or left < soonest):
-                soonest = left
-        return soonest
+        return impatience([*(each.streams for each in self._processes.values()), *self._leaving])
 
     def _exited(self, _: int) -> None:
         """Init has ended, and with it (PID namespace, cgroup) everything in the container."""
@@ -411,20 +421,17 @@ class Monitor:
             refusal = Failure("Unavailable", "the container has ended")
             message = packet(Kind.ERROR, protocol.encode(refusal))
         if message[0] != Kind.STARTED:
-            self._end_strangers()
+            self._builders.end_strangers()
         return message, descriptors
-
-    def _end_strangers(self) -> None:
-        """What a builder cloned, and nobody was told of."""
-        if self._builders.at_work:
-            self._loop.after("strangers", _STRANGERS_PAUSE, self._end_strangers)
-        else:
-            self._children.end_strangers()
 
     def _take_in(
         self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
     ) -> Process:
         descriptor, *rest = descriptors
+        if not self._last:
+            os.close(
+                os.open(f"{self._brief.run_directory}/{protocol.ADDED}", os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )
         self._last += 1
         streams = self._streams(added, rest, sink, close_on_leave=True)
         about = added.about.copy()

@@ -85,6 +85,11 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """the numbers by which the plan calls them, as /proc/self/fd/N"""
 
     @property
+    def rests(self) -> bool:
+        """Whether the monitor has nothing to do before something happens to the container."""
+        return self.attach is None and self.health is None and not self.timeout
+
+    @property
     def descriptors(self) -> list[int]:
         return [self.starter, self.lock, self.plan, *self.namespaces]
 

@@ -53,6 +53,8 @@ class Kind(IntEnum):
     STDERR = 21
     EXIT = 22
     LISTED = 23
+    # from a builder, in place of STARTED
+    QUIET = 24
     # made by the client's side of a session, never sent
     DETACHED = 32
 
@@ -150,6 +152,11 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
             return known(self.message)
         return errors.Error(self.message)
 
+
+ADDED = "added"
+"""a file beside the monitor's socket, once a process was added: there is nothing to LIST before"""
+DESCRIPTORS = 16
+"""at most, in one of a builder's messages; more only where it says so"""
 
 encode = msgspec.json.encode
 attach_request = msgspec.json.Decoder(AttachRequest)

@@ -2,39 +2,32 @@
 
 A page that a fork shares is copied when it is first written to. Python writes where it only reads (reference
 counts), and the first times that it runs a function it writes more: the interpreter specialises the bytecode
-and fills the cache of attributes. Done before the fork, that is done once, and not in each monitor.
+and fills the caches of attributes. Done before the fork, that is done once, and not in each monitor.
 
-Nothing of this can be seen from outside: the process is a child that ends at once, the streams are pipes.
+Nothing of this can be seen from outside: the processes are children that end at once, the streams are pipes.
 """
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from signal import SIGKILL
+
+import msgspec
 
 from . import protocol
 from .build import Built
 from .loop import Loop
-from .monitor import Monitor
-from .owner import Connected
-from .plan import Brief, LogFiles, LogPlan, Plan, decode_brief, encode
-from .protocol import AttachRequest, Kind, packet
-from .resolver import Directory, Resolver
+from .plan import Brief, LogFiles, LogPlan, encode
+from .protocol import AttachRequest, ControlRequest, Kind, packet
+from .resolver import Resolver
+
+Live = Callable[[list[int], Callable[[socket.socket], None]], None]
 
 ROUNDS = 16
 """Python 3.11 specialises a function after 8 calls, and then an instruction after some more."""
-
-
-def rehearse(rounds: int = ROUNDS) -> None:
-    with left_open():
-        for _ in range(rounds):
-            _once()
-        gc.collect()  # or sockets in cycles would close, later, numbers that are not theirs any more
 
 
 @contextmanager
@@ -51,51 +44,72 @@ def _descriptors() -> set[int]:
     return {int(name) for name in names if os.path.exists(f"/proc/self/fd/{name}")}
 
 
-def _once() -> None:
+@contextmanager
+def somebody() -> Iterator[int]:
+    """A process that does nothing for as long as this one is there; its number. Whoever wants may reap it."""
+    alive, held = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.closerange(alive + 1, os.sysconf("SC_OPEN_MAX"))
+            os.closerange(0, alive)
+            os.read(alive, 1)
+        finally:
+            os._exit(0)
+    os.close(alive)
+    try:
+        yield pid
+        os.kill(pid, SIGKILL)
+        os.waitpid(pid, 0)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(held)
+
+
+def play(brief: Brief, live: Live) -> None:
+    """Have ``live``, with descriptors for a builder and what that does, be the monitor of a container that
+    says a line and is killed by a client."""
     ours, starter = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind("")  # a name of the kernel's choice
-    listener.listen(1)
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client.connect(listener.getsockname())
+    listener.listen(2)
+    requests = (
+        packet(Kind.ATTACH, protocol.encode(AttachRequest(stdin=False, stdout=True, stderr=True))),
+        packet(Kind.CONTROL, protocol.encode(ControlRequest(signal=SIGKILL))),
+    )
+    clients = []
+    for request in requests:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.connect(listener.getsockname())
+        client.send(request)
+        clients.append(client)
     output, writer = os.pipe()
     errors, errors_writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    brief = decode_brief(
-        encode(
-            Brief(
-                root="/",
-                state="/",
-                id="",
-                run_directory="/",
-                cgroup="",
-                log=LogPlan(files=LogFiles(path="/dev/null", size=1 << 30, count=3)),
-                stdin_once=False,
-                attach=AttachRequest(stdin=True, stdout=True, stderr=True),
-                starter=-1,
-                lock=-1,
-                plan=-1,
-                namespaces=[],
-                named=[],
-            )
-        )
-    )
     os.write(writer, b"said\n")
     os.close(writer)
     os.close(errors_writer)
-    client.send(packet(Kind.ATTACH, protocol.encode(AttachRequest(stdin=False, stdout=True, stderr=True))))
-    monitor = Monitor(brief, _Nobody())
-    monitor.serve(
-        Built(pid=pid, output=True), [os.pidfd_open(pid), listener.detach(), output, errors], starter
+    played = msgspec.structs.replace(
+        brief,
+        log=LogPlan(files=LogFiles(path="/dev/null", size=1 << 30, count=3)),
+        attach=AttachRequest(stdin=True, stdout=True, stderr=True),
     )
+    told = [starter.detach(), os.dup(brief.lock), os.dup(brief.plan)]
+    with somebody() as pid:
+        made = [os.pidfd_open(pid), listener.detach(), output, errors]
+
+        def build(monitor: socket.socket) -> None:
+            socket.send_fds(monitor, [encode(played)], told)
+            answer = packet(Kind.QUIET, protocol.encode(Built(pid=pid, output=True)))
+            socket.send_fds(monitor, [answer], made)
+
+        live([*told, *made], build)
     ours.close()
-    client.close()
-    _resolve()
+    for client in clients:
+        client.close()
 
 
-def _resolve() -> None:
+def resolve() -> None:
     """What a resolver does for a container that asks it for a name."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.setblocking(False)
@@ -124,58 +138,3 @@ class _Names:
 
     def servers(self) -> list[str]:
         return []
-
-
-class _Nobody:
-    """An owner without a record."""
-
-    def trees(self, spec: Mapping[str, Any]) -> AbstractContextManager[None]:  # noqa: ARG002 - the protocol
-        return nullcontext()
-
-    def connect(self, pid: int) -> Connected:  # noqa: ARG002 - the protocol has it
-        return Connected()
-
-    def directory(self) -> Directory:
-        return _Names()
-
-    def starting(self) -> Callable[[int], None]:
-        raise NotImplementedError("nothing is started here")
-
-    def failed(self, error: Exception) -> int:
-        raise error
-
-    def plan(self) -> Plan:
-        raise NotImplementedError("nothing is started here")
-
-    def clear(self) -> bool:
-        return False
-
-    def ended(self, code: int, *, oom_killed: bool) -> float | None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def signalled(self, number: int) -> None:
-        pass
-
-    def stopped(self) -> bool:
-        return True
-
-    def probe(self) -> bytes:
-        raise NotImplementedError("there is no health check here")
-
-    def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
-        raise NotImplementedError("there is no health check here")
-
-    def stop_signal(self) -> tuple[int, int]:
-        return signal.SIGTERM, 10
-
-    def pause(self, *, paused: bool) -> None:
-        pass
-
-    def keep(self) -> None:
-        pass
-
-    def exec_ended(self, identifier: str, code: int) -> None:
-        pass

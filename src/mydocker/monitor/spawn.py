@@ -98,21 +98,14 @@ def detach(keep: Iterable[int]) -> None:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _settle(keep)
+    settle()
+    process.close_all_but((0, 1, 2, *keep))
     process.set_name(NAME)
 
 
-def leave_server(keep: Iterable[int]) -> None:
-    """The same for a child of the forkserver, which has let go of most things already (``launcher.py``).
-
-    It is not called a monitor before it has become one."""
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _settle(keep)
-
-
-def _settle(keep: Iterable[int]) -> None:
+def settle() -> None:
+    """What a monitor has of its own, and may have from whom it was forked."""
     # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
     gc.disable()
     os.umask(0o022)
-    process.close_all_but((0, 1, 2, *keep))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..linux import pty
@@ -311,3 +311,13 @@ class Streams:
             os.close(self._input)
             self._input = -1
         self._arrange()
+
+
+def impatience(everybody: Iterable[Streams]) -> float | None:
+    """``Streams.impatience`` of all."""
+    soonest: float | None = None
+    for streams in everybody:
+        left = streams.impatience()
+        if left is not None and (soonest is None or left < soonest):
+            soonest = left
+    return soonest
