@@ -260,6 +260,10 @@ class Bench:
         ways = {"mydocker": memory.of_parents, "docker": memory.of_parents, "podman": memory.of_conmons}
         names = {"mydocker": "mydocker", "docker": "containerd-shim", "podman": "conmon"}
         measured = {names[n]: ways[n](client, self.environment, count) for n, client in clients.items()}
+        few = max(5, count // 10)
+        measured["mydocker, after an exec in each"] = memory.of_busy(
+            clients["mydocker"], self.environment, few
+        )
         measured["a fork of `python -I -S` that waits"] = memory.of_forks(
             f"{self.bin}/python", self.environment
         )

@@ -22,6 +22,15 @@ def of_parents(client: list[str], environment: Mapping[str, str], count: int) ->
     return _measure(client, environment, count, "{{.State.Pid}}", _parent)
 
 
+def of_busy(client: list[str], environment: Mapping[str, str], count: int) -> list[tuple[int, int]]:
+    """The same when something has been executed in each container: no monitor is dormant any more."""
+
+    def execute(name: str) -> None:
+        engines.run([*client, "exec", name, "true"], environment)
+
+    return _measure(client, environment, count, "{{.State.Pid}}", _parent, execute)
+
+
 def of_conmons(client: list[str], environment: Mapping[str, str], count: int) -> list[tuple[int, int]]:
     return _measure(client, environment, count, "{{.State.ConmonPid}}", lambda pid: pid)
 
@@ -59,11 +68,13 @@ def _measure(
     count: int,
     template: str,
     supervisor: Callable[[int], int],
+    after: Callable[[str], None] = lambda _: None,
 ) -> list[tuple[int, int]]:
     names = [f"memory-{number}" for number in range(count)]
     try:
         for name in names:
             engines.run([*client, "run", "-d", "--name", name, *engines.IDLE], environment)
+            after(name)
         time.sleep(_SETTLE_SECONDS)
         pids = engines.run([*client, "inspect", "--format", template, *names], environment).split()
         found = [supervisor(int(pid)) for pid in pids]
