@@ -231,7 +231,7 @@ def test_the_environment_of_hooks(runtime: Runtime, busybox_rootfs: str) -> None
     seen = Path(runtime.directory, "seen")
 
     def hook(kind: str, **extra: Any) -> dict[str, Any]:
-        script = f'echo "{kind} ${{MARK-none}}" >> {seen}'
+        script = f'echo "{kind} ${{MARK-none}}${{PERL_SKIP_LOCALE_INIT-}}" >> {seen}'
         return {"path": "/bin/sh", "args": ["sh", "-c", script], **extra}
 
     hooks = {

@@ -52,6 +52,10 @@ def main() -> NoReturn:
     os._exit(status)
 
 
+_LARGEST = 1 << 18
+"""bytes of a compiled module; what is larger is left to others"""
+
+
 class CompiledModules:
     """A finder for what pip has compiled of this package: the file that a name stands for, and no search.
 
@@ -59,13 +63,14 @@ class CompiledModules:
     or older than its source is left to the finders after this one.
     """
 
-    __slots__ = ("_magic", "_parent", "_spec", "_suffix")
+    __slots__ = ("_buffer", "_magic", "_parent", "_spec", "_suffix")
 
     def __init__(self, package_parent: str) -> None:
         external = sys.modules["_frozen_importlib_external"]
         self._magic: bytes = external.MAGIC_NUMBER
         self._spec = type(__spec__)
         self._parent = package_parent
+        self._buffer = bytearray(_LARGEST)  # one for all: fresh memory for each takes longer than to read it
         self._suffix = f".{sys.implementation.cache_tag}.pyc"
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
@@ -94,13 +99,14 @@ class CompiledModules:
         except OSError:
             return None
         try:
-            data = os.read(file, 1 << 20)
+            length = os.readv(file, [self._buffer])
         finally:
             os.close(file)
         head = self._magic + bytes(4) + (int(status.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little")
-        if not data.startswith(head + (status.st_size & 0xFFFFFFFF).to_bytes(4, "little")):
+        head += (status.st_size & 0xFFFFFFFF).to_bytes(4, "little")
+        if self._buffer[: min(length, len(head))] != head or length == len(self._buffer):  # of more, maybe
             return None
-        code: CodeType = marshal.loads(memoryview(data)[16:])
+        code: CodeType = marshal.loads(memoryview(self._buffer)[len(head) : length])
         return code
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mydocker.forkserver import cold
 from mydocker.forkserver.cold import CompiledModules
 
 
@@ -71,6 +72,11 @@ def _short(_source: Path, compiled: Path) -> None:
     compiled.write_bytes(compiled.read_bytes()[:12])
 
 
+def _large(source: Path, _compiled: Path) -> None:
+    source.write_text(f"value = {'x' * cold._LARGEST!r}\n")
+    py_compile.compile(str(source), doraise=True)
+
+
 def _no_source(source: Path, _compiled: Path) -> None:
     source.unlink()
 
@@ -81,13 +87,14 @@ def _not_compiled(_source: Path, compiled: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_touch, _grow, _other_magic, _by_hash, _short, _no_source, _not_compiled],
+    [_touch, _grow, _other_magic, _by_hash, _short, _large, _no_source, _not_compiled],
     ids=lambda c: c.__name__,
 )
 def test_what_is_stale_is_left_to_others(parent: Path, change: object) -> None:
     assert callable(change)
     source = parent / "mydocker/one.py"
     compiled = source.parent / "__pycache__" / f"one.{sys.implementation.cache_tag}.pyc"
-    assert found(parent, "mydocker.one")
+    finder = CompiledModules(str(parent))
+    assert finder.find_spec("mydocker.one")
     change(source, compiled)
-    assert found(parent, "mydocker.one") is None
+    assert finder.find_spec("mydocker.one") is None
