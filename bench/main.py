@@ -198,7 +198,9 @@ class Bench:
                     (f"{traffic.REQUESTS} requests, {traffic.AT_ONCE} at once", traffic.requests),
                 ):
                     commands = {name: command(*ends[name][way]) for name in compared}
-                    self._compare(f"{title} {way}", commands, {"docker": 1}, rounds=min(self.rounds, 10))
+                    self._compare(
+                        f"{title} {way}", commands, {"docker": 1}, rounds=max(self.rounds, traffic.ROUNDS)
+                    )
             for client in compared.values():
                 engines.run([*client, "rm", "--force", "server", "neighbour"], self.environment)
 

@@ -7,6 +7,7 @@ machine comes to rest: what an engine still does after its command has returned 
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -30,10 +31,34 @@ class Series:
         deciles = statistics.quantiles(self.times[name], n=10)
         return deciles[0], deciles[-1]
 
-    def ratio(self, name: str, to: str) -> float:
+    def ratio(self, name: str, to: str) -> Ratio:
         """How many times the time of ``to`` is that of ``name``: the median over the rounds."""
         rounds = zip(self.times[name], self.times[to], strict=True)
-        return statistics.median(theirs / ours for ours, theirs in rounds)
+        found = sorted(theirs / ours for ours, theirs in rounds)
+        outside = _outside(len(found))
+        return Ratio(statistics.median(found), found[outside], found[-1 - outside])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A median of what was measured, and between what the true one is with 95 % certainty or more."""
+
+    median: float
+    low: float
+    high: float
+
+
+def _outside(count: int) -> int:
+    """How many of ``count`` sorted measurements are below that interval, and as many above.
+
+    Each is below the true median with a probability of a half, whatever the distribution (binomial test).
+    """
+    total, ways = 0.0, 2.0**count
+    for number in range(count // 2):
+        total += math.comb(count, number) / ways
+        if total > 0.025:
+            return max(0, number - 1)
+    return 0
 
 
 _REST = 0.25

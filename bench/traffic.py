@@ -18,6 +18,8 @@ from typing import Any
 import engines
 import report
 
+ROUNDS = 24
+"""at least: both sides move bytes with the same kernel, and differ by less than the noise of a few"""
 MEGABYTES = 256
 REQUESTS, AT_ONCE = 2000, 8
 CROWD, EDGE = 200, 20
