@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -199,7 +200,12 @@ def test_signals_overtake_input(engine: Engine, busybox_rootfs: str) -> None:
     session = container.start(attach=AttachOptions(stdin=True))
     assert session is not None
     hear_until(session, b"ready")
-    thread = threading.Thread(target=lambda: session.send(b"x" * 1_000_000))
+
+    def feed() -> None:
+        with suppress(OSError):  # the session is closed when the container has ended
+            session.send(b"x" * 1_000_000)
+
+    thread = threading.Thread(target=feed)
     thread.start()
     time.sleep(0.2)
     session.signal(9)

@@ -71,11 +71,9 @@ class Monitor:
     def run(self) -> None:
         """Have a builder make the container, and be its monitor."""
         brief = self._brief
-        starter = socket.socket(fileno=os.dup(brief.starter))
         builder, connection = self._builders.fork(
-            lambda theirs: build.container(brief, self._owner, starter, theirs)
+            lambda theirs: build.container(brief, self._owner, socket.socket(fileno=brief.starter), theirs)
         )
-        starter.close()
         for fd in brief.namespaces:
             os.close(fd)
         message, descriptors = build.receive(connection)
