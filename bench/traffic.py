@@ -22,7 +22,7 @@ ROUNDS = 24
 """at least: both sides move bytes with the same kernel, and differ by less than the noise of a few"""
 MEGABYTES = 256
 REQUESTS, AT_ONCE = 2000, 8
-CROWD, EDGE = 200, 20
+CROWD, EDGE = 200, 50
 _HERE, _THERE = "10.200.0.1", "10.200.0.2"
 _SERVER = (
     f"busybox mkdir /www; busybox dd if=/dev/zero of=/www/large bs=1M count={MEGABYTES}; "

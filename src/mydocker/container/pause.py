@@ -120,6 +120,8 @@ def _note(store: Store, record: Record, *, paused: bool) -> None:
 def thaw_abandoned(store: Store, identifier: str) -> None:
     """Thaw the container if who has frozen it is gone."""
     path = f"{store.run_directory(identifier)}/{PAUSE_LOCK}"
+    if not os.access(path, os.F_OK):  # as nearly always, of each container, with each command
+        return
     try:
         lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
