@@ -55,7 +55,7 @@ GUARDS = (
     ),
     Guard(
         "CVE-2019-14271",  # init imports nothing once it is inside
-        (("runtime/init.py", "        forbid_imports()\n", ""),),
+        (("runtime/init.py", "    forbid_imports()\n", ""),),
         (f"{_I}test_security_foreign_code.py::test_run", f"{_I}test_security_foreign_code.py::test_exec"),
         (
             (
