@@ -47,6 +47,9 @@ TESTS = {
         "tests/integration/test_commit_pause.py",
         "tests/integration/test_pause.py",
         "tests/integration/test_life.py",
+        "tests/integration/test_waiting.py",
+        "tests/integration/test_dormant.py",
+        "tests/integration/test_killed_builder.py",
         "tests/integration/test_cp.py",
         "tests/integration/test_security_cp.py",
         # ipvlan, VLANs and dummies, which are modules there
