@@ -86,6 +86,7 @@ class Bench:
         self.directory = directory
         self.only = only
         self.rounds = rounds
+        self.traffic_rounds = max(rounds, traffic.ROUNDS)
         self.scale = scale
         self.bin = f"{directory}/venv/bin"
         self.log = f"{directory}/stderr"
@@ -133,7 +134,7 @@ class Bench:
         self._stop_forkserver()
 
     def page(self) -> str:
-        return report.page(self.rows, self.skipped, self.rounds)
+        return report.page(self.rows, self.skipped, self.rounds, self.traffic_rounds)
 
     def _try(self, part: Callable[[dict[str, list[str]]], None], argument: dict[str, list[str]]) -> None:
         if self.only is not None and part.__name__ not in self.only:
@@ -198,9 +199,7 @@ class Bench:
                     (f"{traffic.REQUESTS} requests, {traffic.AT_ONCE} at once", traffic.requests),
                 ):
                     commands = {name: command(*ends[name][way]) for name in compared}
-                    self._compare(
-                        f"{title} {way}", commands, {"docker": 1}, rounds=max(self.rounds, traffic.ROUNDS)
-                    )
+                    self._compare(f"{title} {way}", commands, {"docker": 1}, rounds=self.traffic_rounds)
             for client in compared.values():
                 engines.run([*client, "rm", "--force", "server", "neighbour"], self.environment)
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import traffic
 from measure import Ratio, Series
 
 COMMAND = "make bench"
@@ -82,12 +81,12 @@ def phase_row(series: Series) -> Row:
     return Row("Where the time goes", ("", "median, ms", "first to last decile"), lines)
 
 
-def page(rows: Sequence[Row], skipped: Sequence[str], rounds: int) -> str:
+def page(rows: Sequence[Row], skipped: Sequence[str], rounds: int, traffic_rounds: int) -> str:
     parts = [
         "# Benchmarks",
         f"Written by `{COMMAND}`; not to be edited.",
         f"The commands of a table take turns, {rounds} rounds after a warm-up, those of traffic"
-        f" {traffic.ROUNDS} or more. A speed-up is the median over the rounds of the peer's time divided by"
+        f" {traffic_rounds}. A speed-up is the median over the rounds of the peer's time divided by"
         " ours, and in brackets between what that is with 95 % certainty (of five rounds or fewer: all that"
         " there was). mydocker is a wheel, installed regularly; the peers are Debian's, with directories of"
         " their own, without a network, on one image of a static busybox.",

@@ -11,11 +11,7 @@ import pytest
 
 from support import cgroups, leaks
 from support.command import Runner
-from support.killing import processes
-
-
-def monitor_of(init: int) -> int:
-    return next(each.parent for each in processes() if each.pid == init)
+from support.killing import parent
 
 
 def own_memory(pid: int) -> int:
@@ -40,7 +36,7 @@ def server(mydocker: Runner) -> None:
 @pytest.mark.usefixtures("server")
 def test_who_only_looks_does_not_wake_it(mydocker: Runner, image: str) -> None:
     _, init = mydocker.start(image, "--name", "idle")
-    monitor = monitor_of(init)
+    monitor = parent(init)
     cgroups.wait_until(lambda: children(monitor) == [init])  # the builder is reaped
     before = own_memory(monitor)
     assert mydocker.inspect("idle")["ExecIDs"] is None
@@ -99,6 +95,6 @@ def test_a_client_that_attaches(mydocker: Runner, image: str) -> None:
 def test_killed_while_it_sleeps(mydocker: Runner, image: str) -> None:
     """Its container ends with it, and the next command says so."""
     container, init = mydocker.start(image)
-    os.kill(monitor_of(init), signal.SIGKILL)
+    os.kill(parent(init), signal.SIGKILL)
     cgroups.wait_until(lambda: not os.path.exists(f"/proc/{init}"))
     assert mydocker.inspect(container)["State"]["Status"] == "exited"

@@ -13,7 +13,7 @@ import pytest
 
 from support import cgroups, probe
 from support.command import Runner
-from support.killing import MONITOR, Process, processes
+from support.killing import MONITOR, Process, parent, processes
 
 pytestmark = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a freezer")
 
@@ -33,10 +33,6 @@ def frozen(pid: int) -> Iterator[None]:
         yield
     finally:
         switch.write_text(off)
-
-
-def parent(pid: int) -> int:
-    return next(each.parent for each in processes() if each.pid == pid)
 
 
 def added(monitor: int, init: int) -> list[Process]:

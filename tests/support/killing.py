@@ -49,6 +49,10 @@ def processes() -> list[Process]:
     return found
 
 
+def parent(pid: int) -> int:
+    return next(each.parent for each in processes() if each.pid == pid)
+
+
 def find(role: str, launcher: subprocess.Popen[bytes]) -> list[int]:
     """PIDs that have this role now."""
     if not isolation.entered():

@@ -41,11 +41,11 @@ from .waiting import Waiting
 def main(brief: Brief) -> None:
     """The whole life of a monitor that was forked by a caller."""
 
-    def live() -> None:
+    def run() -> None:
         spawn.detach(brief.descriptors)
         Monitor(brief, Owner(brief)).run()
 
-    spawn.guarded(live, _crash_log(brief))
+    spawn.guarded(run, _crash_log(brief))
 
 
 def stand_by(channel: int, own_identity: bytes, directory: str, in_advance: bool) -> None:

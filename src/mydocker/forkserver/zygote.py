@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ..linux import process
 from ..linux.process import CLONE_PARENT, clone3
-from ..monitor import spawn
+from ..monitor import dormant, spawn
 from . import child, cold, worker
 from .child import Child
 
@@ -27,7 +27,6 @@ OUTLIVING = "mydocker.container.supervise:stand_by"
 _NAME = b"mydocker-zygote"
 _IN_ADVANCE = b"+"
 _ROUNDS = 16
-_KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 _RIGHTS = struct.Struct("ii")
 _PATIENCE_SECONDS = 1.0  # with one that somebody has stopped
 
@@ -84,7 +83,7 @@ def _serve(
     outlive = cold.load(OUTLIVING)
     prepare()
     spawn.settle()
-    _rehearse(own_identity, directory)
+    _rehearse()
     channel.send(b"!")
     while order := channel.recv(1):
         _fork(channel, order, outlive, own_identity, directory, CLONE_PARENT)
@@ -100,7 +99,7 @@ def _fork(
     flags: int,
 ) -> None:
     """Answer one order: with a child of these ``flags``, which calls ``outlive``, and its channel."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    ours, theirs = dormant.pair()
     try:
         pid, pidfd = clone3(flags)
     except OSError:  # too many processes
@@ -132,14 +131,13 @@ def hear(channel: int, own_identity: bytes, offer: str, *, in_advance: bool) -> 
     return worker.hear(child.wait(socket.socket(fileno=channel)), own_identity, offer)
 
 
-def _rehearse(own_identity: bytes, directory: str) -> None:
+def _rehearse() -> None:
     """Fork some children that end at once; see ``monitor/rehearsal.py``."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    ours, theirs = dormant.pair()
     for _ in range(_ROUNDS):
-        _fork(ours, b"", lambda *_: None, own_identity, directory, 0)
+        _fork(ours, b"", lambda *_: None, b"", "", 0)
         os.wait()
-        _, ancillary, _, _ = theirs.recvmsg(1, _socket.CMSG_SPACE(8))
-        for descriptor in _RIGHTS.unpack(ancillary[0][2]):
+        for descriptor in dormant.receive(theirs)[1]:
             os.close(descriptor)
     ours.close()
     theirs.close()

@@ -28,10 +28,15 @@ _QUIET = int(protocol.Kind.QUIET)
 Handed = tuple[bytes, list[int]]
 
 
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Two ends of a connection for packets, close-on-exec."""
+    return _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+
+
 def fork_builder(kept: Sequence[int]) -> tuple[int, _socket.socket]:
     """As fork(2): its number, and a connection to it; 0 and the other end in itself. It has the descriptors
     ``kept`` for its own, and ends with ``spawn.leave``."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    ours, theirs = pair()
     pid = fork()
     if pid == 0:
         ours.close()
@@ -44,7 +49,7 @@ def fork_builder(kept: Sequence[int]) -> tuple[int, _socket.socket]:
 
 
 def receive(connection: _socket.socket) -> Handed:
-    """One message of the builder; empty if there is none any more."""
+    """One message and its descriptors; empty if there is none any more."""
     message, ancillary, _, _ = connection.recvmsg(_LIMIT, _RIGHTS, _socket.MSG_CMSG_CLOEXEC)
     return message, memoryview(ancillary[0][2]).cast("i").tolist() if ancillary else []
 

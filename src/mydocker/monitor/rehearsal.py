@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from signal import SIGKILL
+from contextlib import contextmanager, suppress
+from signal import SIGKILL, pidfd_send_signal
 
 import msgspec
 
+from ..linux.process import close_all_but
 from . import protocol
 from .build import Built
 from .loop import Loop
@@ -51,20 +52,21 @@ def somebody() -> Iterator[int]:
     pid = os.fork()
     if pid == 0:
         try:
-            os.closerange(alive + 1, os.sysconf("SC_OPEN_MAX"))
-            os.closerange(0, alive)
+            close_all_but((alive,))
             os.read(alive, 1)
         finally:
             os._exit(0)
     os.close(alive)
+    pidfd = os.pidfd_open(pid)
     try:
         yield pid
-        os.kill(pid, SIGKILL)
-        os.waitpid(pid, 0)
-    except ProcessLookupError:
-        return
     finally:
         os.close(held)
+        with suppress(ProcessLookupError):  # it was reaped
+            pidfd_send_signal(pidfd, SIGKILL)
+        os.close(pidfd)
+        with suppress(ChildProcessError):  # it was reaped
+            os.waitpid(pid, 0)
 
 
 def play(brief: Brief, live: Live) -> None:

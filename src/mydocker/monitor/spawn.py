@@ -104,7 +104,7 @@ def detach(keep: Iterable[int]) -> None:
 
 
 def settle() -> None:
-    """What a monitor has of its own, and may have from whom it was forked."""
+    """What every monitor is like; a process that only forks monitors is it already, for them to inherit."""
     # Nothing here makes cycles, and a collection would touch, and so copy, what came with the fork.
     gc.disable()
     os.umask(0o022)
