@@ -4,9 +4,9 @@
     name        each link in ``by-name`` leads to the container that has the name, and each has one
     volume      those that a record names are there
 
-What a command that was killed has left is put right first, as by every other command (``reconcile``), so it
-is no fault. A container that somebody creates, runs or removes now is left alone but for what cannot change.
-One whose record cannot be read is given up only when somebody says so.
+What a command that was killed has left is put right first, as by whoever lists containers (``reconcile``):
+it is no fault. A container that somebody creates, runs or removes now is left alone but for what cannot
+change. One whose record cannot be read is given up only when somebody says so.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ..volume.store import VolumeStore
 from . import events, files, health, links, merge, mounts, names, networks, rootfs, volumes
 from .attached import of
 from .config import Config, EndpointConfig, HostConfig
-from .reconcile import destroy
+from .reconcile import attend, destroy, look_around
 from .record import Record
 from .state import State
 from .store import Lock, Store
@@ -158,7 +158,10 @@ def _create(
         destroy(store, identifier, record, lock)
         raise
     events.container(store, record, "create")
-    return record, lock if starting else None
+    if starting:
+        return record, lock
+    look_around(store)
+    return record, None
 
 
 def _new(store: Store, offered: str) -> tuple[str, Lock]:
@@ -186,7 +189,7 @@ def _claim(store: Store, record: Record, written: Callable[[], None]) -> Record:
     if record.name:
         store.write_record(record)
         written()
-        store.claim(record.name, record.id)
+        _take_name(store, record)
         return record
     attempt = 0
     while True:
@@ -199,6 +202,16 @@ def _claim(store: Store, record: Record, written: Callable[[], None]) -> Record:
             attempt += 1
             continue
         return named
+
+
+def _take_name(store: Store, record: Record) -> None:
+    try:
+        store.claim(record.name, record.id)
+    except Conflict:
+        owner = store.named(record.name)
+        if owner is not None and not attend(store, owner):
+            raise
+        store.claim(record.name, record.id)
 
 
 def _named(store: Store, config: Config, host: HostConfig, identifier: str) -> Config:

@@ -7,8 +7,8 @@ waits for who was first, so that no one thaws what another has frozen. Against S
 
     the guard     a process that holds the lock too, and does nothing but wait for the end of a pipe; if that
                   comes without a word, it thaws the container
-    reconcile     with which every command begins: a file whose lock is free was left by a guard that was
-                  killed as well, and the container is thawed (``thaw_abandoned``)
+    reconcile     a file whose lock is free was left by a guard that was killed as well, and the container is
+                  thawed (``thaw_abandoned``)
 
 ``pause`` and ``unpause`` use the same lock. The state, which the monitor writes, says ``paused`` only while
 the container is frozen: whoever is killed before that is written, or after it is taken back, leaves a

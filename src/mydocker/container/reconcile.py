@@ -1,4 +1,11 @@
-"""Put right what a process that was killed has left: no daemon watches, so every command looks first.
+"""Put right what a process that was killed has left: no daemon watches, so commands look.
+
+    at one container   whoever names it, or finds it in the way of a name             (``attend``)
+    at all             whoever lists them, or finds one in the way of anything else   (``reconcile``)
+    at all             whoever makes or starts one, if nobody has for a second, and while there is nothing
+                       else to do                                                     (``look_around``)
+
+So a command takes as long beside a thousand containers as beside none.
 
 Somebody who creates, runs or removes a container holds its lock for as long as that takes. An entry under
 <state>/container whose lock is free therefore belonged to somebody who died, and so does a state ``running``
@@ -16,7 +23,7 @@ What cannot be removed stays as ``dead``, and does not keep anybody from anythin
 
 A container that runs may have been frozen by somebody who died: see ``pause.py``.
 
-Looking costs one readdir and a flock attempt for each running container.
+Looking at all costs one readdir, and a flock attempt for each that runs (7 to 15 µs).
 """
 
 from __future__ import annotations
@@ -27,7 +34,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..errors import Conflict, CorruptData, NotFound, Unavailable
+from ..errors import Conflict, CorruptData, Error, NotFound, Unavailable
 from ..monitor.timestamp import now
 from ..runtime import cgroup
 from ..snapshot.tree import remove_tree
@@ -43,6 +50,10 @@ from .store import Lock, Store
 GONE = 1.0
 """patience, in seconds, with a monitor whose connection has ended or cannot be made"""
 
+_SECONDS = 1.0
+"""for which nobody looks around again"""
+_LOOKED = "looked"
+
 KILLED = 137
 """128 + SIGKILL: how every process of the container has ended"""
 
@@ -51,10 +62,34 @@ def reconcile(store: Store) -> None:
     """Settle every container under <state> that nobody works on any more, and what was being renamed."""
     settle_notes(store)
     for identifier in store.worked_on():
-        if store.held(identifier):
-            thaw_abandoned(store, identifier)
-        else:
-            settle(store, identifier)
+        attend(store, identifier)
+
+
+def attend(store: Store, identifier: str) -> bool:
+    """Settle one container if nobody works on it any more; whether that was so."""
+    if not os.path.exists(store.run_directory(identifier)):
+        return False
+    if store.held(identifier):
+        thaw_abandoned(store, identifier)
+        return False
+    settle(store, identifier)
+    return True
+
+
+def look_around(store: Store) -> None:
+    """Reconcile, if nobody has for a second. What cannot be put right is nobody's business here: who lists
+    it, or names it, is told."""
+    path = f"{store.state}/{_LOOKED}"
+    try:
+        if 0 <= time.time() - os.stat(path).st_mtime < _SECONDS:
+            return
+        os.utime(path)
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    settle_notes(store)
+    for identifier in store.worked_on():
+        with suppress(Error, OSError):
+            attend(store, identifier)
 
 
 def sweep(store: Store) -> None:

@@ -6,8 +6,8 @@ leaves a name too many, which counts for nothing: the record decides, and ``Stor
 
     <root>/renaming/<random>     "<id> <old name> <new name>"; flock: held by who renames
 
-A note whose lock is free was left by somebody who died: ``reconcile``, with which every command begins, frees
-whichever of the two names the record does not have.
+A note whose lock is free was left by somebody who died: ``reconcile`` frees whichever of the two names the
+record does not have.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -209,13 +210,24 @@ def private_cgroup_namespace(host: HostConfig, *, cgroup_v2: bool) -> bool:
     return cgroup_v2 and not host.privileged
 
 
+@cache
+def own_network() -> dict[str, str]:
+    """Kernel parameters of a network of a container's own, as in Docker: ping and low ports without a
+    capability, and no IPv6 on a link before it has an address of it."""
+    parameters = {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0 2147483647",
+    }
+    if os.path.exists("/proc/sys/net/ipv6"):
+        parameters["net.ipv6.conf.default.disable_ipv6"] = "1"
+    return parameters
+
+
 def _sysctl(host: HostConfig) -> dict[str, str]:
-    """What was asked for; and in an own network, ping and low ports without a capability, as in Docker."""
-    sysctl = dict(host.sysctls or {})
-    if host.network_mode != "host" and not host.network_mode.startswith("container:"):
-        sysctl.setdefault("net.ipv4.ip_unprivileged_port_start", "0")
-        sysctl.setdefault("net.ipv4.ping_group_range", "0 2147483647")
-    return sysctl
+    """What was asked for, after what every network of a container's own has."""
+    if host.network_mode == "host" or host.network_mode.startswith("container:"):
+        return host.sysctls or {}
+    return own_network() | (host.sysctls or {})
 
 
 def _shm(host: HostConfig, around: Surroundings) -> OciMount | None:

@@ -21,7 +21,7 @@ from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
 from . import events, files, health, links, logs, propagation, rootfs, spec, supervise, volumes
-from .reconcile import GONE, settle
+from .reconcile import GONE, attend, look_around, settle
 from .record import Record
 from .state import STARTABLE, State, Status
 from .store import Lock, Store
@@ -100,6 +100,7 @@ def start(
         lock.close()
         for fd in (memory, *opened):
             os.close(fd)
+    look_around(store)
     return _hear(store, record, ours, attach, observer)
 
 
@@ -186,6 +187,8 @@ def plan(
 ) -> Plan:
     """What it takes to make it now. Descriptors of namespaces that it joins are opened, and added."""
     opened = opened if opened is not None else []
+    for link in record.host_config.links or ():
+        attend(store, links.split(link)[0])
     links.check(store, record)
     directory = store.directory(record.id)
     stack = rootfs.stack(directory, record)

@@ -31,7 +31,7 @@ from ..oci.signals import signal_number
 from ..runtime import cgroup
 from . import events, execute, health, names, networks, restart, volumes
 from .directory import Directory
-from .reconcile import destroy, finish, set_aside
+from .reconcile import destroy, finish, reconcile, set_aside
 from .record import Record
 from .state import HealthResult, State, Status
 from .store import HEALTH, Lock, Store
@@ -147,7 +147,13 @@ class Owner:
 
     def connect(self, pid: int) -> Connected:
         record, _ = self._read()
-        return networks.connect(self._store, record, pid)
+        try:
+            return networks.connect(self._store, record, pid)
+        except (errors.Conflict, errors.Forbidden, errors.Unavailable):
+            # who has the address, or the port, may have been killed
+            reconcile(self._store)
+            networks.release(self._store, record.id)
+            return networks.connect(self._store, record, pid)
 
     def directory(self) -> Directory:
         return Directory(self._store, self._brief.id)

@@ -17,7 +17,7 @@ from ..content.lock import locked
 from ..errors import Error, NotFound
 from ..runtime import cgroup, waiting
 from ..runtime.waiting import WaitingInit
-from .spec import CGROUP_PARENT
+from .spec import CGROUP_PARENT, own_network
 
 
 class Waiting:
@@ -31,7 +31,7 @@ class Waiting:
         self._note = locked(self._path)
         self._init: WaitingInit | None = None
         with suppress(Error, OSError):  # no right to, or no room: who needs an init then says so
-            self._init = waiting.wait(f"{CGROUP_PARENT}/{identifier}")
+            self._init = waiting.wait(f"{CGROUP_PARENT}/{identifier}", own_network())
 
     def __enter__(self) -> Waiting:
         return self

@@ -1,8 +1,8 @@
 """``Engine.containers``: the collection, and one container as an object that does things.
 
 A ``Container`` is a reference: an identifier, and its ``record`` and ``state`` as they were read last;
-``refresh`` reads them again. Every call looks first whether a process that was killed left something to put
-right (``container/reconcile.py``).
+``refresh`` reads them again. Who asks for a container looks first whether a process that was killed left
+something to put right (``container/reconcile.py``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ..container.config import Config, EndpointConfig, HostConfig, PortBinding, 
 from ..container.copy import PathStat
 from ..container.diff import Change
 from ..container.filters import matches
-from ..container.reconcile import reconcile, settle, sweep
+from ..container.reconcile import attend, settle, sweep
 from ..container.record import Record
 from ..container.state import State, Status
 from ..container.stats import Reading
@@ -366,7 +366,6 @@ class Containers:
 
         Raises ``NotFound`` (image), ``InvalidArgument`` (values), ``Conflict`` (name), in Docker's words.
         """
-        reconcile(self._store)
         warnings: list[str] = []
         record, lock = creating.create(
             self._store,
@@ -383,8 +382,8 @@ class Containers:
 
     def get(self, reference: str) -> Container:
         """By identifier, name, or a prefix of one identifier; ``NotFound`` in Docker's words."""
-        reconcile(self._store)
         identifier = self._store.resolve(reference)
+        attend(self._store, identifier)
         name = reference.removeprefix("/")
         try:
             record = self._store.read_record(identifier)

@@ -1,10 +1,11 @@
 """The forkserver: waits for launchers with everything imported, and forks a worker for each.
 
-A poll loop over the listening socket and the pidfds of the children; nothing in it depends on a client's
-behaviour, as the worker itself reads the request. Of each kind of child a spare one waits (``child.py``). The
-server keeps the launcher's connection open as long as the worker lives, to report a death that the worker
-could not report. Killing it at any instant does no harm: workers go on and report their exit themselves, and
-launchers that were not served yet see the end of file.
+A loop over the listening socket and the pidfds of the children (epoll(7): monitors live as long as their
+containers); nothing in it depends on a client's behaviour, as the worker itself reads the request. Of each
+kind of child a spare one waits (``child.py``). The server keeps a launcher's connection open as long as both
+it and the worker live, to report a death that the worker could not report. Killing the server at any instant
+does no harm: workers go on and report their exit themselves, and launchers that were not served yet see the
+end of file.
 """
 
 from __future__ import annotations
@@ -158,17 +159,18 @@ class _Server:
         self._zygote = zygote
         self._spare_worker: Child | None = None
         self._spare_outliving: Child | None = None
-        self._children: dict[int, socket.socket] = {}
+        self._children: dict[int, socket.socket | None] = {}
+        """a connection to whoever waits for its end, by pidfd"""
         self._leaving = False
-        self._poll = select.poll()
-        self._poll.register(listener, select.POLLIN)
-        self._poll.register(zygote, select.POLLIN)
+        self._poll = select.epoll()
+        self._poll.register(listener, select.EPOLLIN)
+        self._poll.register(zygote, select.EPOLLIN)
 
     def run(self, idle: float, is_current: Callable[[], bool]) -> None:
         """Have a child for each connection."""
         last = time.monotonic()
         while True:
-            ready = [descriptor for descriptor, _ in self._poll.poll(self._patience(idle) * 1000)]
+            ready = [descriptor for descriptor, _ in self._poll.poll(self._patience(idle))]
             if self._listener.fileno() in ready:
                 self._serve()
             for pidfd in self._children.keys() & ready:
@@ -190,7 +192,11 @@ class _Server:
 
     def _is_needed(self) -> bool:
         """Whether a launcher waits for its worker's end. The end of a monitor is no business of ours."""
-        return any(_is_awaited(connection) for connection in self._children.values())
+        for pidfd, connection in self._children.items():
+            if connection is not None and not _is_awaited(connection):
+                connection.close()
+                self._children[pidfd] = None
+        return any(self._children.values())
 
     def _lacks_spare(self) -> bool:
         lacks_outliving = self._spare_outliving is None and self._zygote.ready
@@ -219,7 +225,7 @@ class _Server:
                 return
             spare.give(connection)
         self._children[spare.pidfd] = connection
-        self._poll.register(spare.pidfd, select.POLLIN)
+        self._poll.register(spare.pidfd, select.EPOLLIN)
 
     def _fork_spares(self) -> None:
         with suppress(OSError):  # too many processes
@@ -241,7 +247,7 @@ class _Server:
             return Child(os.pidfd_open(pid), ours)
         # what others are told by the end of a connection must not wait for this child's
         ours.close()
-        for connection in self._children.values():
+        for connection in filter(None, self._children.values()):
             connection.close()
         for other in (self._spare_worker, self._spare_outliving, self._zygote):
             if other is not None:
@@ -277,10 +283,12 @@ def _is_awaited(connection: socket.socket) -> bool:
     return not poll.poll(0)
 
 
-def _report(pidfd: int, connection: socket.socket) -> None:
+def _report(pidfd: int, connection: socket.socket | None) -> None:
     """Tell the launcher how its worker ended, in case that the worker did not."""
     result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     os.close(pidfd)
+    if connection is None:
+        return
     with connection:
         if result is None:
             return

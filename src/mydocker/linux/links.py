@@ -27,7 +27,9 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
-IFLA_LINK, IFLA_NET_NS_FD = 5, 28
+IFLA_LINK, IFLA_AF_SPEC, IFLA_NET_NS_FD = 5, 26, 28
+IFLA_INET6_CONF = 2
+_DISABLE_IPV6 = 26  # linux/ipv6.h: DEVCONF_DISABLE_IPV6
 IFLA_VLAN_ID = 1
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
@@ -50,9 +52,10 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 
 
 class Link:
-    """One network interface, as RTM_GETLINK shows it."""
+    """One network interface, as RTM_GETLINK shows it. ``ipv6``: whether it takes part in that, if the kernel
+    has it."""
 
-    __slots__ = ("address", "flags", "index", "kind", "master", "mtu", "name")
+    __slots__ = ("address", "flags", "index", "ipv6", "kind", "master", "mtu", "name")
 
     def __init__(self, body: bytes) -> None:
         _, _, self.index, self.flags, _ = _LINK.unpack_from(body)
@@ -63,6 +66,9 @@ class Link:
         self.master = int.from_bytes(found.get(IFLA_MASTER, b""), "little")
         info = attributes(found.get(IFLA_LINKINFO, b""))
         self.kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+        families = attributes(found.get(IFLA_AF_SPEC, b""))
+        settings = attributes(families.get(_socket.AF_INET6, b"")).get(IFLA_INET6_CONF)
+        self.ipv6 = not struct.unpack_from("=i", settings, 4 * _DISABLE_IPV6)[0] if settings else None
 
     @property
     def up(self) -> bool:

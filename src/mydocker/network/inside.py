@@ -58,9 +58,9 @@ def settle(target: int, endpoint: Endpoint, *, gateway: bool) -> None:
         link = inside.link(endpoint.interface)
         if link is None:
             raise Conflict(f"the link {endpoint.interface} is gone")
-        conf = f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6"
-        if os.path.exists(conf):
-            sysctl(conf, "0" if endpoint.address6 else "1")
+        wanted = bool(endpoint.address6)
+        if link.ipv6 is not None and link.ipv6 != wanted:
+            sysctl(f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if wanted else "1")
         if endpoint.address:
             inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
         if endpoint.address6:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+import socket
 from contextlib import suppress
 
 from ..errors import Forbidden, InvalidArgument, Unavailable
-from .document import Address, Network, Subnet
+from .document import Address, Network
 
 
 class Leases:
@@ -57,13 +57,16 @@ class Leases:
             if not self._take(network.name, wanted, container):
                 raise Forbidden("Address already in use")
             return wanted
-        taken = frozenset(self._names(network.name))
+        taken = _numbers(self._names(network.name), version)
         for subnet, part, gateway, others in network.pools:
             if subnet.version != version:
                 continue
-            for candidate in _candidates(subnet, part):
-                if candidate == gateway or candidate in others or str(candidate) in taken:
+            base, last = subnet.network_address, subnet.broadcast_address
+            kept = {int(each) for each in (base, last, gateway, *others)}
+            for number in range(int(part.network_address), int(part.broadcast_address) + 1):
+                if number in taken or number in kept:
                     continue
+                candidate = subnet[number - int(base)]
                 if self._take(network.name, candidate, container):
                     return candidate
         raise Unavailable(
@@ -136,8 +139,8 @@ def check(network: Network, text: str, version: int) -> Address:
     raise InvalidArgument(f"Invalid address {address}: It does not belong to any of this network's subnets")
 
 
-def _candidates(subnet: Subnet, part: Subnet) -> Iterator[Address]:
-    """Without the subnet's own address and the one for all."""
-    for candidate in part:
-        if candidate not in (subnet.network_address, subnet.broadcast_address):
-            yield candidate
+def _numbers(names: list[str], version: int) -> set[int]:
+    """The addresses of one family as numbers: there may be thousands, and each start goes through them."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    wanted = [name for name in names if (":" in name) == (version == 6)]
+    return {int.from_bytes(socket.inet_pton(family, name), "big") for name in wanted}

@@ -34,12 +34,13 @@ class Event:
 class Context:
     """What steps hand to each other inside of the process that is becoming a container."""
 
-    __slots__ = ("channel", "root", "terminal")
+    __slots__ = ("channel", "parameters", "root", "terminal")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.root = -1  # O_PATH descriptor of the new root directory; "/" after pivot_root
         self.terminal = -1  # the slave of the console
+        self.parameters: dict[str, str] = {}  # of the kernel, that its namespaces have already
 
     def warn(self, text: str) -> None:
         self.channel.send("warning", text)

@@ -1,6 +1,6 @@
 """An init that waits for its container: what takes long, and most containers need alike, done in advance.
 
-    made = wait("/mydocker/<id>")         a cgroup in every hierarchy, new namespaces, a process in them
+    made = wait("/mydocker/<id>", {…})    a cgroup in every hierarchy, new namespaces, a process in them
     create(spec, …, waiting=made)         gives it limits and orders, and it goes on as init
     made.discard()                        nothing is left of it; without effect once it is a container's
 
@@ -25,7 +25,8 @@ from mydocker.linux.process import CLONE_PARENT, SIGKILL, close_all_but
 from mydocker.runtime import cgroup as cgroups
 from mydocker.runtime import clone, init
 from mydocker.runtime.channel import DESCRIPTORS, Channel
-from mydocker.runtime.step import run
+from mydocker.runtime.step import Context, run
+from mydocker.runtime.steps.limits import KernelParameters
 from mydocker.runtime.steps.namespaces import JoinNamespace
 from mydocker.runtime.task import end
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from mydocker.oci.runtime import Resources, Spec
     from mydocker.runtime.cgroup import Cgroup
     from mydocker.runtime.plan_container import Namespaces
-    from mydocker.runtime.step import Context
 
 _OWN = ("network", "ipc", "uts")
 """kinds that it has anew, besides ``pid``, and can leave for others"""
@@ -104,8 +104,9 @@ def decode(orders: bytes) -> tuple[init.Start, list[JoinNamespace]]:
     return found
 
 
-def wait(path: str) -> WaitingInit:
-    """Make one, in the cgroup ``path`` without limits, as a child of the caller's parent.
+def wait(path: str, parameters: dict[str, str]) -> WaitingInit:
+    """Make one, in the cgroup ``path`` without limits, as a child of the caller's parent. Its namespaces have
+    the kernel ``parameters`` (sysctl(8)).
 
     Raises a class of ``errors`` or ``OSError``; nothing is left then.
     """
@@ -113,7 +114,7 @@ def wait(path: str) -> WaitingInit:
     ours, theirs = Channel.pair()
     try:
         flags = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PARENT
-        pid, pidfd = clone.clone(lambda: _wait(theirs, cgroup), flags, cgroup.fd)
+        pid, pidfd = clone.clone(lambda: _wait(theirs, cgroup, parameters), flags, cgroup.fd)
     except BaseException:
         ours.close()
         cgroup.remove()
@@ -124,16 +125,21 @@ def wait(path: str) -> WaitingInit:
     return WaitingInit(path, cgroup, ours, pid, pidfd)
 
 
-def _wait(channel: Channel, cgroup: Cgroup) -> None:
+def _wait(channel: Channel, cgroup: Cgroup, parameters: dict[str, str]) -> None:
     prctl.set_dumpable(False)
     prctl.set_pdeathsig(SIGKILL)
     memory.own_pages("init")  # before it is in the cgroup of version 1, where they would count
     cgroup.join()
     interface_up("lo")
+    try:
+        KernelParameters(parameters, {"network"}).apply(Context(channel))
+    except OSError:
+        parameters = {}  # it fails again in the container, which can say so
     close_all_but((0, 1, 2, channel.fileno()))
     channel, start, joins = receive(channel)
 
     def enter(context: Context) -> None:
+        context.parameters = parameters
         namespace.unshare(namespace.CLONE_NEWNS)
         run([*joins], context, start.observing)
 

@@ -96,7 +96,8 @@ class KernelParameters(Step):
 
     def apply(self, context: Context) -> None:
         for name, value in self.values.items():
-            write_proc(_sysctl_path(name), value)
+            if context.parameters.get(name) != value:
+                write_proc(_sysctl_path(name), value)
 
     def observe(self, context: Context) -> str:
         shown = []
