@@ -87,6 +87,12 @@ def once(command: Command, environment: Mapping[str, str], log: str) -> float:
     return seconds
 
 
+def rested(command: Command, environment: Mapping[str, str], log: str) -> float:
+    """The same, when the machine has come to rest."""
+    time.sleep(_REST)
+    return once(command, environment, log)
+
+
 def compare(
     commands: Mapping[str, Command],
     environment: Mapping[str, str],
@@ -110,11 +116,10 @@ def compare(
             before()
         names = list(commands)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            command = commands[name]
             time.sleep(_REST)
             if sync:
                 os.sync()
-            seconds = once(_numbered(command, turn + warm_up), environment, log)
+            seconds = once(_numbered(commands[name], turn + warm_up), environment, log)
             if turn >= 0:
                 times[name].append(seconds)
     return Series(times)

@@ -97,7 +97,7 @@ def requests(pid: int, address: str) -> list[str]:
 def crowd(
     client: Sequence[str], environment: Mapping[str, str], once: Callable[[list[str]], float]
 ) -> report.Row:
-    """How long the first and the last of many containers on one bridge take to start."""
+    """How long the first and the last of many containers on one bridge take to start; ``once`` times one."""
     run = [*client, "run", "-d", "--network", "crowd", engines.IMAGE, "sleep", "100000"]
     engines.run([*client, "network", "create", "crowd"], environment)
     for _ in range(3):
