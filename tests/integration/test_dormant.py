@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_who_only_looks_does_not_wake_it(mydocker: Runner, image: str) -> None:
     assert own_memory(monitor) < 1.5 * before  # the zygote's own writes leave it with pages alone
     mydocker("exec", "idle", "true")
     assert own_memory(monitor) > 2 * before
+
+
+@pytest.mark.usefixtures("server")
+def test_it_costs_the_server_one_descriptor(mydocker: Runner, image: str) -> None:
+    """By which that will hear of its end. A connection is kept while somebody is at the other end."""
+
+    _, init = mydocker.start(image)
+    server = parent(parent(init))
+
+    def descriptors() -> int:
+        """When it has its spare children again: a launcher's connection is there for a moment before."""
+        last = -1
+        while last != (now := len(os.listdir(f"/proc/{server}/fd"))) or not leaks.waiting():
+            last = now
+            time.sleep(0.3)
+        return now
+
+    before = descriptors()
+    more = [mydocker.start(image)[0] for _ in range(4)]
+    assert descriptors() == before + 4
+    mydocker("rm", "-f", *more)
+    assert descriptors() == before
 
 
 @pytest.mark.usefixtures("server")

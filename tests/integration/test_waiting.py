@@ -127,6 +127,26 @@ def test_it_becomes_the_containers_init(server: Server, image: str) -> None:
     assert places(identifier) == []
 
 
+def test_its_network_has_the_parameters_of_a_containers(server: Server, image: str) -> None:
+    """So that the container need not set them; what somebody asks for is set all the same."""
+    wanted = {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0\t2147483647",
+        "net.ipv6.conf.default.disable_ipv6": "1",
+    }
+    names = [f"/proc/sys/{name.replace('.', '/')}" for name in wanted]
+    _, pid = server.wait()
+    enter = ["nsenter", "--target", str(pid), "--net", "cat", *names]
+    outside = subprocess.run(enter, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert outside == [*wanted.values()]
+    asked = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=99")
+    identifier = server.mydocker("run", "-d", *asked, image, "sleep", "100").line
+    assert server.mydocker.inspect(identifier)["State"]["Pid"] == pid
+    inside = server.mydocker("exec", identifier, "cat", *names).out.splitlines()
+    assert inside == ["99", *[*wanted.values()][1:]]
+    server.mydocker("rm", "-f", identifier)
+
+
 def test_every_container_takes_one(server: Server, image: str) -> None:
     for _ in range(5):
         identifier, _ = server.wait()

@@ -94,6 +94,8 @@ def start(
         _launch(brief)
     except BaseException:
         ours.close()
+        lock.close()
+        settle(store, record.id)  # if there is no monitor, which has the lock too
         raise
     finally:
         theirs.close()

@@ -382,6 +382,7 @@ class Containers:
 
     def get(self, reference: str) -> Container:
         """By identifier, name, or a prefix of one identifier; ``NotFound`` in Docker's words."""
+        rename.settle_notes(self._store)
         identifier = self._store.resolve(reference)
         attend(self._store, identifier)
         name = reference.removeprefix("/")

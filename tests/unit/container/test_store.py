@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mydocker.container.config import Config, HostConfig
-from mydocker.container.reconcile import reconcile, sweep
+from mydocker.container.reconcile import attend, look_around, reconcile, sweep
 from mydocker.container.record import Record
 from mydocker.container.state import State, Status
 from mydocker.container.store import Store
@@ -177,3 +178,54 @@ def test_after_a_reboot_nothing_runs(store: Store) -> None:
     assert (state.status, state.exit_code, state.pid) == (Status.EXITED, 137, 0)
     assert state.finished_at > "2024"
     assert not os.path.exists(store.directory(B))
+
+
+def abandoned(store: Store, identifier: str) -> None:
+    """What is left of somebody who was killed while he created a container."""
+    lock = store.lock(identifier)
+    assert lock is not None
+    os.mkdir(store.directory(identifier))
+    lock.close()
+
+
+def test_one_is_attended_to(store: Store) -> None:
+    clean = entries(store)
+    abandoned(store, A)
+    abandoned(store, B)
+    assert attend(store, A)
+    assert entries(store) == clean | {B}
+    lock = store.lock(A)
+    assert lock is not None
+    assert not attend(store, A), "somebody is at work on it"
+    store.release(A, lock)
+    assert not attend(store, A), "there is nothing to put right"
+    assert store.worked_on() == [B]
+
+
+def test_once_a_second_somebody_looks_around(store: Store) -> None:
+    clean = entries(store)
+    abandoned(store, A)
+    look_around(store)
+    assert entries(store) == clean
+    abandoned(store, A)
+    look_around(store)
+    assert entries(store) == clean | {A}
+    for instant in (time.time() - 1.1, time.time() + 100):  # the clock may have been put back
+        os.utime(f"{store.state}/looked", (instant, instant))
+        look_around(store)
+        assert entries(store) == clean
+        abandoned(store, A)
+
+
+def test_who_looks_around_passes_over_what_cannot_be_put_right(store: Store) -> None:
+    finished(store, A, "web", Status.RUNNING)
+    clean = entries(store)
+    lock = store.lock(A)
+    assert lock is not None
+    lock.close()
+    Path(store.directory(A), "state.json").write_text("{")
+    abandoned(store, B)
+    look_around(store)
+    assert entries(store) == clean | {A}
+    with pytest.raises(CorruptData, match=r"state\.json"):
+        reconcile(store)
