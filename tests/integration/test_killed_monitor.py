@@ -79,10 +79,11 @@ def test_a_link_to_it(mydocker: Runner, image: str) -> None:
     assert "Cannot link to a non running container: /orphan AS /other/orphan" in refused.err
 
 
-def test_nobody_comes_upon_it(mydocker: Runner, image: str) -> None:
-    """Then whoever starts something later on does, while that starts."""
+@pytest.mark.parametrize("command", [("run", "--rm"), ("create",)])
+def test_nobody_comes_upon_it(mydocker: Runner, image: str, command: tuple[str, ...]) -> None:
+    """Then whoever makes another one later on does."""
     dead, init = orphan(mydocker, image)
     os.utime(f"{mydocker.state}/looked", (0, 0))
-    mydocker("run", "--rm", image, "true")
+    mydocker(*command, image, "true")
     assert not os.path.exists(f"/proc/{init}")
     assert Store(mydocker.root, mydocker.state).read_state(dead).exit_code == 137

@@ -76,6 +76,7 @@ def create(
             f"{reason}: the container reaches the host and its neighbours, but nothing beyond, networks are "
             "not kept apart, and published ports go through a proxy (TCP and UDP)"
         )
+    look_around(store)
     if host.rootfs:
         return _create(store, None, config, host, attached, name, starting, lambda: None)
     with images.hold(), ExitStack() as unrecorded:
@@ -158,10 +159,7 @@ def _create(
         destroy(store, identifier, record, lock)
         raise
     events.container(store, record, "create")
-    if starting:
-        return record, lock
-    look_around(store)
-    return record, None
+    return record, lock if starting else None
 
 
 def _new(store: Store, offered: str) -> tuple[str, Lock]:

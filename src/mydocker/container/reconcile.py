@@ -2,8 +2,7 @@
 
     at one container   whoever names it, or finds it in the way of a name             (``attend``)
     at all             whoever lists them, or finds one in the way of anything else   (``reconcile``)
-    at all             whoever makes or starts one, if nobody has for a second, and while there is nothing
-                       else to do                                                     (``look_around``)
+    at all             whoever makes or starts one, if nobody has for a second        (``look_around``)
 
 So a command takes as long beside a thousand containers as beside none.
 
@@ -85,6 +84,7 @@ def look_around(store: Store) -> None:
             return
         os.utime(path)
     except FileNotFoundError:
+        store.make()
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     settle_notes(store)
     for identifier in store.worked_on():

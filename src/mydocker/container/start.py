@@ -55,6 +55,7 @@ def start(
             return client.attach(store.run_directory(record.id), attach, terminal=record.config.tty)
         record = store.read_record(record.id)  # it may have other limits by now
         reserve()
+        look_around(store)
     else:
         state = State()
     opened: list[int] = []
@@ -102,7 +103,6 @@ def start(
         lock.close()
         for fd in (memory, *opened):
             os.close(fd)
-    look_around(store)
     return _hear(store, record, ours, attach, observer)
 
 
