@@ -2,7 +2,7 @@
 
     at one container   whoever names it, or finds it in the way of a name             (``attend``)
     at all             whoever lists them, or finds one in the way of anything else   (``reconcile``)
-    at all             whoever makes or starts one, if nobody has for a second        (``look_around``)
+    at all             whoever makes or starts one, if nobody has for ten seconds     (``look_around``)
 
 So a command takes as long beside a thousand containers as beside none.
 
@@ -49,7 +49,7 @@ from .store import Lock, Store
 GONE = 1.0
 """patience, in seconds, with a monitor whose connection has ended or cannot be made"""
 
-_SECONDS = 1.0
+_SECONDS = 10.0
 """for which nobody looks around again"""
 _LOOKED = "looked"
 
@@ -61,13 +61,15 @@ def reconcile(store: Store) -> None:
     """Settle every container under <state> that nobody works on any more, and what was being renamed."""
     settle_notes(store)
     for identifier in store.worked_on():
-        attend(store, identifier)
+        _attend(store, identifier)
 
 
 def attend(store: Store, identifier: str) -> bool:
     """Settle one container if nobody works on it any more; whether that was so."""
-    if not os.path.exists(store.run_directory(identifier)):
-        return False
+    return os.path.exists(store.run_directory(identifier)) and _attend(store, identifier)
+
+
+def _attend(store: Store, identifier: str) -> bool:
     if store.held(identifier):
         thaw_abandoned(store, identifier)
         return False
@@ -76,7 +78,7 @@ def attend(store: Store, identifier: str) -> bool:
 
 
 def look_around(store: Store) -> None:
-    """Reconcile, if nobody has for a second. What cannot be put right is nobody's business here: who lists
+    """Reconcile, if nobody has for ten seconds. What cannot be put right is nobody's business here: who lists
     it, or names it, is told."""
     path = f"{store.state}/{_LOOKED}"
     try:
@@ -89,7 +91,7 @@ def look_around(store: Store) -> None:
     settle_notes(store)
     for identifier in store.worked_on():
         with suppress(Error, OSError):
-            attend(store, identifier)
+            _attend(store, identifier)
 
 
 def sweep(store: Store) -> None:
