@@ -50,6 +50,7 @@ TESTS = {
         "tests/integration/test_waiting.py",
         "tests/integration/test_dormant.py",
         "tests/integration/test_killed_builder.py",
+        "tests/integration/test_killed_monitor.py",
         "tests/integration/test_cp.py",
         "tests/integration/test_security_cp.py",
         # ipvlan, VLANs and dummies, which are modules there
