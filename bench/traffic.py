@@ -114,4 +114,6 @@ def crowd(
         [f"the last {EDGE}", f"{statistics.median(last) * 1e3:.1f}"],
         [f"ratio (goal: at most 1.1): {verdict}", f"{ratio:.2f}"],
     ]
-    return report.Row(f"run -d of {CROWD} containers on one bridge", ("", "median, ms"), lines)
+    return report.Row(
+        f"run -d of {CROWD} containers on one bridge, their files in memory", ("", "median, ms"), lines
+    )
