@@ -17,6 +17,7 @@ from mydocker.container.record import Record
 from mydocker.container.store import Lock, Store
 from mydocker.engine import AttachOptions, Config, Container, Engine, Event, HostConfig
 from support.cgroups import wait_until
+from support.killing import parent
 from support.session import hear, hear_until
 
 
@@ -384,7 +385,7 @@ def test_a_monitor_keeps_nothing_of_its_starter(engine: Engine, busybox_rootfs: 
     os.close(writing)
     assert os.read(reading, 1) == b""
     os.close(reading)
-    monitor = parent_of(container.refresh().pid)
+    monitor = parent(container.refresh().pid)
     assert os.getsid(monitor) != os.getsid(0)
     assert os.readlink(f"/proc/{monitor}/cwd") == "/"
     with open(f"/proc/{monitor}/comm") as file:
@@ -393,17 +394,12 @@ def test_a_monitor_keeps_nothing_of_its_starter(engine: Engine, busybox_rootfs: 
     container.remove(force=True)
 
 
-def parent_of(pid: int) -> int:
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
-
-
 @pytest.mark.parametrize("auto_remove", [False, True])
 def test_the_monitor_is_killed(engine: Engine, busybox_rootfs: str, auto_remove: bool) -> None:
     container = create(engine, busybox_rootfs, "sleep", "1000", name="orphan", auto_remove=auto_remove)
     session = container.start(attach=AttachOptions())
     pid = container.refresh().pid
-    os.kill(parent_of(pid), signal.SIGKILL)
+    os.kill(parent(pid), signal.SIGKILL)
     with pytest.raises(errors.Unavailable, match="monitor is gone"):
         hear(session)
     for _ in range(100):  # the connection may end a moment before the lock

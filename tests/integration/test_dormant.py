@@ -53,7 +53,6 @@ def test_who_only_looks_does_not_wake_it(mydocker: Runner, image: str) -> None:
 @pytest.mark.usefixtures("server")
 def test_it_costs_the_server_one_descriptor(mydocker: Runner, image: str) -> None:
     """By which that will hear of its end. A connection is kept while somebody is at the other end."""
-
     _, init = mydocker.start(image)
     server = parent(parent(init))
 

@@ -32,10 +32,8 @@ def orphan(mydocker: Runner, image: str, *flags: str) -> tuple[str, int]:
 @pytest.fixture
 def narrow(mydocker: Runner) -> Iterator[str]:
     """A network with room for one container."""
-    mydocker("network", "create", "--subnet", "10.99.7.0/30", "narrow")
-    yield "narrow"
-    mydocker.remove_all()
-    mydocker("network", "rm", "narrow")
+    with mydocker.network("narrow", "--subnet", "10.99.7.0/30") as name:
+        yield name
 
 
 def test_its_name(mydocker: Runner, image: str) -> None:

@@ -27,10 +27,8 @@ def start(mydocker: Runner, image: str, *flags: str) -> tuple[str, Host]:
 
 @pytest.fixture
 def net(mydocker: Runner) -> Iterator[str]:
-    mydocker("network", "create", "--subnet", "10.91.0.0/24", "limited")
-    yield "limited"
-    mydocker.remove_all()
-    mydocker("network", "rm", "limited")
+    with mydocker.network("limited", "--subnet", "10.91.0.0/24") as name:
+        yield name
 
 
 # -- rates

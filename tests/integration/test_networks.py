@@ -62,21 +62,17 @@ def test_kernel_parameters_of_a_link(mydocker: Runner, image: str) -> None:
 def test_ipv6_of_a_link(mydocker: Runner, image: str) -> None:
     """It is off, also of links that the container makes, unless the network or somebody has it."""
     names = [f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6" for name in ("eth0", "default", "lo")]
-    mydocker("network", "create", "four")
-    mydocker("network", "create", "--ipv6", "six")
 
     def seen(*flags: str) -> list[str]:
         return mydocker("run", "--rm", *flags, image, "cat", *names).out.split()
 
-    assert seen("--network", "four") == ["1", "1", "0"]
-    assert seen("--network", "six") == ["0", "1", "0"]
-    assert seen("--network", "four", "--sysctl", "net.ipv6.conf.all.disable_ipv6=0") == ["0", "0", "0"]
-    container, _ = mydocker.start(image, "--network", "four")
-    mydocker("network", "connect", "six", container)
-    assert mydocker("exec", container, "cat", names[0].replace("eth0", "eth1")).line == "0"
-    mydocker.remove_all()
-    for network in ("four", "six"):
-        mydocker("network", "rm", network)
+    with mydocker.network("four") as four, mydocker.network("six", "--ipv6") as six:
+        assert seen("--network", four) == ["1", "1", "0"]
+        assert seen("--network", six) == ["0", "1", "0"]
+        assert seen("--network", four, "--sysctl", "net.ipv6.conf.all.disable_ipv6=0") == ["0", "0", "0"]
+        container, _ = mydocker.start(image, "--network", four)
+        mydocker("network", "connect", six, container)
+        assert mydocker("exec", container, "cat", names[0].replace("eth0", "eth1")).line == "0"
 
 
 def test_life_of_a_network(mydocker: Runner, image: str) -> None:

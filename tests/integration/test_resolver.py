@@ -18,10 +18,8 @@ pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
 
 @pytest.fixture
 def net(mydocker: Runner) -> Iterator[str]:
-    mydocker("network", "create", "--subnet", "10.90.0.0/24", "named")
-    yield "named"
-    mydocker.remove_all()
-    mydocker("network", "rm", "named")
+    with mydocker.network("named", "--subnet", "10.90.0.0/24") as name:
+        yield name
 
 
 @pytest.fixture

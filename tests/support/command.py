@@ -7,7 +7,8 @@ import os
 import subprocess
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -121,6 +122,16 @@ class Runner:
         container = self("run", "-d", *flags, image, *command).line
         pid: int = self.inspect(container)["State"]["Pid"]
         return container, pid
+
+    @contextmanager
+    def network(self, name: str, *flags: str) -> Iterator[str]:
+        """A network, which goes when all containers have gone."""
+        self("network", "create", *flags, name)
+        try:
+            yield name
+        finally:
+            self.remove_all()
+            self("network", "rm", name)
 
     def wait_for_log(self, container: str, text: str, patience: float = 10) -> None:
         end = time.monotonic() + patience

@@ -4,7 +4,7 @@
     at all             whoever lists them, or finds one in the way of anything else   (``reconcile``)
     at all             whoever makes or starts one, if nobody has for ten seconds     (``look_around``)
 
-So a command takes as long beside a thousand containers as beside none.
+So whatever is about one container takes as long beside a thousand as beside none.
 
 Somebody who creates, runs or removes a container holds its lock for as long as that takes. An entry under
 <state>/container whose lock is free therefore belonged to somebody who died, and so does a state ``running``

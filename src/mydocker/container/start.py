@@ -95,7 +95,7 @@ def start(
         _launch(brief)
     except BaseException:
         ours.close()
-        lock.close()
+        lock.close()  # for ``settle`` to have
         settle(store, record.id)  # if there is no monitor, which has the lock too
         raise
     finally:

@@ -191,7 +191,8 @@ class _Server:
                 self._leave()
 
     def _is_needed(self) -> bool:
-        """Whether a launcher waits for its worker's end. The end of a monitor is no business of ours."""
+        """Whether a launcher waits for its worker's end. The end of a monitor is no business of ours: a
+        connection at whose other end nobody is any more is closed."""
         for pidfd, connection in self._children.items():
             if connection is not None and not _is_awaited(connection):
                 connection.close()

@@ -17,6 +17,7 @@ import _pickle
 import fcntl
 import os
 
+from mydocker.errors import Error
 from mydocker.linux import memory, namespace, prctl
 from mydocker.linux.host import interface_up
 from mydocker.linux.namespace import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS
@@ -133,7 +134,7 @@ def _wait(channel: Channel, cgroup: Cgroup, parameters: dict[str, str]) -> None:
     interface_up("lo")
     try:
         KernelParameters(parameters, {"network"}).apply(Context(channel))
-    except OSError:
+    except (Error, OSError):
         parameters = {}  # it fails again in the container, which can say so
     close_all_but((0, 1, 2, channel.fileno()))
     channel, start, joins = receive(channel)
