@@ -54,13 +54,14 @@ def check(
     Unavailable if there is something to repair while somebody else takes an image in.
     """
     image_store.initialise()
-    with suppress(CorruptData):  # it cannot tell what is needed; what follows says why
-        garbage.collect_if_noted(image_store)  # as the next load would, so what it removes is no fault
     lock = Lock(image_store.use_lock)
     alone = lock.acquire_within(_PATIENCE if repair else 0)
     if repair and not alone:
         raise Unavailable("somebody is taking an image in: repair when pulls, loads and commits are done")
     try:
+        if alone and image_store.content.noted():
+            with suppress(CorruptData):  # it cannot tell what is needed; what follows says why
+                garbage.sweep(image_store)  # as the next load would, so what it removes is no fault
         left = images.leftovers(image_store) if alone else []
         if repair:
             checked = _look(store, image_store, progress, left)

@@ -251,7 +251,7 @@ class Check:
             size = layers.size(chain_id)
             if parent:
                 digests.validate_sha256(parent)
-        except (OSError, ValueError, errors.InvalidArgument) as error:
+        except (OSError, ValueError, errors.NotFound, errors.InvalidArgument) as error:
             return f"what is noted about it cannot be read: {error}"
         if origin is not None and parent != origin.parent:
             below, wanted = parent or "nothing", origin.parent or "nothing"

@@ -91,8 +91,12 @@ class LayerStore:
         return Lock(os.path.join(self._path(chain_id), "size"))
 
     def size(self, chain_id: str) -> int:
-        with open(os.path.join(self._path(chain_id), "size"), encoding="ascii") as file:
-            return int(file.read())
+        """Bytes in its files; NotFound if there is no such layer."""
+        try:
+            with open(os.path.join(self._path(chain_id), "size"), encoding="ascii") as file:
+                return int(file.read())
+        except FileNotFoundError:
+            raise errors.NotFound(f"no such layer: {chain_id}") from None
 
     def parent(self, chain_id: str) -> str:
         """The chain id of the layer below, empty for the lowest."""

@@ -106,7 +106,7 @@ class _Push:
         self._report = report
         self._data = store.content.read(image.digest)
         self._manifest = decode(Manifest, self._data, f"manifest {image.digest}")
-        self._media_type = store.media_type(image)
+        self._media_type = image.media_type
 
     def run(self) -> tuple[str, int]:
         """The digest of the manifest, and its bytes."""

@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .. import errors
 from ..archive.compression import Limits
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from . import commit as committing
     from . import importing
     from . import load as loading
+
+_T = TypeVar("_T")
 
 MAX_LAYERS = 500
 """overlayfs takes 500 lower directories (OVL_MAX_STACK in fs/overlayfs/params.h)"""
@@ -66,13 +68,17 @@ class Removal:
 class Image:
     """What a reference stands for at the moment it was resolved."""
 
-    __slots__ = ("_store", "config", "digest", "id", "names", "raw")
+    __slots__ = ("_store", "config", "digest", "id", "media_type", "names", "raw")
 
-    def __init__(self, store: ImageStore, id: str, digest: str, raw: bytes, names: Sequence[str]) -> None:
+    def __init__(
+        self, store: ImageStore, id: str, manifest: Descriptor, raw: bytes, names: Sequence[str]
+    ) -> None:
         self._store = store
         self.id = id
         """``sha256:…`` of the configuration"""
-        self.digest = digest
+        self.digest = manifest.digest
+        """of the manifest"""
+        self.media_type = manifest.media_type
         """of the manifest"""
         self.raw = raw
         """the configuration as it is stored"""
@@ -108,13 +114,18 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes in the files of all its layers."""
+        """Bytes in the files of all its layers; NotFound if it has been removed since."""
         return sum(self.layer_sizes)
 
     @property
     def layer_sizes(self) -> list[int]:
-        """Bytes in the files of each layer, bottom first."""
-        return [self._store.layers.size(chain_id) for chain_id in self.chain]
+        """Bytes in the files of each layer, bottom first; NotFound if it has been removed since."""
+        try:
+            return [self._store.layers.size(chain_id) for chain_id in self.chain]
+        except errors.NotFound as error:
+            if self.digest not in self._store.manifests():
+                raise _no_such_image(self.id) from error
+            raise _damaged(error) from error
 
     @property
     def platform(self) -> Platform:
@@ -163,9 +174,7 @@ class ImageStore:
         try:
             return self.content.read(digest)
         except errors.NotFound as error:
-            raise errors.CorruptData(
-                f"an image is damaged: {error} (`mydocker system check` tells which, and what can be done)"
-            ) from error
+            raise _damaged(error) from error
 
     def _config(self, image_id: str) -> ImageConfig:
         return decode(ImageConfig, self.content.read(image_id), f"configuration of image {image_id}")
@@ -180,12 +189,32 @@ class ImageStore:
 
     def _image(self, id: str, entries: Sequence[Descriptor]) -> Image:
         names = sorted(name for entry in entries if (name := _name(entry)))
-        return Image(self, id, entries[0].digest, self._document(id), names)
+        return Image(self, id, entries[0], self._document(id), names)
+
+    def _look(self, look: Callable[[Index], _T]) -> _T:
+        """What ``look`` finds in the index; again, if what it misses may have been removed meanwhile."""
+        while True:
+            version = self._version()
+            try:
+                return look(self._index())
+            except (errors.NotFound, errors.CorruptData):
+                if version == self._version():
+                    raise
+
+    def _version(self) -> tuple[int, int] | None:
+        """Differs from before whenever index.json has been replaced."""
+        try:
+            status = os.stat(self.content.index)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     def list(self) -> Sequence[Image]:
         """Every image, the newest first; those without a name have no ``repo_tags``."""
         self.initialise()
-        images = [self._image(id, entries) for id, entries in self._by_id(self._index()).items()]
+        images = self._look(
+            lambda index: [self._image(id, entries) for id, entries in self._by_id(index).items()]
+        )
         return sorted(images, key=lambda image: image.created, reverse=True)
 
     def resolve(self, reference: str) -> Image:
@@ -193,13 +222,7 @@ class ImageStore:
 
         NotFound if there is none, InvalidArgument if it cannot be a reference or fits several ids.
         """
-        while True:
-            index = self._index()
-            try:
-                return self._find(index, reference)[0]
-            except errors.NotFound:
-                if index == self._index():
-                    raise  # not because of a removal at this moment
+        return self._look(lambda index: self._find(index, reference)[0])
 
     def _find(self, index: Index, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was found by name (empty if by id)."""
@@ -284,10 +307,6 @@ class ImageStore:
 
     def manifest_of(self, digest: str) -> Manifest:
         return decode(Manifest, self.content.read(digest), f"manifest {digest}")
-
-    def media_type(self, image: Image) -> str:
-        """That of its manifest."""
-        return next(entry.media_type for entry in self._index().manifests if entry.digest == image.digest)
 
     def manifests(self) -> Sequence[str]:
         """The digests of all manifests that index.json names."""
@@ -434,6 +453,12 @@ class ImageStore:
 
 def _no_such_image(reference: str) -> errors.NotFound:
     return errors.NotFound(f"no such image: {reference} (pull it, or load an archive)")
+
+
+def _damaged(error: errors.NotFound) -> errors.CorruptData:
+    return errors.CorruptData(
+        f"an image is damaged: {error} (`mydocker system check` tells which, and what can be done)"
+    )
 
 
 def _name(entry: Descriptor) -> str:

@@ -234,6 +234,60 @@ def in_a_child(work: Callable[[], object]) -> int:
     return child
 
 
+def removing_in_between(store: ImageStore, reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the image removed when the next document is to be read, which is after the index was."""
+    read = store.content.read
+
+    def first(digest: str) -> bytes:
+        monkeypatch.undo()
+        store.remove(reference)
+        return read(digest)
+
+    monkeypatch.setattr(store.content, "read", first)
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_resolve_beside_a_removal(
+    store: ImageStore, archive: Archive, monkeypatch: pytest.MonkeyPatch, by_id: bool
+) -> None:
+    """Another image is removed after the index was read: the one that is asked for is no worse for it."""
+    store.load(archive("gone:1", [ONE]))
+    store.load(archive("kept:1", [TWO]))
+    wanted = store.resolve("kept:1").id
+    removing_in_between(store, "gone:1", monkeypatch)
+    assert store.resolve(wanted if by_id else "kept:1").id == wanted
+    assert [image.repo_tags for image in store.list()] == [["kept:1"]]
+
+
+def test_resolve_what_is_being_removed(
+    store: ImageStore, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.load(archive("gone:1", [ONE]))
+    removing_in_between(store, "gone:1", monkeypatch)
+    with pytest.raises(errors.NotFound, match="no such image: gone:1"):
+        store.resolve("gone:1")
+
+
+def test_list_beside_a_removal(store: ImageStore, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.load(archive("gone:1", [ONE]))
+    store.load(archive("kept:1", [TWO]))
+    removing_in_between(store, "gone:1", monkeypatch)
+    assert [image.repo_tags for image in store.list()] == [["kept:1"]]
+
+
+def test_size_of_what_is_gone(store: ImageStore, archive: Archive) -> None:
+    """One that was removed is not there; one whose layer is not there is damaged."""
+    store.load(archive("a:1", [ONE]))
+    image = store.resolve("a:1")
+    assert image.size == sum(image.layer_sizes) > 0
+    Path(store.layers.directory(image.chain[0]), "size").unlink()
+    with pytest.raises(errors.CorruptData, match=f"an image is damaged: no such layer: {image.chain[0]}"):
+        _ = image.size
+    store.remove("a:1")
+    with pytest.raises(errors.NotFound, match=f"no such image: {image.id}"):
+        _ = image.size
+
+
 def test_nothing_is_collected_while_it_is_held(store: ImageStore, archive: Archive) -> None:
     store.load(archive("a:1", [ONE]))
     with store.hold():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from mydocker.cli import output
@@ -13,6 +14,7 @@ from mydocker.cli.flags.filter import parse_filter, timed_filters
 from mydocker.cli.flags.pflag import switch, text, unbuilt, values
 from mydocker.cli.format import rows
 from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339
+from mydocker.errors import NotFound
 from mydocker.image.filters import fits
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Name(NamedTuple):
 
 def row(image: Image, name: Name, *, truncate: bool, now: float) -> rows.Row:
     created = parse_rfc3339(image.created)
+    size = human_size(image.size, 3)
     return {
         "ID": short(image.id) if truncate else image.id,
         "Repository": name.repository or _NONE,
@@ -55,8 +58,8 @@ def row(image: Image, name: Name, *, truncate: bool, now: float) -> rows.Row:
         "Digest": name.digest or _NONE,
         "CreatedSince": ago_or_unknown(created, now),
         "CreatedAt": local_time(created),
-        "Size": human_size(image.size, 3),
-        "VirtualSize": human_size(image.size, 3),
+        "Size": size,
+        "VirtualSize": size,
         "SharedSize": _UNKNOWN,
         "UniqueSize": _UNKNOWN,
         "Containers": _UNKNOWN,
@@ -114,9 +117,13 @@ def run(invocation: Invocation) -> int:
     if digests and format.startswith("table ") and "{{.Digest}}" not in format:
         format += "\t{{.Digest}}"
     now = time.time()
+    lines = []
+    for image, name in chosen:
+        with suppress(NotFound):  # it has been removed meanwhile
+            lines.append(row(image, name, truncate=truncate, now=now))
     shown = rows.render(
         format,
-        [row(image, name, truncate=truncate, now=now) for image, name in chosen],
+        lines,
         columns=_DIGEST_COLUMNS if digests else _COLUMNS,
         headings=HEADINGS,
         type_=_TYPE,
