@@ -7,6 +7,7 @@ by the face that reports it, in one place each (``cli/``, ``api/``); nothing her
     Error
     ├── InvalidArgument          the request is malformed: a flag, a document, a reference
     ├── NotFound                 the object that the request names does not exist
+    │   └── ImageNotFound        it is an image, which might be pulled
     ├── Conflict                 the object exists, but its state or its name forbids the request
     ├── NotSupported             understood, but not built, or absent from this kernel or host
     ├── Forbidden                the kernel or a policy refuses (EPERM, EACCES)
@@ -31,6 +32,10 @@ class InvalidArgument(Error):
 
 
 class NotFound(Error):
+    pass
+
+
+class ImageNotFound(NotFound):
     pass
 
 

@@ -28,7 +28,7 @@ def archive(path: str, rootfs_tar: str, name: str) -> str:
 
 
 def disturbers(runner: Runner, done: threading.Event, failures: list[str]) -> list[threading.Thread]:
-    """Two who prune, and one who checks and must never see a fault, until ``done``."""
+    """Two who prune, one who checks and must never see a fault, and two who list, until ``done``."""
 
     def repeat(*words: str) -> None:
         while not done.is_set():
@@ -37,8 +37,9 @@ def disturbers(runner: Runner, done: threading.Event, failures: list[str]) -> li
                 failures.append(str(result))
             time.sleep(0.05)
 
-    prune, check = ("image", "prune", "--all", "--force"), ("system", "check")
-    return [threading.Thread(target=repeat, args=words) for words in (prune, prune, check)]
+    prune = ("image", "prune", "--all", "--force")
+    every = (prune, prune, ("system", "check"), ("images",), ("system", "df"))
+    return [threading.Thread(target=repeat, args=words) for words in every]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
+from ..errors import Conflict, ImageNotFound, InvalidArgument, NotFound, NotSupported
 from ..forkserver import spawn
 from ..image import platforms
 from ..linux.cgroup import hierarchy
@@ -56,7 +56,7 @@ def create(
     """Make the container; with ``starting`` its lock is still held, and is the caller's to pass on.
 
     ``endpoints`` says how it is in the network of its mode, and which others it is in.
-    NotFound if the image is not for ``platform``; without one ``warn`` is told of a foreign image.
+    ImageNotFound, also if it is not for ``platform``; without one ``warn`` is told of a foreign image.
     """
     if starting:
         spawn.reserve()
@@ -94,7 +94,7 @@ def create(
 def _check_platform(image: Image, reference: str, wanted: str, warn: Callable[[str], None]) -> None:
     if wanted:
         if not platforms.matches(platforms.parse(wanted), image.platform):
-            raise NotFound(platforms.mismatch(reference, platforms.parse(wanted), image.platform))
+            raise ImageNotFound(platforms.mismatch(reference, platforms.parse(wanted), image.platform))
     elif image.config.architecture not in ("", platforms.architecture()):
         here = platforms.host()
         if not platforms.matches(here, image.platform):

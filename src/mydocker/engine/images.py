@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..container import events
 from ..container.reconcile import sweep
 from ..container.store import Store
-from ..errors import InvalidArgument, NotFound
+from ..errors import ImageNotFound, InvalidArgument, NotFound
 from ..image import filters as filtering
 from ..image import history, platforms, reservations
 from ..image.documents import Platform
@@ -52,7 +52,7 @@ class Images:
         ]
 
     def get(self, reference: str, *, platform: str = "") -> Image:
-        """By name, identifier, or a prefix of one identifier; ``NotFound`` if there is none.
+        """By name, identifier, or a prefix of one identifier; ``ImageNotFound`` if there is none.
 
         Nor is there one when ``platform`` (``os/arch[/variant]``) is given and it is for another.
         """
@@ -244,7 +244,7 @@ def _bare(reference: str) -> Reference:
 def _require(image: Image, reference: str, platform: str) -> None:
     has = image.platform
     if platform and not platforms.matches(platforms.parse(platform), has):
-        raise NotFound(platforms.mismatch(reference, platforms.parse(platform), has))
+        raise ImageNotFound(platforms.mismatch(reference, platforms.parse(platform), has))
 
 
 def uses(containers: Store) -> Sequence[Use]:

@@ -451,8 +451,8 @@ class ImageStore:
         return removal.remove(self, reference, force=force)
 
 
-def _no_such_image(reference: str) -> errors.NotFound:
-    return errors.NotFound(f"no such image: {reference} (pull it, or load an archive)")
+def _no_such_image(reference: str) -> errors.ImageNotFound:
+    return errors.ImageNotFound(f"no such image: {reference} (pull it, or load an archive)")
 
 
 def _damaged(error: errors.NotFound) -> errors.CorruptData:

@@ -75,8 +75,8 @@ def _create(
 
     try:
         container = pull_and_make() if policy == "always" and not host.rootfs else make()
-    except errors.NotFound:
-        if policy != "missing" or host.rootfs or _is_here(invocation, config.image):
+    except errors.ImageNotFound:
+        if policy != "missing" or _is_id(config.image):
             raise
         if not invocation["quiet"]:
             name = references.parse(config.image).tagged().familiar()
@@ -87,13 +87,10 @@ def _create(
     return container
 
 
-def _is_here(invocation: Invocation, image: str) -> bool:
-    """Whether it was something else that was not found; an image id cannot be pulled either."""
-    try:
-        invocation.engine.images.get(image, platform=invocation["platform"])
-        return True
-    except errors.NotFound:
-        return digests.is_hex(image.removeprefix("sha256:")) and len(image.removeprefix("sha256:")) == 64
+def _is_id(image: str) -> bool:
+    """Whether it is an image's full identifier, by which nothing can be pulled."""
+    bare = image.removeprefix("sha256:")
+    return len(bare) == 64 and digests.is_hex(bare)
 
 
 def _pull(invocation: Invocation, image: str) -> None:
