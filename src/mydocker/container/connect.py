@@ -1,7 +1,9 @@
 """Connect a container to one more network, or disconnect it from one, whether it runs or not.
 
-The record says in which networks a container is; one that runs is also linked, or cut off, at once. Whoever
-does either holds the record (``Store.editing``). A container that ends meanwhile gives back what
+The record says in which networks a container is; one that runs is also linked, or cut off, at once. Its ports
+go with it: to another network when it leaves the one by which they are published (``publish.follow``).
+
+Whoever does either holds the record (``Store.editing``). A container that ends meanwhile gives back what
 ``network.json`` says, so it says so before a link is made, and who has made one looks afterwards whether
 anybody is still there to do that.
 """
@@ -14,15 +16,15 @@ from contextlib import suppress
 
 import msgspec
 
-from ..errors import Conflict, Forbidden
+from ..errors import Conflict, Error, Forbidden
 from ..linux.links import Netlink
 from ..monitor import client
-from ..network import above, flows
+from ..network import above
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress
 from ..network.inside import Inside, lead
 from ..network.store import Networks
-from . import attached, events, files, links, networks
+from . import attached, events, files, links, networks, publish
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -44,17 +46,29 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
         _plug(store, changed, network, asked)
+        try:
+            publish.follow(store, changed, network)
+        except BaseException:
+            _unplug(store, current, network)
+            raise
         store.write_record(changed)
 
 
-def disconnect(store: Store, record: Record, network: Network) -> None:
+def disconnect(store: Store, record: Record, network: Network) -> str:
+    """Why its ports are not published any more, if another network leads outside; empty if they are."""
     with store.editing(record.id) as current:
         if network.name not in current.networks:
             raise Conflict(f"container {current.id} is not connected to network {network.name}")
         left = {name: each for name, each in current.networks.items() if name != network.name}
         changed = msgspec.structs.replace(current, networks=left)
         store.write_record(changed)
-        _unplug(store, changed, network)
+        if not _unplug(store, changed, network):
+            return ""
+        try:
+            publish.follow(store, changed)
+        except (Error, OSError) as error:
+            return str(error) if store.held(record.id) else ""
+        return ""
 
 
 def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
@@ -82,7 +96,7 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
                     made.plug(kernel, link, network, endpoint, target, gateway=way)
                     networks.limit(made, record, [endpoint])
                     if networks.named([endpoint]) and not networks.named(before.endpoints):
-                        _resolve(store, record, target)
+                        _resolve(store, record, pid, target)
                     if not store.held(record.id):
                         raise Conflict(f"container {record.id} has just ended")
                 except BaseException:
@@ -96,7 +110,7 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
         os.close(target)
 
 
-def _resolve(store: Store, record: Record, target: int) -> None:
+def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
     """Have the monitor resolve names, unless it does already, for a network that was left since."""
     try:
         sockets = networks.resolver_sockets(target)
@@ -105,8 +119,7 @@ def _resolve(store: Store, record: Record, target: int) -> None:
             return
         raise
     try:
-        with client.connect(store.run_directory(record.id)) as connection:
-            client.resolve(connection, [each.fileno() for each in sockets])
+        client.resolve(store.run_directory(record.id), pid, [each.fileno() for each in sockets])
     finally:
         for each in sockets:
             each.close()
@@ -121,15 +134,17 @@ def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> 
     events.connected(store, endpoint, record.id)
 
 
-def _unplug(store: Store, record: Record, network: Network) -> None:
+def _unplug(store: Store, record: Record, network: Network) -> bool:
+    """Whether ports were published by that one."""
     before = attached.read(store, record.id)
     gone = next((each for each in before.endpoints if each.network == network.name), None)
     if gone is None:
-        return
+        return False
     made = attached.of(store)
     left = [each for each in before.endpoints if each is not gone]
     addresses = (gone.address, gone.address6)
-    flows.end(made.filter.unpublish(port for port in before.ports if port.address in addresses))
+    withdrawn = [port for port in before.ports if port.address in addresses]
+    publish.withdraw(store, made, record, before, withdrawn)
     if before.limited:
         Egress(made.filter).forget(record.id, [gone], all=False)
     found = attached.target(store, record.id)
@@ -137,7 +152,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     try:
         with Netlink() as kernel:
             _give_back(made, kernel, record.id, gone, target)
-        ports = [port for port in before.ports if port.address not in addresses]
+        ports = [port for port in before.ports if port not in withdrawn]
         with suppress(FileNotFoundError):  # it has just ended
             attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
         events.disconnected(store, gone, record.id)
@@ -147,6 +162,7 @@ def _unplug(store: Store, record: Record, network: Network) -> None:
     finally:
         if target is not None:
             os.close(target)
+    return bool(withdrawn)
 
 
 def _new_way(left: list[Endpoint], target: int) -> None:

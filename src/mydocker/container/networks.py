@@ -117,6 +117,7 @@ def claim(
     endpoint = Endpoint(
         network=network.name,
         network_id=network.id,
+        driver=network.driver,
         id=os.urandom(32).hex(),
         interface=f"eth{number}",
         link=bridge.link_name(record.id, pid, number) if network.bridged else "",
@@ -124,6 +125,7 @@ def claim(
         mac=asked.mac_address,
         aliases=_names(record, asked) if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
+        host=_host_address(network if network.bridged else networks.get("bridge")),
     )
     rate_in, rate_out = rates.parse(asked.driver_opts or {})
     changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
@@ -139,6 +141,12 @@ def claim(
         if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
+
+
+def _host_address(network: Network) -> str:
+    """The host's in a network with a bridge, which has one whether it leads anywhere or not."""
+    gateways = [gateway for _, _, gateway, _ in network.pools]
+    return str(min(gateways, key=lambda gateway: gateway.version)) if gateways else ""
 
 
 def _names(record: Record, asked: EndpointConfig) -> list[str]:
@@ -164,7 +172,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         with Netlink() as kernel:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
-        flows.end(networks.filter.unpublish(document.ports))
+        flows.end(networks.unpublish(document.ports, identifier))
         if document.limited:
             Egress(networks.filter).forget(identifier, document.endpoints, all=True)
         for endpoint in document.endpoints:
@@ -173,14 +181,17 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             events.disconnected(store, endpoint, identifier)
     else:
         networks.leases.release_all(identifier)
+    if not known:
+        networks.unpublish_all(identifier)
     for name in (path, f"{path}.new"):
         with suppress(FileNotFoundError):
             os.unlink(name)
 
 
 def release_orphans(store: Store) -> None:
-    """Give back addresses of containers that nobody works on: who connected one was killed as it ended."""
-    for identifier in of(store).leases.owners() - set(store.worked_on()):
+    """Give back what containers have that nobody works on: who connected one was killed as it ended."""
+    networks = of(store)
+    for identifier in (networks.leases.owners() | networks.claims.owners()) - set(store.worked_on()):
         lock = store.lock(identifier)
         if lock is not None:
             release(store, identifier)

@@ -1,6 +1,7 @@
 """Published ports: of a container that starts, and one more or one less of one that runs.
 
     record           ``PortBindings``: what the next start publishes
+    claim            this container has the port, and no other one      (network/claims.py)
     network.json     what is published now, before it is
     socket           bound; it listens when the packet filter knows the port (network/ports.py)
     packet filter    leads it to the container; where there is none, the monitor's proxy does
@@ -11,10 +12,11 @@ Out of scope: which ports were asked for on the command line.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
+from ipaddress import ip_address
+from socket import socket
 
 import msgspec
 
@@ -24,6 +26,7 @@ from ..monitor import client
 from ..monitor.owner import Held
 from ..monitor.protocol import PortRequest
 from ..network import bridge, flows, ports
+from ..network.claims import Changing
 from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port
 from ..network.filter import available
 from ..network.store import Networks
@@ -77,7 +80,7 @@ def publish(
         return []
     with ExitStack() as undo:
         before = attached.read(store, record.id)
-        _, held = _publish(store, networks, record, before, way, asked, undo)
+        held = _publish(store, networks, record, before, way, asked, [], undo)
         undo.pop_all()
     return held
 
@@ -89,20 +92,24 @@ def _publish(
     before: Attached,
     way: tuple[Network, Endpoint],
     asked: list[Asked],
+    found: list[Port],
     undo: ExitStack,
-) -> tuple[list[Port], list[Held]]:
-    """What is undone with ``undo`` is the sockets; the rest goes by ``network.json``."""
+) -> list[Held]:
+    """``found`` is what is published now, or as far as it has come; of that ``undo`` closes the sockets."""
     network, endpoint = way
-    found: list[Port] = []
     handles = []
-    with _locked(store):
-        allocated = _allocated(store, record.id, before.ports)
+    own = [*before.ports]
+    with networks.claims.changing() as claims, ExitStack() as unwritten:
+        unwritten.callback(claims.release, found)
+        allocated = _allocated(store, networks, claims, record.id, own)
         for protocol, number, binding in asked:
             try:
                 places = _places(network, endpoint, binding.host_ip, protocol)
                 for port, handle in ports.hold(
                     protocol, places, binding.host_port, number, allocated, filtered=available()
                 ):
+                    claims.take(port, record.id)
+                    own.append(port)
                     found.append(port)
                     handles.append(handle)
                     if handle is not None:
@@ -110,20 +117,17 @@ def _publish(
             except Conflict as error:
                 raise Conflict(_failed(record, endpoint, error)) from None
         attached.write(store, record.id, _with(before, found))
-    filtered = [port for port in found if not port.proxied]
-    if filtered:
-        try:
-            networks.filter.publish(filtered, networks.bridged)
-        except NotSupported:
-            if any(port.protocol == "sctp" for port in filtered):
-                raise
-            found = [msgspec.structs.replace(port, proxied=True) for port in found]
+        unwritten.pop_all()
+        filtered = [port for port in found if not port.proxied]
+        if filtered and not _lead(networks, filtered):
+            found[:] = [msgspec.structs.replace(port, proxied=True) for port in found]
             attached.write(store, record.id, _with(before, found))
-        else:
-            flows.begin(filtered)
-            bridge.local_routes(network)
-            with Netlink() as kernel:
-                bridge.hairpin(kernel, endpoint)
+            filtered = []
+    if filtered:
+        flows.begin(filtered)
+        bridge.local_routes(network)
+        with Netlink() as kernel:
+            bridge.hairpin(kernel, endpoint)
     held = []
     for port, handle in zip(found, handles, strict=True):
         if handle is not None:
@@ -132,7 +136,18 @@ def _publish(
             except Conflict as error:
                 raise Conflict(_failed(record, endpoint, error)) from None
             held.append(Held(handle, port.address, port.port) if port.served else Held(handle))
-    return found, held
+    return held
+
+
+def _lead(networks: Networks, filtered: list[Port]) -> bool:
+    """Whether the packet filter knows them now; if not, a proxy can do it for all but SCTP."""
+    try:
+        networks.filter.publish(filtered, networks.bridged)
+    except NotSupported:
+        if any(port.protocol == "sctp" for port in filtered):
+            raise
+        return False
+    return True
 
 
 def _with(before: Attached, more: list[Port]) -> Attached:
@@ -151,6 +166,7 @@ def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> l
     """
     first, other = endpoint.address, endpoint.address6
     if host:
+        host = str(ip_address(host))  # one spelling of each
         return [(host, (other or first) if ":" in host else (first or other))]
     bound = network.options.get(HOST_BINDING) or "0.0.0.0"
     places = [(bound, first or other)]
@@ -161,36 +177,22 @@ def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> l
     return places
 
 
-@contextmanager
-def _locked(store: Store) -> Iterator[None]:
-    fd = os.open(f"{store.state}/ports.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _allocated(store: Store, identifier: str, own: list[Port]) -> Callable[[Port], bool]:
-    """Whether a container has a port: another one, or this one since before."""
-    taken = {
-        (port.protocol, port.host_port, port.host)
-        for other in store.worked_on()
-        for port in (own if other == identifier else attached.read(store, other).ports)
-    }
+def _allocated(
+    store: Store, networks: Networks, claims: Changing, identifier: str, own: list[Port]
+) -> Callable[[Port], bool]:
+    """Whether a container has a port: another one, or this one, which has ``own``. Nobody else takes any
+    meanwhile, so a claim without an entry in ``network.json`` is of somebody who was killed."""
 
     def test(port: Port) -> bool:
-        return any(
-            protocol == port.protocol and number == port.host_port and _meet(host, port.host)
-            for protocol, number, host in taken
-        )
+        for claimed, owner in claims.meeting(port):
+            known = own if owner == identifier else attached.read(store, owner).ports
+            if any(each.place == claimed.place for each in known):
+                return True
+            networks.filter.unpublish([claimed])
+            claims.release([claimed])
+        return False
 
     return test
-
-
-def _meet(host: str, other: str) -> bool:
-    same_family = (":" in host) == (":" in other)
-    return host == other or (same_family and bool({host, other} & {"0.0.0.0", "::"}))
 
 
 # -- of a container that may run
@@ -211,41 +213,68 @@ def add(store: Store, record: Record, key: str, binding: PortBinding) -> list[Po
             raise Conflict(f"port {key} of container {current.name} is published at {where} already")
         bindings.setdefault(key, []).append(binding)
         changed = _changed(current, bindings)
-        made = _begin(store, current, key, binding)
+        number, protocol = _split(key)
+        made = _begin(store, current, [(protocol, number, binding)]) if _init(store, current) else []
         store.write_record(changed)
     events.container(store, changed, "update")
     return made
 
 
-def _begin(store: Store, record: Record, key: str, binding: PortBinding) -> list[Port]:
+def follow(store: Store, record: Record, network: Network | None = None) -> None:
+    """Publish what the record asks for and nothing publishes, by the network that leads outside now.
+
+    For a container that runs and has left the one that did before; or has been connected to ``network``,
+    which may not be that one.
+    """
+    asked, before = list(published(record)), attached.read(store, record.id)
+    way = _way(attached.of(store), before)
+    if asked and not before.ports and way is not None and network in (None, way[0]):
+        _begin(store, record, asked)
+
+
+def _way(networks: Networks, now: Attached) -> tuple[Network, Endpoint] | None:
+    return outward(now.endpoints, [networks.get(each.network) for each in now.endpoints])
+
+
+def _init(store: Store, record: Record) -> int:
+    """Its process, or 0 if it does not run."""
     found = attached.target(store, record.id)
     if found is None:
-        return []
+        return 0
     os.close(found[1])
+    return found[0]
+
+
+def _begin(store: Store, record: Record, asked: list[Asked]) -> list[Port]:
+    """Of one that runs; ``Conflict`` if there is no network for it."""
     networks = attached.of(store)
     before = attached.read(store, record.id)
-    way = outward(before.endpoints, networks.every())
+    way = _way(networks, before)
     if way is None:
         raise Conflict(f"container {record.name} is in no network by which a port could be published")
-    number, protocol = _split(key)
+    made: list[Port] = []
     with ExitStack() as sockets:
         try:
-            asked = [(protocol, number, binding)]
-            made, held = _publish(store, networks, record, before, way, asked, sockets)
+            held = _publish(store, networks, record, before, way, asked, made, sockets)
             handles = iter(held)
             for port in made:
                 _hand_over(store, record, port, None if port.protocol == "sctp" else next(handles))
-            if not store.held(record.id):
+            if not _init(store, record):
                 raise Conflict(f"container {record.id} has just ended")
         except BaseException:
-            begun = [port for port in attached.read(store, record.id).ports if port not in before.ports]
-            networks.filter.unpublish(begun)
-            with suppress(FileNotFoundError):  # it has just ended
-                attached.write(store, record.id, before)
-            for port in begun:
-                _let_go(store, record, port)
+            withdraw(store, networks, record, before, made)
             raise
     return made
+
+
+def withdraw(store: Store, networks: Networks, record: Record, now: Attached, gone: list[Port]) -> None:
+    """Publish these no more, of one that may run: connections by them end."""
+    for port in gone:
+        _let_go(store, record, port)
+    flows.end(networks.unpublish(gone, record.id), cut=True)
+    with suppress(FileNotFoundError):  # it has just ended
+        rest = [port for port in now.ports if port not in gone]
+        attached.write(store, record.id, msgspec.structs.replace(now, ports=rest))
 
 
 def _hand_over(store: Store, record: Record, port: Port, held: Held | None) -> None:
@@ -259,13 +288,17 @@ def _hand_over(store: Store, record: Record, port: Port, held: Held | None) -> N
         address=held.address,
         port=held.port,
     )
-    client.port(store.run_directory(record.id), request, held.handle)
+    _tell(store, record, request, held.handle)
 
 
 def _let_go(store: Store, record: Record, port: Port) -> None:
     request = PortRequest(protocol=port.protocol, host=port.host, host_port=port.host_port)
     with suppress(Unavailable):  # it has just ended
-        client.port(store.run_directory(record.id), request)
+        _tell(store, record, request)
+
+
+def _tell(store: Store, record: Record, request: PortRequest, handle: socket | None = None) -> None:
+    client.port(store.run_directory(record.id), _init(store, record), request, handle)
 
 
 def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list[Port]:
@@ -292,12 +325,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
         changed = _changed(current, bindings)
         store.write_record(changed)
         if gone:
-            flows.end(attached.of(store).filter.unpublish(gone), cut=True)
-            for port in gone:
-                _let_go(store, current, port)
-            with suppress(FileNotFoundError):  # it has just ended
-                rest = [port for port in before.ports if port not in gone]
-                attached.write(store, current.id, msgspec.structs.replace(before, ports=rest))
+            withdraw(store, attached.of(store), current, before, gone)
     events.container(store, changed, "update")
     return gone
 

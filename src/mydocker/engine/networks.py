@@ -47,10 +47,12 @@ class Network:
         record = self._store.read_record(self._store.resolve(container))
         connect.connect(self._store, record, self.document, endpoint or EndpointConfig())
 
-    def disconnect(self, container: str) -> None:
+    def disconnect(self, container: str) -> str:
+        """A warning, or nothing: ports that were published by this network may not be by the next one."""
         reconcile(self._store)
         record = self._store.read_record(self._store.resolve(container))
-        connect.disconnect(self._store, record, self.document)
+        reason = connect.disconnect(self._store, record, self.document)
+        return f"Published ports are discarded: {reason}" if reason else ""
 
     def remove(self) -> None:
         """``Forbidden`` if containers are in it, or if it is one of those that are always there."""
@@ -170,10 +172,8 @@ def _one(network: Network, key: str, value: str) -> bool:
     document = network.document
     if key == "driver":
         return document.driver == value
-    if key == "id":
-        return document.id.startswith(value)
-    if key == "name":
-        return value in document.name
+    if key in ("id", "name"):
+        return bool(filtering.pattern(key, value).search(document.id if key == "id" else document.name))
     if key == "scope":
         return document.scope == value
     if key == "type":

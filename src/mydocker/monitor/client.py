@@ -7,12 +7,14 @@ which are the command line's.
 
 import errno
 import os
+import select
 import socket
 from contextlib import suppress
 
 import msgspec
 
 from .. import errors
+from ..linux.pidfd import pidfd_open
 from . import protocol
 from .protocol import Added, AttachRequest, ControlRequest, ExecRequest, Kind, PortRequest, packet
 
@@ -217,28 +219,45 @@ def execute(directory: str, request: ExecRequest, detach_keys: bytes) -> Session
     return session
 
 
-def resolve(connection: socket.socket, sockets: list[int]) -> None:
-    """Hand over the sockets at which the container's resolver is to listen, those for UDP and TCP."""
+def resolve(directory: str, pid: int, sockets: list[int]) -> None:
+    """Hand over the sockets at which the container's resolver is to listen, those for UDP and TCP.
+
+    ``pid`` is its init, as for ``port``.
+    """
+    with connect(directory) as connection:
+        _hand_over(connection, pid, packet(Kind.RESOLVE), sockets)
+
+
+def port(directory: str, pid: int, request: PortRequest, handle: socket.socket | None = None) -> None:
+    """Have a monitor hold one more port of the host, whose socket it gets, or let go of one.
+
+    ``Unavailable`` once ``pid``, its init, has ended: who changes a record keeps the monitor of a container
+    that has ended from removing it, so neither may wait for the other.
+    """
+    with connect(directory) as connection:
+        sockets = [handle.fileno()] if handle is not None else []
+        _hand_over(connection, pid, packet(Kind.PORT, protocol.encode(request)), sockets)
+
+
+def _hand_over(connection: socket.socket, pid: int, message: bytes, descriptors: list[int]) -> None:
     try:
-        socket.send_fds(connection, [packet(Kind.RESOLVE)], sockets)
+        init = pidfd_open(pid)
+    except ProcessLookupError:
+        raise errors.Unavailable("the container has just ended") from None
+    try:
+        socket.send_fds(connection, [message], descriptors)
+        poll = select.poll()
+        for each in (connection.fileno(), init):
+            poll.register(each, select.POLLIN)
+        if connection.fileno() not in dict(poll.poll()):
+            raise errors.Unavailable("the container has just ended")
+        kind, body = receive(connection)
     except (BrokenPipeError, ConnectionResetError):
         raise errors.Unavailable("the container's monitor is gone") from None
-    kind, body = receive(connection)
+    finally:
+        os.close(init)
     if kind is Kind.ERROR:
         raise protocol.failure.decode(body).exception()
-
-
-def port(directory: str, request: PortRequest, handle: socket.socket | None = None) -> None:
-    """Have a monitor hold one more port of the host, whose socket it gets, or let go of one."""
-    message = packet(Kind.PORT, protocol.encode(request))
-    with connect(directory) as connection:
-        try:
-            socket.send_fds(connection, [message], [handle.fileno()] if handle is not None else [])
-        except (BrokenPipeError, ConnectionResetError):
-            raise errors.Unavailable("the container's monitor is gone") from None
-        kind, body = receive(connection)
-        if kind is Kind.ERROR:
-            raise protocol.failure.decode(body).exception()
 
 
 def control(connection: socket.socket, request: ControlRequest) -> None:

@@ -137,6 +137,7 @@ class _Server:
         self._open = 0
         self._targets: list[Target] = []
         self._clients: dict[tuple[int, Any], tuple[socket.socket, list[float]]] = {}
+        self._pairs: dict[_Pair, Target] = {}
         self._ended = False
 
     def run(self, connection: socket.socket) -> None:
@@ -154,10 +155,18 @@ class _Server:
         else:
             where = _decode(message[1:])
             for target in [each for each in self._targets if each.is_at(*where)]:
-                self._targets.remove(target)
-                self._loop.forget(target.handle.fileno())
-                target.handle.close()
+                self._let_go(target)
             tell(connection, b".")
+
+    def _let_go(self, target: Target) -> None:
+        """And of whoever has come by it."""
+        self._targets.remove(target)
+        for pair in [pair for pair, by in self._pairs.items() if by is target]:
+            pair.cut()
+        for key in [key for key in self._clients if key[0] == target.handle.fileno()]:
+            self._forget(key)
+        self._loop.forget(target.handle.fileno())
+        target.handle.close()
 
     def serve(self, target: Target) -> None:
         target.handle.setblocking(False)
@@ -184,14 +193,18 @@ class _Server:
         if error not in (0, 115):  # EINPROGRESS
             self._drop(client, upstream)
             return
-        self._loop.watch(upstream.fileno(), POLLOUT, lambda _: self._connected(client, upstream))
+        self._loop.watch(upstream.fileno(), POLLOUT, lambda _: self._connected(target, client, upstream))
 
-    def _connected(self, client: socket.socket, upstream: socket.socket) -> None:
-        if upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+    def _connected(self, target: Target, client: socket.socket, upstream: socket.socket) -> None:
+        if target not in self._targets or upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._drop(client, upstream)
             return
         self._loop.forget(upstream.fileno())
-        _Pair(self._loop, client, upstream, self._done)
+        self._pairs[_Pair(self._loop, client, upstream, self._parted)] = target
+
+    def _parted(self, pair: "_Pair") -> None:
+        del self._pairs[pair]
+        self._done()
 
     def _drop(self, client: socket.socket, upstream: socket.socket) -> None:
         self._loop.forget(upstream.fileno())
@@ -234,25 +247,28 @@ class _Server:
 
     def _sweep(self) -> None:
         oldest = self._loop.clock() - IDLE
-        for key, (upstream, heard) in [*self._clients.items()]:
+        for key, (_, heard) in [*self._clients.items()]:
             if heard[0] < oldest:
-                del self._clients[key]
-                self._loop.forget(upstream.fileno())
-                upstream.close()
+                self._forget(key)
         if self._clients:
             self._loop.after("sweep", _SWEEP, self._sweep)
+
+    def _forget(self, key: tuple[int, Any]) -> None:
+        upstream, _ = self._clients.pop(key)
+        self._loop.forget(upstream.fileno())
+        upstream.close()
 
 
 class _Pair:
     """Two connections, each of which gets what the other sends."""
 
-    __slots__ = ("_done", "_ended", "_loop", "_pending", "_sockets")
+    __slots__ = ("_ended", "_loop", "_parted", "_pending", "_sockets")
 
     def __init__(
-        self, loop: Loop, client: socket.socket, upstream: socket.socket, done: Callable[[], None]
+        self, loop: Loop, client: socket.socket, upstream: socket.socket, parted: Callable[["_Pair"], None]
     ) -> None:
         self._loop = loop
-        self._done = done
+        self._parted = parted
         self._sockets = (client, upstream)
         self._pending = [b"", b""]
         """what is to be sent to each"""
@@ -283,7 +299,7 @@ class _Pair:
         except BlockingIOError:
             return
         except OSError:
-            self._close(_cut)
+            self.cut()
             return
         if self._ended == [True, True] and self._pending == [b"", b""]:
             self._close(socket.socket.close)
@@ -307,12 +323,15 @@ class _Pair:
             return
         self._pending[this] = self._pending[this][sent:]
 
+    def cut(self) -> None:
+        self._close(_cut)
+
     def _close(self, how: Callable[[socket.socket], None]) -> None:
         for handle in self._sockets:
             self._loop.forget(handle.fileno())
         for handle in self._sockets:
             how(handle)
-        self._done()
+        self._parted(self)
 
 
 def _family(address: str) -> int:

@@ -136,6 +136,8 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
     network: str
     network_id: str = msgspec.field(name="NetworkID")
+    driver: str = "bridge"
+    """that of the network"""
     id: str = msgspec.field(name="EndpointID")
     interface: str
     """its name inside the container"""
@@ -148,6 +150,8 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     address6: str = ""
     prefix6: int = 0
     gateway6: str = ""
+    host: str = ""
+    """where the container reaches the host"""
     aliases: list[str] = []
     """what it is called in this network beside its name"""
     routed: bool = False
@@ -174,6 +178,11 @@ class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     port: int
     proxied: bool = False
     """by a process of the container's monitor, and not by the packet filter"""
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Where it is at the host."""
+        return self.protocol, self.host_port, self.host
 
     @property
     def served(self) -> bool:

@@ -4,6 +4,7 @@
     <root>/network/lock              flock: shared by who connects a container, exclusive for who makes a
                                      network or removes one
     <state>/network/<name>/          leases (``leases.py``)
+    <state>/port/                    claims on ports of the host (``claims.py``)
 
 ``bridge`` is made when it is first needed; ``host`` and ``none`` are not on disk at all. What a network has
 in the kernel (its bridge, its place in the packet filter) is made with it, and again by whoever needs it and
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -26,6 +27,7 @@ from ..content.lock import Lock
 from ..errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotSupported
 from ..linux.links import Link, Netlink
 from . import above, bridge, pools
+from .claims import Claims
 from .document import (
     BRIDGE_NAME,
     DEFAULT_BRIDGE,
@@ -40,6 +42,7 @@ from .document import (
     Ipam,
     Network,
     Pool,
+    Port,
     Subnet,
     decoder,
     encoder,
@@ -60,6 +63,7 @@ class Networks:
         self.root = f"{root}/network"
         self.state = state
         self.leases = Leases(state)
+        self.claims = Claims(state)
         # two engines on one host have their own links and their own table
         self._suffix = "" if state == DEFAULT_STATE else hashlib.sha256(state.encode()).hexdigest()[:8]
         self.filter = Filter(f"mydocker_{self._suffix}" if self._suffix else "mydocker")
@@ -124,6 +128,26 @@ class Networks:
             ipam=ipam,
             options=options,
         )
+
+    # -- ports
+
+    def unpublish(self, ports: Sequence[Port], container: str) -> list[Port]:
+        """Have these lead to ``container`` no more, and give them back; those that something has come by."""
+        if not ports:
+            return []
+        with self.claims.changing() as claims:
+            own = claims.of(ports, container)
+            used = self.filter.unpublish(own)
+            claims.release(own)
+        return used
+
+    def unpublish_all(self, container: str) -> None:
+        """The same with what was claimed for it by somebody who was killed before he wrote that down."""
+        if container in self.claims.owners():
+            with self.claims.changing() as claims:
+                own = claims.all_of(container)
+                self.filter.unpublish(own)
+                claims.release(own)
 
     # -- changing
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import PROGRAM, Command, Invocation
@@ -12,6 +14,7 @@ from mydocker.cli.flags.environment import parse_label, to_map
 from mydocker.cli.flags.filter import parse_filter, timed_filters, to_filters
 from mydocker.cli.flags.pflag import switch, text, unbuilt, value, values
 from mydocker.cli.format import rows
+from mydocker.cli.format.order import natural
 from mydocker.cli.format.units import exact_time
 from mydocker.engine import Network
 
@@ -29,9 +32,17 @@ _HEADINGS = {
 }
 
 
+def _each(given: Sequence[str]) -> tuple[str, ...]:
+    """Of a flag that may be given many times, or have several values with commas between."""
+    return tuple(part for text in given for part in text.split(","))
+
+
 def _create(invocation: Invocation) -> int:
     pools = network.pools(
-        invocation["subnet"], invocation["ip-range"], invocation["gateway"], to_map(invocation["aux-address"])
+        _each(invocation["subnet"]),
+        _each(invocation["ip-range"]),
+        _each(invocation["gateway"]),
+        to_map(invocation["aux-address"]),
     )
     made = invocation.engine.networks.create(
         invocation.arguments[0],
@@ -67,6 +78,7 @@ def _row(each: Network, *, truncate: bool) -> rows.Row:
 
 def _list(invocation: Invocation) -> int:
     found = invocation.engine.networks.list(to_filters(invocation["filter"]))
+    found = sorted(found, key=lambda each: natural(each.name))
     truncate = not invocation["no-trunc"]
     if invocation["quiet"]:
         if found:
@@ -121,7 +133,7 @@ def _connect(invocation: Invocation) -> int:
     name, container = invocation.arguments
     asked = network.Attachment(
         name,
-        tuple(invocation["alias"]),
+        _each(invocation["alias"]),
         invocation["ip"],
         invocation["ip6"],
         links=tuple(invocation["link"]),
@@ -135,7 +147,9 @@ def _connect(invocation: Invocation) -> int:
 
 def _disconnect(invocation: Invocation) -> int:
     name, container = invocation.arguments
-    invocation.engine.networks.get(name).disconnect(container)
+    warning = invocation.engine.networks.get(name).disconnect(container)
+    if warning:
+        output.err(f"WARNING: {warning}")
     return 0
 
 
