@@ -142,10 +142,13 @@ def test_listing(mydocker: Runner) -> None:
         ("none", "null", "local"),
         ("listed", "bridge", "local"),
     }
-    for one in ("label=k", "label=k=v", "name=list", f"id={made[:10]}", "type=custom", "dangling=true"):
+    for one in ("label=k", "label=k=v", "name=list", "name=^l.*d$", f"id={made[:10]}", f"id={made[9:30]}",
+                "type=custom", "dangling=true"):  # fmt: skip
         assert mydocker("network", "ls", "-q", "--no-trunc", "--filter", one).out.split() == [made], one
     assert mydocker("network", "ls", "--format", "{{.Name}}", "-f", "driver=null").line == "none"
-    assert "invalid filter" in mydocker("network", "ls", "-f", "x=y", check=1).err
+    assert mydocker("network", "ls", "-q", "-f", "name=^ist").out == ""
+    for one in ("x=y", "name=("):
+        assert "invalid filter" in mydocker("network", "ls", "-f", one, check=1).err
     assert mydocker("network", "prune", "--force").line.split() == ["Deleted", "Networks:", "listed"]
     assert mydocker("network", "ls", "-q", "-f", "type=custom").out == ""
 

@@ -81,6 +81,23 @@ def test_an_alias_of_three(mydocker: Runner, image: str, net: str) -> None:
     assert sorted({each[0] for each in told}) == every
 
 
+def test_capitals(mydocker: Runner, image: str, net: str) -> None:
+    """DNS knows no difference (RFC 4343), and many clients ask in small letters."""
+    web, _ = mydocker.start(image, "--name", "MyWeb", "--network", net)
+    mydocker.start(image, "--name", "client", "--network", net)
+    for name in ("MyWeb", "myweb", "MYWEB", "myweb.named"):
+        assert lookup(mydocker, "client", name) == [address(mydocker, web)], name
+    mydocker("rename", web, "other")
+    assert lookup(mydocker, "client", "myweb") == []
+
+
+def test_the_name_of_one_and_the_alias_of_another(mydocker: Runner, image: str, net: str) -> None:
+    one, _ = mydocker.start(image, "--name", "api", "--network", net)
+    two, _ = mydocker.start(image, "--network", net, "--network-alias", "api")
+    mydocker.start(image, "--name", "client", "--network", net)
+    assert set(lookup(mydocker, "client", "api")) == {address(mydocker, one), address(mydocker, two)}
+
+
 def test_names_stay_in_their_network(mydocker: Runner, image: str, net: str) -> None:
     mydocker.start(image, "--name", "web", "--network", net)
     mydocker("network", "create", "elsewhere")
@@ -150,6 +167,36 @@ def test_a_name_server_that_does_not_answer(mydocker: Runner, image: str, net: s
     said = mydocker("exec", "client", "nslookup", "outer.example", check=False)
     assert "SERVFAIL" in said.out + said.err
     assert lookup(mydocker, "client", "client") == [address(mydocker, "client")]
+
+
+@pytest.mark.parametrize("by_tcp", [False, True])
+def test_the_next_name_server(
+    mydocker: Runner, image: str, net: str, tmp_path: Path, outer: None, by_tcp: bool
+) -> None:
+    """The first one answers that it will not (REFUSED), as one does that is for some names only."""
+    del outer
+    with hosts.names_at("127.0.0.2", {}):
+        (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+        _, pid = mydocker.start(image, "--name", "client", "--network", net)
+        if by_tcp:
+            assert hosts.Host(pid).run("python3", "-c", QUERY).line == "abcd 192.0.2.7"
+        else:
+            assert lookup(mydocker, "client", "outer.example") == ["192.0.2.7"]
+        (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.2\n")
+        said = mydocker("exec", "client", "nslookup", "outer.example", check=False)
+        assert "REFUSED" in said.out + said.err
+
+
+def test_a_name_server_in_a_container(mydocker: Runner, image: str) -> None:
+    """``--dns`` is asked from where the container is: here, in a network that leads nowhere."""
+    if probe.program("dnsmasq") is None:
+        pytest.skip("needs dnsmasq (see tests/apt-packages.txt)")
+    with mydocker.network("within", "--internal", "--subnet", "10.91.0.0/24") as within:
+        _, pid = mydocker.start(image, "--name", "names", "--network", within, "--ip", "10.91.0.53")
+        with hosts.names_at("10.91.0.53", {"outer": "192.0.2.7"}, hosts.Host(pid)):
+            mydocker.start(image, "--name", "client", "--network", within, "--dns", "10.91.0.53")
+            assert lookup(mydocker, "client", "outer.example") == ["192.0.2.7"]
+            assert lookup(mydocker, "client", "names") == ["10.91.0.53"]
 
 
 @pytest.mark.parametrize("message", [b"", b"x", bytes(12), b"\xff" * 600, bytes(11) + b"\x01" + b"\xc0" * 9])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -344,12 +346,73 @@ def test_ports_of_the_host_network(mydocker: Runner, image: str) -> None:
         ("--dns 10.9.9.9 --dns-option ndots:3", "resolv.conf", r".*options ndots:3\n"),
         ("--dns 10.9.9.9 --dns-opt timeout:1", "resolv.conf", r".*options timeout:1\n"),
         ("--add-host gate:host-gateway", "hosts", r".*172\.\d+\.\d+\.1\tgate\n.*"),
+        ("--network host --add-host gate:host-gateway", "hosts",
+         r"127\.0\.0\.1\tlocalhost\n.*127\.0\.0\.1\tgate\n"),
         ("--hostname box --domainname example.org", "hosts", r".*172\S+\tbox\.example\.org box\n"),
+        ("--hostname box.example.org", "hosts", r".*172\S+\tbox\.example\.org box\n"),
+        ("--hostname a.b --domainname c", "hosts", r".*172\S+\ta\.b\.c a\n"),
+        ("--egress 10.0.0.1:80 --dns-opt timeout:1", "resolv.conf",
+         r"nameserver 127\.0\.0\.11\n.*options timeout:1 ndots:0\n"),
+        ("--egress 10.0.0.1:80 --dns-opt ndots:2", "resolv.conf", r".*options ndots:2\n"),
     ],
 )  # fmt: skip
 def test_files(mydocker: Runner, image: str, flags: str, file: str, pattern: str) -> None:
     found = mydocker("run", "--rm", *flags.split(), image, "cat", f"/etc/{file}").out
     assert re.fullmatch(pattern, found, re.DOTALL), found
+
+
+def test_name_servers_that_only_the_host_reaches(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    """Those of IPv6 are of no use to a container without; in networks of users the host itself asks them."""
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver fd00::53\nnameserver 127.0.0.1\nnameserver 10.9.9.9\noptions timeout:3\n")
+    place = os.path.realpath("/etc/resolv.conf")
+    command.run(["mount", "--bind", str(conf), place])
+    try:
+        on_the_bridge = mydocker("run", "--rm", image, "cat", "/etc/resolv.conf").out
+        with mydocker.network("six", "--ipv6") as six:
+            elsewhere = mydocker("run", "--rm", "--network", six, image, "cat", "/etc/resolv.conf").out
+        conf.write_text("nameserver fd00::53\n")
+        alone = mydocker("run", "--rm", image, "cat", "/etc/resolv.conf").out
+    finally:
+        command.run(["umount", place])
+    assert on_the_bridge == "nameserver 10.9.9.9\noptions timeout:3\n"
+    assert elsewhere == "nameserver 127.0.0.11\noptions timeout:3 ndots:0\n"
+    assert alone.startswith("nameserver ")
+    assert ":" not in alone
+
+
+def test_where_the_host_is(mydocker: Runner, image: str) -> None:
+    """In a network that leads nowhere too: it ends at the host's bridge."""
+    with mydocker.network("within", "--internal") as within:
+        gateway = json.loads(mydocker("network", "inspect", within).out)[0]["IPAM"]["Config"][0]["Gateway"]
+        flags = ("--network", within, "--add-host", "gate:host-gateway")
+        said = mydocker(
+            "run", "--rm", *flags, image, "sh", "-c", "grep gate /etc/hosts; ping -c1 -W5 gate"
+        ).out
+    assert said.startswith(f"{gateway}\tgate\n")
+
+
+def test_the_files_of_a_read_only_container(mydocker: Runner, image: str) -> None:
+    for name in ("hosts", "hostname", "resolv.conf"):
+        add = f"echo x >> /etc/{name}"
+        assert "Read-only" in mydocker("run", "--rm", "--read-only", image, "sh", "-c", add, check=1).err
+        mydocker("run", "--rm", image, "sh", "-c", add)
+
+
+# -- the network of another container
+
+
+def test_the_network_of_one_that_has_anothers(mydocker: Runner, image: str) -> None:
+    """And the image may say that it has ports: only who asks for some is refused."""
+    mydocker.start(image, "--name", "first", "--hostname", "first")
+    mydocker("commit", "--change", "EXPOSE 80", "first", "exposes:1")
+    mydocker.start("exposes:1", "--name", "second", "--network", "container:first")
+    said = mydocker("run", "--rm", "--network", "container:second", "exposes:1", "cat", "/etc/hostname").line
+    assert said == "first"
+    refused = mydocker("run", "--network", "container:first", "--expose", "80", image, check=125)
+    assert "conflicting options: port exposing and the container type network mode" in refused.err
+    mydocker.remove_all()
+    mydocker("rmi", "exposes:1")
 
 
 # -- what is refused

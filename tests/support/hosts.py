@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,30 +127,48 @@ def _wait_for_namespace(there: Host) -> None:
 
 @contextlib.contextmanager
 def name_server(directory: Path, **names: str) -> Iterator[None]:
-    """dnsmasq on the host's loopback, which knows these names of ``.example``; resolv.conf says so.
-
-    ``FileNotFoundError`` if there is no dnsmasq (see tests/apt-packages.txt).
-    """
-    program = probe.program("dnsmasq")
-    if program is None:
-        raise FileNotFoundError("dnsmasq")
+    """One on the host's loopback, which knows these names of ``.example``; resolv.conf, in there, says so."""
     conf = directory / "resolv.conf"
     conf.write_text("nameserver 127.0.0.1\nsearch inner.example\n")
     place = os.path.realpath("/etc/resolv.conf")
     command.run(["mount", "--bind", str(conf), place])
-    options = [
-        "--keep-in-foreground", "--no-hosts", "--no-resolv", "--conf-file=/dev/null", "--bind-interfaces",
-        "--listen-address=127.0.0.1", "--pid-file=", "--user=root",
-        *(f"--address=/{name}.example/{address}" for name, address in names.items()),
-    ]  # fmt: skip
     try:
-        with subprocess.Popen([program, *options]) as server:
-            try:
-                yield
-            finally:
-                server.terminate()
+        with names_at("127.0.0.1", names):
+            yield
     finally:
         command.run(["umount", place])
+
+
+@contextlib.contextmanager
+def names_at(address: str, names: Mapping[str, str], host: Host | None = None) -> Iterator[None]:
+    """dnsmasq at an address, which knows these names of ``.example`` and refuses others.
+
+    ``FileNotFoundError`` if there is none (see tests/apt-packages.txt).
+    """
+    program = probe.program("dnsmasq")
+    if program is None:
+        raise FileNotFoundError("dnsmasq")
+    arguments = [
+        program, "--keep-in-foreground", "--no-hosts", "--no-resolv", "--conf-file=/dev/null",
+        "--bind-interfaces", f"--listen-address={address}", "--pid-file=", "--user=root",
+        *(f"--address=/{name}.example/{at}" for name, at in names.items()),
+    ]  # fmt: skip
+    with subprocess.Popen(host.argv(*arguments) if host else arguments) as server:
+        try:
+            _wait_for_udp(address, 53, host)
+            yield
+        finally:
+            server.terminate()
+
+
+def _wait_for_udp(address: str, port: int, host: Host | None) -> None:
+    """Until somebody has bound the port."""
+    wanted = f" {socket.inet_aton(address)[::-1].hex().upper()}:{port:04X} "
+    end = time.monotonic() + PATIENCE
+    while wanted not in Path(f"/proc/{host.pid if host else 'self'}/net/udp").read_text():
+        if time.monotonic() > end:
+            raise AssertionError(f"nobody is at {address}:{port} by UDP")
+        time.sleep(0.01)
 
 
 def free_port() -> int:

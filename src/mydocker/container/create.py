@@ -35,7 +35,7 @@ from .reconcile import attend, destroy, look_around
 from .record import Record
 from .state import State
 from .store import Lock, Store
-from .validate import validate
+from .validate import validate, validate_asked
 
 if TYPE_CHECKING:
     from ..image.store import Image, ImageStore
@@ -62,7 +62,7 @@ def create(
         spawn.reserve()
     if name is not None:
         name = names.check(name)
-    validate(config, host)
+    validate_asked(config, host)
     host = _settled(store, host, warn)
     attached = networks.settled(store, host, endpoints)
     if attached and (host.port_bindings or host.publish_all_ports):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import CorruptData, NotFound, NotSupported
+from ..monitor.resolver import Server
 from ..network import dns
 from ..network.document import Endpoint
 from ..network.egress import LASTING, NONE, Egress, places
@@ -26,13 +27,14 @@ _SETTLED = 1_000_000_000
 
 
 class Directory:
-    __slots__ = ("_aliases", "_id", "_leases", "_store", "_turn")
+    __slots__ = ("_aliases", "_id", "_leases", "_store", "_turn", "_with_capitals")
 
     def __init__(self, store: Store, identifier: str) -> None:
         self._store = store
         self._id = identifier
         self._leases = Leases(store.state)
         self._aliases: dict[str, tuple[int, dict[str, list[str]]]] = {}
+        self._with_capitals: tuple[int, dict[str, str]] | None = None
         self._turn = 0
 
     def addresses(self, name: str) -> list[str] | None:
@@ -40,7 +42,8 @@ class Directory:
             network = endpoint.network
             for asked in dict.fromkeys((name, name.removesuffix(f".{network}"))):
                 wanted = endpoint.links.get(asked.lower(), asked)
-                found = self._named(wanted, network) or self._called(wanted, network)
+                found = self._called(wanted, network)
+                found += [each for each in self._named(wanted, network) if each not in found]
                 if found:
                     self._turn += 1
                     start = self._turn % len(found)
@@ -57,15 +60,19 @@ class Directory:
                     return ""
         return ""
 
-    def servers(self) -> list[str]:
-        """Of ``--dns``, or the host's; none if every network of the container leads nowhere."""
-        if not any(endpoint.leads for endpoint in attached.read(self._store, self._id).endpoints):
-            return []
+    def servers(self) -> list[Server]:
+        """Of ``--dns``, or the host's if any network of the container leads outside.
+
+        A container that may talk to some places only has its own servers asked for it too.
+        """
         try:
-            asked = self._store.read_record(self._id).host_config.dns
+            host = self._store.read_record(self._id).host_config
         except (NotFound, CorruptData):
             return []
-        return asked or files.host_servers()
+        leads = any(endpoint.leads for endpoint in attached.read(self._store, self._id).endpoints)
+        if host.dns and (leads or host.egress is None):
+            return [Server(address, inside=host.egress is None) for address in host.dns]
+        return [Server(address, inside=False) for address in files.host_servers()] if leads else []
 
     def passes(self, name: str) -> bool:
         entries = self._egress()
@@ -108,13 +115,22 @@ class Directory:
                 yield endpoint
 
     def _named(self, name: str, network: str) -> list[str]:
-        """The addresses of the container of this name."""
+        """The addresses of the container of this name, whatever its letters' case."""
         if not name or "/" in name or "\0" in name:
             return []
-        owner = self._store.named(name) or self._store.named(name.lower())
+        known = (name, name.lower(), self._capitals().get(name.lower(), ""))
+        owner = next((owner for each in known if each and (owner := self._store.named(each))), None)
         if owner is None or not os.path.lexists(self._store.run_directory(owner)):
             return []
         return self._in(owner, network)
+
+    def _capitals(self) -> dict[str, str]:
+        """The names that have capitals, by what they are without."""
+        version = self._store.names_version()
+        if self._with_capitals is None or self._with_capitals[0] != version:
+            names = {name.lower(): name for name in self._store.all_names() if name != name.lower()}
+            self._with_capitals = version, names
+        return self._with_capitals[1]
 
     def _in(self, owner: str, network: str) -> list[str]:
         return [
@@ -139,7 +155,7 @@ class Directory:
             # of an address just given out, it may not be known yet who has it
             if time.time_ns() - version > _SETTLED:
                 self._aliases[network] = kept
-        return kept[1].get(name.lower(), [])
+        return [*kept[1].get(name.lower(), ())]
 
     def _aliases_of(self, owner: str, network: str) -> list[str]:
         return [

@@ -42,8 +42,9 @@ def oci_mounts(
         mounts.append(shm)
     taken = {point.destination for point in points}
     result = [mount for mount in mounts if not _covered(mount["destination"], taken)]
+    access = ["ro"] if host.readonly_rootfs else []
     result += [
-        _bind_mount(destination, source, ["rbind", "rprivate"])
+        _bind_mount(destination, source, ["rbind", "rprivate", *access])
         for destination, source in files.items()
         if destination not in taken
     ]

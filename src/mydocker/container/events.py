@@ -98,7 +98,7 @@ def disconnected(store: Store, endpoint: Endpoint, container: str) -> None:
 
 
 def _network(store: Store, action: str, endpoint: Endpoint, container: str) -> None:
-    attributes = {"container": container, "name": endpoint.network, "type": "bridge"}
+    attributes = {"container": container, "name": endpoint.network, "type": endpoint.driver}
     emit(store, "network", action, endpoint.network_id, attributes)
 
 

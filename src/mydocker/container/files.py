@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import msgspec
-
 from ..network.document import Endpoint
 from .config import HostConfig
 from .record import Record
@@ -44,8 +42,9 @@ def write(directory: str, record: Record) -> None:
     if record.networks:
         write_network(directory, record, ())
         return
-    hosts = _read("/etc/hosts") if host.network_mode == "host" else HOSTS.encode()
-    _write(f"{directory}/hosts", hosts + _extra(host, ""))
+    of_the_host = host.network_mode == "host" and not host.extra_hosts
+    hosts = _read("/etc/hosts") if of_the_host else HOSTS.encode() + _extra(host, "127.0.0.1")
+    _write(f"{directory}/hosts", hosts)
     _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), host))
 
 
@@ -58,21 +57,19 @@ def write_network(
     container already.
     """
     config, host = record.config, record.host_config
-    gateway = next(filter(None, (each.gateway or each.gateway6 for each in endpoints)), "")
-    hosts = HOSTS.encode() + _extra(host, gateway)
+    hosts = HOSTS.encode() + _extra(host, next((each.host for each in endpoints if each.host), ""))
     hosts += b"".join(f"{address}\t{others}\n".encode() for address, others in links)
-    names = (
-        f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
-    )
+    names = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
+    if "." in names:
+        names += f" {names.partition('.')[0]}"
     for endpoint in endpoints:
         for address in filter(None, (endpoint.address, endpoint.address6)):
             hosts += f"{address}\t{names}\n".encode()
     _write(f"{directory}/hosts", hosts)
     if set(record.networks) - {"bridge"} or host.egress:
-        own = msgspec.structs.replace(host, dns=[RESOLVER], dns_options=host.dns_options or ["ndots:0"])
-        _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), own))
+        _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), host, resolver=True))
         return
-    outside = _without_loopback(_read("/etc/resolv.conf"))
+    outside = _reached(_read("/etc/resolv.conf"), ipv6=any(each.address6 for each in endpoints))
     _write(f"{directory}/resolv.conf", resolv_conf(outside, host))
 
 
@@ -88,9 +85,12 @@ def _extra(host: HostConfig, gateway: str) -> bytes:
     return lines
 
 
-def resolv_conf(given: bytes, host: HostConfig) -> bytes:
-    """The host's file, with what was asked for in place of what is there (resolv.conf(5))."""
-    if not (host.dns or host.dns_search or host.dns_options):
+def resolv_conf(given: bytes, host: HostConfig, *, resolver: bool = False) -> bytes:
+    """The host's file, with what was asked for in place of what is there (resolv.conf(5)).
+
+    With ``resolver``, that is who is asked; names without a dot are its business first.
+    """
+    if not (host.dns or host.dns_search or host.dns_options or resolver):
         return given
     servers, search, options = [], [], []
     for line in given.decode(errors="replace").splitlines():
@@ -101,9 +101,11 @@ def resolv_conf(given: bytes, host: HostConfig) -> bytes:
             search = values
         elif key == "options":
             options += values
-    servers = list(host.dns or servers)
+    servers = [RESOLVER] if resolver else list(host.dns or servers)
     search = [] if host.dns_search == ["."] else list(host.dns_search or search)
     options = list(host.dns_options or options)
+    if resolver and not any(option.startswith("ndots:") for option in options):
+        options.append("ndots:0")
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(search)}"] if search else []
     lines += [f"options {' '.join(options)}"] if options else []
@@ -116,23 +118,31 @@ def host_servers() -> list[str]:
     return [line[1] for line in lines if line[:1] == ["nameserver"] and line[1:]]
 
 
-def _without_loopback(given: bytes) -> bytes:
-    """Without name servers that only the host reaches; with those behind them, if there are any."""
-    kept = _outside(given) or _outside(_read(_BEHIND_LOOPBACK))
+def _reached(given: bytes, *, ipv6: bool) -> bytes:
+    """Without name servers that only the host reaches, at its loopback or by IPv6; with those behind them,
+    if there are any."""
+    kept = _outside(given, ipv6) or _outside(_read(_BEHIND_LOOPBACK), ipv6)
     servers = kept or [f"nameserver {server}" for server in _FALLBACK]
     rest = [line for line in given.decode(errors="replace").splitlines() if not line.startswith("nameserver")]
     return "".join(f"{line}\n" for line in (*servers, *rest)).encode()
 
 
-def _outside(given: bytes) -> list[str]:
+def _outside(given: bytes, ipv6: bool) -> list[str]:
     lines = [line for line in given.decode(errors="replace").splitlines() if line.startswith("nameserver")]
-    return [line for line in lines if line.split()[1:] and not line.split()[1].startswith(("127.", "::1"))]
+    servers = [(line, *line.split()[1:2]) for line in lines if line.split()[1:]]
+    return [
+        line
+        for line, address in servers
+        if not (address.startswith("127.") or address == "::1" or (":" in address and not ipv6))
+    ]
 
 
 def sources(store: Store, record: Record) -> dict[str, str]:
-    """Destination -> source of the bind mounts; with ``container:ID`` the files of that container."""
-    kind, _, other = record.host_config.network_mode.partition(":")
-    directory = store.directory(other if kind == "container" else record.id)
+    """Destination -> source of the bind mounts; with ``container:ID`` the files of that container, which may
+    be those of another one."""
+    while (mode := record.host_config.network_mode).startswith("container:"):
+        record = store.read_record(mode.removeprefix("container:"))
+    directory = store.directory(record.id)
     return {f"/etc/{name}": f"{directory}/{name}" for name in NAMES}
 
 

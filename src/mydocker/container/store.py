@@ -213,6 +213,20 @@ class Store:
                 return None
             raise
 
+    def all_names(self) -> list[str]:
+        """Those that are claimed."""
+        try:
+            return os.listdir(self.names)
+        except FileNotFoundError:
+            return []
+
+    def names_version(self) -> int:
+        """Another number whenever a name has been claimed or given up."""
+        try:
+            return os.stat(self.names).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def disclaim(self, name: str, owner: str | None) -> None:
         """Free the name if it is still ``owner``'s."""
         if owner is not None and self.named(name) == owner:

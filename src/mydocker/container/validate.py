@@ -32,6 +32,13 @@ def validate(config: Config, host: HostConfig) -> None:
         check(config, host)
 
 
+def validate_asked(config: Config, host: HostConfig) -> None:
+    """The same for what somebody has asked for, before what an image says is part of it."""
+    if host.network_mode.startswith("container:") and config.exposed_ports:
+        raise InvalidArgument("conflicting options: port exposing and the container type network mode")
+    validate(config, host)
+
+
 def _memory(_: Config, host: HostConfig) -> None:
     if 0 < host.memory < MINIMUM_MEMORY:
         raise InvalidArgument("Minimum memory limit allowed is 6MB")
@@ -142,8 +149,6 @@ def _modes(config: Config, host: HostConfig) -> None:
             raise InvalidArgument("conflicting options: dns and the network mode")
         if host.port_bindings or host.publish_all_ports:
             raise InvalidArgument("conflicting options: port publishing and the container type network mode")
-        if config.exposed_ports:
-            raise InvalidArgument("conflicting options: port exposing and the container type network mode")
     if host.egress is not None:
         if host.network_mode in ("none", "host") or kind == "container":
             raise InvalidArgument("conflicting options: egress and the network mode")

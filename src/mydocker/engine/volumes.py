@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from ..container import volumes
 from ..container.reconcile import reconcile
 from ..container.store import Store
 from ..content import files
-from ..errors import Conflict, InvalidArgument, NotFound
+from ..errors import Conflict, NotFound
 from ..image import filters as filtering
 from ..image.sources import descriptor_chunks
 from ..snapshot.usage import usage
@@ -236,12 +235,5 @@ def _matches(volume: Volume, key: str, values: Sequence[str]) -> bool:
     if key == "label":
         return filtering.labelled(volume.document.labels, {"label": values})
     if key == "name":
-        return any(_pattern(value).search(volume.name) for value in values)
+        return any(filtering.pattern(key, value).search(volume.name) for value in values)
     return True
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error:
-        raise InvalidArgument(f"invalid filter 'name={text}'") from None

@@ -68,6 +68,14 @@ def truth(filters: Filters) -> bool | None:
     return found
 
 
+def pattern(key: str, value: str) -> re.Pattern[str]:
+    """What a name or an identifier has to have in it somewhere: Docker's are regular expressions."""
+    try:
+        return re.compile(value)
+    except re.error:
+        raise errors.InvalidArgument(f"invalid filter '{key}={value}'") from None
+
+
 def labelled(labels: Mapping[str, str] | None, filters: Filters) -> bool:
     """Whether something with these labels passes ``label`` and ``label!``."""
     return all(_has(labels or {}, label) for label in filters.get("label", ())) and not any(

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[int, str]] = {
 
 _NS_GET_USERNS = 0xB701
 _NS_GET_NSTYPE = 0xB703
+_SIOCGSKNS = 0x894C
 
 
 def setns(descriptor: int, kinds: int = 0) -> None:
@@ -59,6 +60,13 @@ def owner_of(descriptor: int) -> int:
 def open_namespace(kind: str, pid: int | str = "self") -> int:
     """Return a descriptor of a process's namespace of ``kind``, a key of ``KINDS``."""
     return os.open(f"/proc/{pid}/ns/{KINDS[kind][1]}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def of_socket(descriptor: int) -> int:
+    """Return a descriptor of the network namespace that a socket is in (SIOCGSKNS, linux/sockios.h)."""
+    found = fcntl.ioctl(descriptor, _SIOCGSKNS)
+    os.set_inheritable(found, False)
+    return found
 
 
 def inode(kind: str, pid: int | str = "self") -> int:

@@ -23,7 +23,7 @@ from .build import Built
 from .loop import Loop
 from .plan import Brief, LogFiles, LogPlan, encode
 from .protocol import AttachRequest, ControlRequest, Kind, packet
-from .resolver import Resolver
+from .resolver import Resolver, Server
 
 Live = Callable[[list[int], Callable[[socket.socket], None]], None]
 
@@ -138,5 +138,5 @@ class _Names:
     def told(self, name: str, message: bytes) -> None:  # noqa: ARG002 - the protocol has it
         return
 
-    def servers(self) -> list[str]:
+    def servers(self) -> list[Server]:
         return []

@@ -1,8 +1,9 @@
 """The resolver of one container, at 127.0.0.11: its monitor answers, from the loop that it has anyway.
 
 The sockets are in the container's network namespace, the monitor is not: so what it does not know it asks the
-host's name servers from where the host asks them, and those on the host's loopback answer too. Nothing waits:
-a question that was passed on is remembered until its answer comes, or the next server's turn.
+host's name servers from where the host asks them, and those on the host's loopback answer too. Servers of the
+container's own (``--dns``) are asked from where the container is. Nothing waits: a question that was passed
+on is remembered until its answer comes, or the next server's turn.
 
 Out of scope: who has which name (``Directory``), and the form of messages (``network/dns.py``).
 """
@@ -11,8 +12,10 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
+from ..linux import namespace
 from ..network import dns
 from .loop import POLLIN, POLLOUT, Loop
 
@@ -25,6 +28,14 @@ _LIMIT = 65535
 _TIMER = "resolver"
 
 
+class Server(NamedTuple):
+    """A name server, and from where it is asked."""
+
+    address: str
+    inside: bool
+    """from the container's network namespace"""
+
+
 class Directory(Protocol):
     def addresses(self, name: str) -> list[str] | None:
         """Those of everybody who is called so, in turn a different one first; ``None``: nobody is."""
@@ -32,7 +43,7 @@ class Directory(Protocol):
     def name_of(self, address: str) -> str:
         """Who has an address; empty: nobody of ours."""
 
-    def servers(self) -> list[str]:
+    def servers(self) -> list[Server]:
         """Who to ask about all other names."""
 
     def passes(self, name: str) -> bool:
@@ -45,19 +56,21 @@ class Directory(Protocol):
 class _Asked:
     """A question that was passed on, and how to answer it."""
 
-    __slots__ = ("deadline", "message", "question", "reply", "servers", "socket")
+    __slots__ = ("by_tcp", "deadline", "message", "question", "reply", "servers", "socket")
 
     def __init__(
         self,
         message: bytes,
         question: dns.Question,
-        servers: list[str],
+        servers: list[Server],
         reply: Callable[[bytes], None],
+        by_tcp: bool,
     ) -> None:
         self.message = message
         self.question = question
         self.servers = servers
         self.reply = reply
+        self.by_tcp = by_tcp
         self.socket: socket.socket | None = None
         self.deadline = 0.0
 
@@ -211,17 +224,15 @@ class Resolver:
             return
         known = self._known(question)
         if known is not None:
-            reply(dns.answer(question, known, limit=limit))
+            reply(dns.answer(question, known, limit=max(limit, question.room)))
             return
         if not self._directory.passes(question.name):
             reply(dns.answer(question, [], code=dns.NXDOMAIN))
             return
         servers = self._directory.servers()
-        asked = _Asked(message, question, servers, reply)
+        asked = _Asked(message, question, servers, reply, by_tcp)
         if not servers or len(self._asked) >= IN_FLIGHT:
             reply(dns.answer(question, [], code=dns.SERVFAIL))
-        elif by_tcp:
-            self._ask_by_tcp(asked)
         else:
             self._ask(asked)
 
@@ -245,11 +256,16 @@ class Resolver:
         while asked.servers:
             server, *asked.servers = asked.servers
             try:
-                handle = _connected(server, socket.SOCK_DGRAM)
-                handle.send(asked.message)
+                handle = self._connected(server, socket.SOCK_STREAM if asked.by_tcp else socket.SOCK_DGRAM)
+                if not asked.by_tcp:
+                    handle.send(asked.message)
             except OSError:
                 continue
-            self._wait(asked, handle, self._answered)
+            if asked.by_tcp:
+                stream = _Stream(handle, framed(asked.message))
+                self._wait(asked, handle, partial(self._told, stream), POLLIN | POLLOUT)
+            else:
+                self._wait(asked, handle, self._answered)
             return
         asked.reply(dns.answer(asked.question, [], code=dns.SERVFAIL))
 
@@ -270,21 +286,14 @@ class Resolver:
         self._pass_on(asked, message)
 
     def _pass_on(self, asked: _Asked, message: bytes) -> None:
+        """An answer; but another server is asked after one that cannot tell, or does not want to."""
+        if asked.servers and dns.code(message) in (dns.SERVFAIL, dns.REFUSED):
+            self._ask(asked)
+            return
         self._directory.told(asked.question.name, message)
         asked.reply(message)
 
-    def _ask_by_tcp(self, asked: _Asked) -> None:
-        server = asked.servers[0]
-        asked.servers = []
-        try:
-            handle = _connected(server, socket.SOCK_STREAM)
-        except OSError:
-            asked.reply(dns.answer(asked.question, [], code=dns.SERVFAIL))
-            return
-        stream = _Stream(handle, framed(asked.message))
-        self._wait(asked, handle, lambda fd: self._told(fd, stream), POLLIN | POLLOUT)
-
-    def _told(self, fd: int, stream: _Stream) -> None:
+    def _told(self, stream: _Stream, fd: int) -> None:
         asked = self._asked[fd]
         if stream.pending:
             try:
@@ -297,7 +306,7 @@ class Resolver:
                 return
             stream.pending = stream.pending[sent:]
             if not stream.pending:
-                self._loop.watch(fd, POLLIN, lambda _: self._told(fd, stream))
+                self._loop.watch(fd, POLLIN, lambda _: self._told(stream, fd))
             return
         messages = stream.messages()
         if messages is None:
@@ -323,16 +332,30 @@ class Resolver:
             self._forget(asked.socket)
             asked.socket = None
 
+    def _connected(self, server: Server, kind: int) -> socket.socket:
+        """A socket to a name server; by TCP the connection may still be on its way."""
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        handle = self._inside(family, kind) if server.inside else socket.socket(family, kind)
+        try:
+            handle.setblocking(False)
+            error = handle.connect_ex((server.address, PORT))
+            if error not in (0, 115):  # EINPROGRESS
+                raise OSError(error, os.strerror(error), server.address)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
 
-def _connected(server: str, kind: int) -> socket.socket:
-    """A socket to a name server; by TCP the connection may still be on its way."""
-    handle = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind)
-    try:
-        handle.setblocking(False)
-        error = handle.connect_ex((server, PORT))
-        if error not in (0, 115):  # EINPROGRESS
-            raise OSError(error, os.strerror(error), server)
-    except BaseException:
-        handle.close()
-        raise
-    return handle
+    def _inside(self, family: int, kind: int) -> socket.socket:
+        """A socket where ours are, in the container's network namespace."""
+        target = namespace.of_socket(self._udp.fileno())
+        outside = namespace.open_namespace("network")
+        try:
+            namespace.setns(target, namespace.CLONE_NEWNET)
+            try:
+                return socket.socket(family, kind)
+            finally:
+                namespace.setns(outside, namespace.CLONE_NEWNET)
+        finally:
+            os.close(target)
+            os.close(outside)

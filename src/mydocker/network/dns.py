@@ -14,15 +14,19 @@ from typing import NamedTuple
 
 A, PTR, AAAA, ANY = 1, 12, 28, 255
 IN = 1
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 TTL = 600
 """seconds; Docker's"""
 UDP_LIMIT = 512
-"""bytes of an answer by UDP to who has not said that it takes more (EDNS is not spoken)"""
+"""bytes of an answer by UDP to who has not said that it takes more"""
+_MOST = 4096
+"""bytes of one to who has (RFC 6891, section 6.2.5)"""
+_OPT = 41
 
 _HEADER = struct.Struct("!HHHHHH")
 _QR, _AA, _TC, _RD, _RA, _OPCODE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x7800
 _ANSWER = struct.Struct("!HHHIH")
+_OPTION = struct.Struct("!BHHIH")
 _FIRST_NAME = 0xC000 | _HEADER.size
 """a pointer to the name of the question (section 4.1.4)"""
 
@@ -35,6 +39,8 @@ class Question(NamedTuple):
     type: int
     question: bytes
     """name, type and class as they came, for the answer"""
+    room: int = 0
+    """bytes that an answer by UDP may have if it says so (EDNS); 0 if it does not speak of it"""
 
 
 class Malformed(Exception):
@@ -70,7 +76,21 @@ def read(message: bytes) -> Question:
     type, class_ = struct.unpack_from("!HH", message, offset)
     if class_ != IN:
         raise Malformed("it is not of class IN", id)
-    return Question(id, flags, ".".join(labels), type, message[_HEADER.size : offset + 4])
+    question = message[_HEADER.size : offset + 4]
+    return Question(id, flags, ".".join(labels), type, question, _room(message[offset + 4 :]))
+
+
+def _room(rest: bytes) -> int:
+    """By the OPT record, if that is what follows the question: root, type, bytes in place of a class."""
+    if len(rest) < _OPTION.size:
+        return 0
+    root, type, size, *_ = _OPTION.unpack_from(rest)
+    return min(max(size, UDP_LIMIT), _MOST) if (root, type) == (0, _OPT) else 0
+
+
+def code(message: bytes) -> int:
+    """Of an answer: ``NOERROR`` and so on."""
+    return message[3] & 0xF if len(message) >= _HEADER.size else FORMERR
 
 
 def addresses(message: bytes) -> list[tuple[str, int]]:
@@ -106,13 +126,19 @@ def _skip(message: bytes, offset: int) -> int:
 
 
 def answer(question: Question, records: list[bytes], *, code: int = NOERROR, limit: int = 65535) -> bytes:
-    """``records`` are the data of records of the question's type; too many of them set TC."""
-    body = b"".join(_ANSWER.pack(_FIRST_NAME, question.type, IN, TTL, len(data)) + data for data in records)
+    """``records`` are the data of records of the question's type; TC says that not all of them fit."""
+    about = _OPTION.pack(0, _OPT, _MOST, 0, 0) if question.room else b""
+    left = limit - _HEADER.size - len(question.question) - len(about)
     flags = _QR | _AA | _RA | (question.flags & _RD) | code
-    count = len(records)
-    if _HEADER.size + len(question.question) + len(body) > limit:
-        body, count, flags = b"", 0, flags | _TC
-    return _HEADER.pack(question.id, flags, 1, count, 0, 0) + question.question + body
+    body, count = b"", 0
+    for data in records:
+        record = _ANSWER.pack(_FIRST_NAME, question.type, IN, TTL, len(data)) + data
+        if len(body) + len(record) > left:
+            flags |= _TC
+            break
+        body, count = body + record, count + 1
+    head = _HEADER.pack(question.id, flags, 1, count, 0, 1 if about else 0)
+    return head + question.question + body + about
 
 
 def refusal(id: int, code: int) -> bytes:

@@ -30,6 +30,9 @@ def bindings(text: str) -> dict[str, list[tuple[str, str]]]:
         ("8000-8001:80-81", {"80/tcp": [("", "8000")], "81/tcp": [("", "8001")]}),
         ("8000-8009:80", {"80/tcp": [("", "8000-8009")]}),
         ("80-81", {"80/tcp": [("", "")], "81/tcp": [("", "")]}),
+        ("target=80", {"80/tcp": [("", "")]}),
+        ("published=8080,target=80", {"80/tcp": [("", "8080")]}),
+        ("target=80,published=8080-8081,protocol=udp,mode=host", {"80/udp": [("", "8080-8081")]}),
     ],
 )
 def test_publish(text: str, found: dict[str, list[tuple[str, str]]]) -> None:

@@ -30,9 +30,31 @@ def test_a_question_and_its_answer() -> None:
 def test_an_answer_that_is_too_long_is_cut() -> None:
     question = dns.read(query("many"))
     answer = dns.answer(question, [bytes(4)] * 100, limit=dns.UDP_LIMIT)
-    assert len(answer) == 12 + len(question.question)
+    assert len(answer) == 12 + len(question.question) + 30 * 16 <= dns.UDP_LIMIT
     assert answer[2] & 0x02  # TC
-    assert struct.unpack_from("!H", answer, 6) == (0,)
+    assert struct.unpack_from("!H", answer, 6) == (30,)
+
+
+@pytest.mark.parametrize(("size", "room"), [(100, 512), (1232, 1232), (65535, 4096)])
+def test_a_client_that_takes_more(size: int, room: int) -> None:
+    """RFC 6891: its OPT record says how many bytes, and the answer to it has one too."""
+    option = b"\0" + struct.pack("!HHIH", 41, size, 0, 0)
+    message = bytearray(query("many") + option)
+    message[11] = 1
+    question = dns.read(bytes(message))
+    assert question.room == room
+    answer = dns.answer(question, [bytes(4)] * 300, limit=room)
+    count, _, more = struct.unpack_from("!HHH", answer, 6)
+    assert (count, more) == ((room - 12 - 10 - 11) // 16, 1)
+    assert answer[2] & 0x02  # TC
+    assert answer[-11:] == b"\0" + struct.pack("!HHIH", 41, 4096, 0, 0)
+    assert not dns.answer(question, [bytes(4)] * 3, limit=room)[2] & 0x02
+
+
+def test_the_code_of_an_answer() -> None:
+    question = dns.read(query("x"))
+    assert dns.code(dns.answer(question, [], code=dns.REFUSED)) == dns.REFUSED
+    assert dns.code(b"\0\7") == dns.FORMERR
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from mydocker import errors
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
 from mydocker.cli.flags import network
+from mydocker.cli.format.order import natural
 from mydocker.network.ports import shown
 
 
@@ -25,7 +26,7 @@ def run(invocation: Invocation) -> int:
     if not wanted:
         lines = [f"{port} -> {address(binding)}" for port in ports for binding in ports[port] or ()]
         if lines:
-            output.out("\n".join(sorted(lines)))
+            output.out("\n".join(sorted(lines, key=natural)))
         return 0
     number, slash, protocol = wanted[0].partition("/")
     if not (number.isascii() and number.isdigit()):

@@ -13,6 +13,7 @@ from mydocker.cli.flags.environment import parse_label, to_map
 from mydocker.cli.flags.filter import parse_filter, to_filters
 from mydocker.cli.flags.pflag import switch, text, unbuilt, values
 from mydocker.cli.format import rows
+from mydocker.cli.format.order import natural
 from mydocker.cli.format.units import human_size
 from mydocker.engine import Volume
 
@@ -71,6 +72,7 @@ def _row(volume: Volume) -> rows.Row:
 
 def _list(invocation: Invocation) -> int:
     found = invocation.engine.volumes.list(to_filters(invocation["filter"]))
+    found = sorted(found, key=lambda volume: natural(volume.name))
     if invocation["quiet"]:
         if found:
             output.out("\n".join(volume.name for volume in found))

@@ -219,8 +219,11 @@ def _apart(subnets: list[str]) -> None:
 
 
 def parse_publish(text: str) -> tuple[str, list[tuple[str, PortBinding]]]:
-    """``[[HOST-ADDRESS:][HOST-PORT[-LAST]]:]PORT[-LAST][/PROTOCOL]``: key and binding of each port."""
-    address, host, inner = _split(text)
+    """``[[HOST-ADDRESS:][HOST-PORT[-LAST]]:]PORT[-LAST][/PROTOCOL]``: key and binding of each port.
+
+    Or ``target=PORT[,published=PORT][,protocol=PROTOCOL]``, which means ``published:target/protocol``.
+    """
+    address, host, inner = _split(_short(text) if "=" in text else text)
     numbers, slash, protocol = inner.partition("/")
     protocol = protocol.lower() if slash else "tcp"
     if not numbers:
@@ -247,6 +250,22 @@ def parse_publish(text: str) -> tuple[str, list[tuple[str, PortBinding]]]:
     return text, [
         (f"{port}/{protocol}", PortBinding(host_ip=address, host_port=outer)) for port, outer in pairs
     ]
+
+
+def _short(text: str) -> str:
+    given = {"published": "", "target": "", "protocol": "tcp"}
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        if not key or not equals:
+            raise errors.InvalidArgument(
+                f"invalid publish opts format (should be name=value but got '{field}')"
+            )
+        if key not in (*given, "mode"):
+            raise errors.InvalidArgument(
+                f"invalid publish option {quote(key)}: it is one of {', '.join(given)}"
+            )
+        given[key] = value
+    return f"{given['published']}:{given['target']}/{given['protocol']}"
 
 
 def _split(text: str) -> tuple[str, str, str]:
