@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -84,6 +85,17 @@ def test_macvlan_private(mydocker: Runner, image: str, other: Host) -> None:
         assert first.ask("tcp", THERE, 7).startswith("hello")
         assert first.ask("tcp", addresses(second)[0], 8, patience=1) in ("TimeoutError", "OSError")
     remove(mydocker)
+
+
+def test_macvlan_before_there_is_a_bridge(fresh: Runner, busybox_tar: str, other: Host) -> None:
+    """Where the host is, is what the default bridge would say, as under Docker."""
+    assert other
+    fresh("import", busybox_tar, "box:1")
+    above(fresh, "macvlan")
+    flags = ("--network", "above", "--add-host", "gate:host-gateway")
+    hosts_file = fresh("run", "--rm", *flags, "box:1", "cat", "/etc/hosts").out
+    assert re.search(r"^172\.\d+\.0\.1\tgate$", hosts_file, re.MULTILINE)
+    remove(fresh)
 
 
 def test_macvlan_beside_a_bridge(mydocker: Runner, image: str, other: Host) -> None:

@@ -87,6 +87,24 @@ def test_a_restart_has_them(mydocker: Runner, image: str) -> None:
     )
 
 
+def test_another_spelling_of_an_address(mydocker: Runner, image: str) -> None:
+    port = hosts.free_port()
+    container, _ = start(mydocker, image, "-p", f"[0:0::1]:{port}:80")
+    assert mydocker("port", container).out == f"80/tcp -> [::1]:{port}\n"
+    mydocker("port", "rm", container, f"[0::0:1]:{port}:80")
+    assert mydocker("port", container).out == ""
+    assert not mydocker.inspect(container)["HostConfig"]["PortBindings"]
+
+
+def test_a_port_that_is_taken_in_a_network_with_names(mydocker: Runner, image: str) -> None:
+    """What was begun, a resolver's sockets among it, is not in the way of the second try."""
+    port = hosts.free_port()
+    with mydocker.network("named") as net:
+        start(mydocker, image, "-p", f"{port}:80")
+        refused = mydocker("run", "--rm", "--network", net, "-p", f"{port}:80", image, "true", check=125)
+        assert f"Bind for 0.0.0.0:{port} failed: port is already allocated" in refused.err
+
+
 def test_of_every_exposed_port_one_less(mydocker: Runner, image: str) -> None:
     container, _ = start(mydocker, image, "-P", "--expose", "80-81")
     mydocker("port", "rm", container, "80")

@@ -199,7 +199,20 @@ def test_a_name_server_in_a_container(mydocker: Runner, image: str) -> None:
             assert lookup(mydocker, "client", "names") == ["10.91.0.53"]
 
 
-@pytest.mark.parametrize("message", [b"", b"x", bytes(12), b"\xff" * 600, bytes(11) + b"\x01" + b"\xc0" * 9])
+def backwards(label: bytes) -> bytes:
+    """A question for the name of an address (PTR) that is one label below in-addr.arpa."""
+    return (
+        bytes.fromhex("abcd01000001000000000000")
+        + bytes((len(label),))
+        + label
+        + b"\7in-addr\4arpa\0\0\x0c\0\1"
+    )
+
+
+@pytest.mark.parametrize("message", [
+    b"", b"x", bytes(12), b"\xff" * 600, bytes(11) + b"\x01" + b"\xc0" * 9,
+    backwards(b"::1%\0"), backwards(b"::1%" + b"\xe9" * 59), backwards(b"../../x"),
+])  # fmt: skip
 def test_what_is_no_question(mydocker: Runner, image: str, net: str, message: bytes) -> None:
     _, pid = mydocker.start(image, "--name", "client", "--network", net)
     script = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); "

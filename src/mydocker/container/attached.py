@@ -9,6 +9,7 @@ import os
 
 import msgspec
 
+from ..content.files import write_all
 from ..errors import NotFound
 from ..network.document import Attached, attached
 from ..network.store import Networks
@@ -37,7 +38,7 @@ def write(store: Store, identifier: str, document: Attached) -> None:
     place = path(store, identifier)
     fd = os.open(f"{place}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, msgspec.json.encode(document))
+        write_all(fd, msgspec.json.encode(document))
     finally:
         os.close(fd)
     os.rename(f"{place}.new", place)

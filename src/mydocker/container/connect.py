@@ -46,6 +46,8 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
         _plug(store, changed, network, asked)
+        if network.name == "bridge":
+            links.tell(store, record.id)
         try:
             publish.follow(store, changed, network)
         except BaseException:
@@ -128,9 +130,7 @@ def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
 def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
     after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
     attached.write(store, record.id, after)
-    files.write_network(store.directory(record.id), record, after.endpoints, links.hosts(store, record))
-    if endpoint.network == "bridge":
-        links.tell(store, record.id)
+    files.write_network(store, record, after.endpoints, links.hosts(store, record))
     events.connected(store, endpoint, record.id)
 
 
@@ -156,7 +156,7 @@ def _unplug(store: Store, record: Record, network: Network) -> bool:
         with suppress(FileNotFoundError):  # it has just ended
             attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
         events.disconnected(store, gone, record.id)
-        files.write_network(store.directory(record.id), record, left, links.hosts(store, record))
+        files.write_network(store, record, left, links.hosts(store, record))
         if target is not None:
             _new_way(left, target)
     finally:

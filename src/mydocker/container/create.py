@@ -148,7 +148,7 @@ def _create(
         record = _claim(store, draft, unwritten.close)
         recorded()
         rootfs.prepare(directory, record)
-        files.write(directory, record)
+        files.write(store, record)
         links.note(store, record)
         volumes.create(store, record)
         if not starting:

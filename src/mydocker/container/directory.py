@@ -23,7 +23,7 @@ from . import attached, files
 from .store import Store
 
 _SETTLED = 1_000_000_000
-"""nanoseconds after which everything about an address is on disk"""
+"""nanoseconds after which everything about a name or an address is on disk"""
 
 
 class Directory:
@@ -71,7 +71,8 @@ class Directory:
             return []
         leads = any(endpoint.leads for endpoint in attached.read(self._store, self._id).endpoints)
         if host.dns and (leads or host.egress is None):
-            return [Server(address, inside=host.egress is None) for address in host.dns]
+            inside = host.egress is None
+            return [Server(address, inside) for address in host.dns if address != files.RESOLVER]
         return [Server(address, inside=False) for address in files.host_servers()] if leads else []
 
     def passes(self, name: str) -> bool:
@@ -119,18 +120,20 @@ class Directory:
         if not name or "/" in name or "\0" in name:
             return []
         known = (name, name.lower(), self._capitals().get(name.lower(), ""))
-        owner = next((owner for each in known if each and (owner := self._store.named(each))), None)
-        if owner is None or not os.path.lexists(self._store.run_directory(owner)):
-            return []
-        return self._in(owner, network)
+        for owner in filter(None, (self._store.named(each) for each in known if each)):
+            if os.path.lexists(self._store.run_directory(owner)):
+                return self._in(owner, network)
+        return []
 
     def _capitals(self) -> dict[str, str]:
         """The names that have capitals, by what they are without."""
         version = self._store.names_version()
-        if self._with_capitals is None or self._with_capitals[0] != version:
-            names = {name.lower(): name for name in self._store.all_names() if name != name.lower()}
-            self._with_capitals = version, names
-        return self._with_capitals[1]
+        kept = self._with_capitals
+        if kept is None or kept[0] != version:
+            kept = version, {name.lower(): name for name in self._store.all_names() if name != name.lower()}
+            if time.time_ns() - version > _SETTLED:
+                self._with_capitals = kept
+        return kept[1]
 
     def _in(self, owner: str, network: str) -> list[str]:
         return [
@@ -150,7 +153,8 @@ class Directory:
             for owner in sorted(set(self._leases.of(network).values())):
                 addresses = self._in(owner, network)
                 for alias in self._aliases_of(owner, network):
-                    found.setdefault(alias.lower(), []).extend(addresses)
+                    others = found.setdefault(alias.lower(), [])
+                    others += [each for each in addresses if each not in others]
             kept = version, found
             # of an address just given out, it may not be known yet who has it
             if time.time_ns() - version > _SETTLED:

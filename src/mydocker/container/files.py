@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ..network.document import Endpoint
+from . import attached
 from .config import HostConfig
 from .record import Record
 from .store import Store
@@ -34,30 +35,32 @@ _BEHIND_LOOPBACK = "/run/systemd/resolve/resolv.conf"
 """the servers that systemd-resolved, which listens on 127.0.0.53, asks itself"""
 
 
-def write(directory: str, record: Record) -> None:
+def write(store: Store, record: Record) -> None:
+    directory = store.directory(record.id)
     config, host = record.config, record.host_config
     if host.network_mode.startswith("container:"):
         return  # they are the other container's
     _write(f"{directory}/hostname", f"{config.hostname}\n".encode())
     if record.networks:
-        write_network(directory, record, ())
+        write_network(store, record, ())
         return
     of_the_host = host.network_mode == "host" and not host.extra_hosts
-    hosts = _read("/etc/hosts") if of_the_host else HOSTS.encode() + _extra(host, "127.0.0.1")
+    hosts = _read("/etc/hosts") if of_the_host else HOSTS.encode() + _extra(store, record, ())
     _write(f"{directory}/hosts", hosts)
     _write(f"{directory}/resolv.conf", resolv_conf(_read("/etc/resolv.conf"), host))
 
 
 def write_network(
-    directory: str, record: Record, endpoints: Sequence[Endpoint], links: Sequence[tuple[str, str]] = ()
+    store: Store, record: Record, endpoints: Sequence[Endpoint], links: Sequence[tuple[str, str]] = ()
 ) -> None:
     """The files of a container with an own network, which knows its addresses once it starts.
 
     ``links`` are addresses and names of others. The files are written in place: they may be bound into the
     container already.
     """
+    directory = store.directory(record.id)
     config, host = record.config, record.host_config
-    hosts = HOSTS.encode() + _extra(host, next((each.host for each in endpoints if each.host), ""))
+    hosts = HOSTS.encode() + _extra(store, record, endpoints)
     hosts += b"".join(f"{address}\t{others}\n".encode() for address, others in links)
     names = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
     if "." in names:
@@ -73,16 +76,28 @@ def write_network(
     _write(f"{directory}/resolv.conf", resolv_conf(outside, host))
 
 
-def _extra(host: HostConfig, gateway: str) -> bytes:
+def _extra(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> bytes:
     """The lines of ``--add-host``; ``host-gateway`` is where the container reaches the host."""
     lines = b""
-    for entry in host.extra_hosts or ():
+    for entry in record.host_config.extra_hosts or ():
         alias, _, address = entry.partition(":")
         if address == "host-gateway":
-            address = gateway
+            address = _gateway(store, record, endpoints)
         if address:
             lines += f"{address}\t{alias}\n".encode()
     return lines
+
+
+def _gateway(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> str:
+    """The host's end of the first bridge, whether that leads anywhere or not; without one, of the default
+    one, as under Docker. Empty before the container has started: it is not known yet."""
+    if record.host_config.network_mode == "host":
+        return "127.0.0.1"
+    if record.networks and not endpoints:
+        return ""
+    network = next((each.network for each in endpoints if each.link), "bridge")
+    pools = attached.of(store).get(network).pools
+    return str(min((gateway for _, _, gateway, _ in pools), key=lambda gateway: gateway.version))
 
 
 def resolv_conf(given: bytes, host: HostConfig, *, resolver: bool = False) -> bytes:

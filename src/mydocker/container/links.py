@@ -174,7 +174,7 @@ def tell(store: Store, identifier: str) -> None:
 def _write_hosts(store: Store, record: Record) -> None:
     endpoints = attached.read(store, record.id).endpoints
     if endpoints:
-        files.write_network(store.directory(record.id), record, endpoints, hosts(store, record))
+        files.write_network(store, record, endpoints, hosts(store, record))
 
 
 def remove(store: Store, name: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
 
@@ -22,7 +22,7 @@ from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
 from ..linux.host import interface_up
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
-from ..monitor.owner import Connected
+from ..monitor.owner import Connected, Held
 from ..network import bridge, flows, rates
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress, places
@@ -56,17 +56,27 @@ def connect(store: Store, record: Record, pid: int) -> Connected:
         return Connected()
     networks = of(store)
     wanted = [(networks.get(name), endpoint) for name, endpoint in record.networks.items()]
-    with _namespace(pid) as target:
+    with _namespace(pid) as target, ExitStack() as undo:
         endpoints = _plug_all(store, networks, record, wanted, target, pid)
         dns = resolver_sockets(target) if named(endpoints) or record.host_config.egress else []
+        for handle in dns:
+            undo.enter_context(handle)
+        held = _lead(store, networks, record, endpoints, [network for network, _ in wanted])
+        undo.pop_all()
+    return Connected(held=held, dns=dns)
+
+
+def _lead(
+    store: Store, networks: Networks, record: Record, endpoints: list[Endpoint], wanted: list[Network]
+) -> list[Held]:
+    """What the links are there for: names, limits, ports."""
     limit(networks, record, endpoints)
-    files.write_network(store.directory(record.id), record, endpoints, links.hosts(store, record))
+    files.write_network(store, record, endpoints, links.hosts(store, record))
     if "bridge" in record.networks:
         links.tell(store, record.id)
     for endpoint in endpoints:
         events.connected(store, endpoint, record.id)
-    held = publish.publish(store, networks, record, endpoints, [network for network, _ in wanted])
-    return Connected(held=held, dns=dns)
+    return publish.publish(store, networks, record, endpoints, wanted)
 
 
 def _plug_all(
@@ -125,7 +135,6 @@ def claim(
         mac=asked.mac_address,
         aliases=_names(record, asked) if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
-        host=_host_address(network if network.bridged else networks.get("bridge")),
     )
     rate_in, rate_out = rates.parse(asked.driver_opts or {})
     changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
@@ -141,12 +150,6 @@ def claim(
         if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
-
-
-def _host_address(network: Network) -> str:
-    """The host's in a network with a bridge, which has one whether it leads anywhere or not."""
-    gateways = [gateway for _, _, gateway, _ in network.pools]
-    return str(min(gateways, key=lambda gateway: gateway.version)) if gateways else ""
 
 
 def _names(record: Record, asked: EndpointConfig) -> list[str]:

@@ -104,7 +104,7 @@ def _publish(
         allocated = _allocated(store, networks, claims, record.id, own)
         for protocol, number, binding in asked:
             try:
-                places = _places(network, endpoint, binding.host_ip, protocol)
+                places = _places(network, endpoint, _host(binding), protocol)
                 for port, handle in ports.hold(
                     protocol, places, binding.host_port, number, allocated, filtered=available()
                 ):
@@ -159,6 +159,11 @@ def _failed(record: Record, endpoint: Endpoint, error: Exception) -> str:
     return f"{lead} {record.name} ({endpoint.id}): {error}"
 
 
+def _host(binding: PortBinding) -> str:
+    """The address, of which there may be many spellings, in one; empty: it is at every one."""
+    return str(ip_address(binding.host_ip)) if binding.host_ip else ""
+
+
 def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> list[tuple[str, str]]:
     """Host address and container address of a binding; one without a host address is at both of the host's.
 
@@ -166,7 +171,6 @@ def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> l
     """
     first, other = endpoint.address, endpoint.address6
     if host:
-        host = str(ip_address(host))  # one spelling of each
         return [(host, (other or first) if ":" in host else (first or other))]
     bound = network.options.get(HOST_BINDING) or "0.0.0.0"
     places = [(bound, first or other)]
@@ -269,9 +273,11 @@ def _begin(store: Store, record: Record, asked: list[Asked]) -> list[Port]:
 
 def withdraw(store: Store, networks: Networks, record: Record, now: Attached, gone: list[Port]) -> None:
     """Publish these no more, of one that may run: connections by them end."""
-    for port in gone:
-        _let_go(store, record, port)
-    flows.end(networks.unpublish(gone, record.id), cut=True)
+    try:
+        for port in gone:
+            _let_go(store, record, port)
+    finally:
+        flows.end(networks.unpublish(gone, record.id), cut=True)
     with suppress(FileNotFoundError):  # it has just ended
         rest = [port for port in now.ports if port not in gone]
         attached.write(store, record.id, msgspec.structs.replace(now, ports=rest))
@@ -298,7 +304,10 @@ def _let_go(store: Store, record: Record, port: Port) -> None:
 
 
 def _tell(store: Store, record: Record, request: PortRequest, handle: socket | None = None) -> None:
-    client.port(store.run_directory(record.id), _init(store, record), request, handle)
+    pid = _init(store, record)
+    if not pid:
+        raise Unavailable(f"container {record.id} has just ended")
+    client.port(store.run_directory(record.id), pid, request, handle)
 
 
 def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list[Port]:
@@ -314,7 +323,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
             for port in before.ports
             if (port.port, port.protocol) == (number, protocol)
             and binding.host_port in ("", str(port.host_port))
-            and binding.host_ip in ("", port.host)
+            and _host(binding) in ("", port.host)
         ]
         bindings = _bindings(current)
         left = [each for each in bindings.get(key, ()) if not _means(each, binding, gone)]
@@ -332,7 +341,7 @@ def remove(store: Store, record: Record, key: str, binding: PortBinding) -> list
 
 def _means(kept: PortBinding, wanted: PortBinding, gone: list[Port]) -> bool:
     """Whether a binding of the record is what was published, or would be."""
-    if wanted.host_ip not in ("", kept.host_ip or "0.0.0.0"):
+    if _host(wanted) not in ("", _host(kept) or "0.0.0.0"):
         return False
     if wanted.host_port in ("", kept.host_port):
         return True

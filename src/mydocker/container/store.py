@@ -85,7 +85,14 @@ class Store:
 
     def make(self) -> None:
         """The directories themselves; called when one of them turns out to be missing."""
-        for path in (self.root, self.containers, self.names, self.state, self.running):
+        for path in (
+            self.root,
+            self.containers,
+            self.names,
+            os.path.dirname(self.aside("")),
+            self.state,
+            self.running,
+        ):
             os.makedirs(path, 0o711 if path in (self.root, self.containers) else 0o700, exist_ok=True)
 
     def directory(self, identifier: str) -> str:
@@ -271,13 +278,17 @@ class Store:
             raise CorruptData(f"{path}: {error}") from error
 
     def write_state(self, identifier: str, state: State, *, durable: bool) -> None:
-        """On a full disk too, if there is a state already: how a container has ended must not be lost."""
+        """On a full disk too, if there is a state already: how a container has ended must not be lost; what
+        its health checks have printed may be."""
         content = _state_encoder.encode(state)
         try:
             _replace(self.directory(identifier), "state.json", content, durable)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            if len(content) > _BLOCK and state.health is not None:
+                without = msgspec.structs.replace(state.health, log=[])
+                content = _state_encoder.encode(msgspec.structs.replace(state, health=without))
             _overwrite(f"{self.directory(identifier)}/state.json", content, error)
 
     def write_health(self, identifier: str, health: Health) -> None:

@@ -30,6 +30,7 @@ from ..monitor.timestamp import now, parse_rfc3339
 from ..oci.signals import signal_number
 from ..runtime import cgroup
 from . import events, execute, health, names, networks, restart, volumes
+from .config import Config
 from .directory import Directory
 from .reconcile import destroy, finish, reconcile, set_aside
 from .record import Record
@@ -147,13 +148,11 @@ class Owner:
 
     def connect(self, pid: int) -> Connected:
         record, _ = self._read()
-        try:
+        with suppress(errors.Conflict, errors.Forbidden, errors.Unavailable):
             return networks.connect(self._store, record, pid)
-        except (errors.Conflict, errors.Forbidden, errors.Unavailable):
-            # who has the address, or the port, may have been killed
-            reconcile(self._store)
-            networks.release(self._store, record.id)
-            return networks.connect(self._store, record, pid)
+        reconcile(self._store)  # who has the address, or the port, may have been killed
+        networks.release(self._store, record.id)
+        return networks.connect(self._store, record, pid)
 
     def directory(self) -> Directory:
         return Directory(self._store, self._brief.id)
@@ -198,7 +197,9 @@ class Owner:
             group.remove()
         except errors.NotFound:
             oom_killed = False  # somebody has removed it by hand
-        networks.release(self._store, self._brief.id, known=True)
+        # What cannot be given back now is found later (``release_orphans``): how it has ended comes first.
+        with suppress(errors.Error, OSError):
+            networks.release(self._store, self._brief.id, known=True)
         return oom_killed
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:
@@ -266,7 +267,10 @@ class Owner:
         return encode(request)
 
     def probed(self, start: str, end: str, code: int, output: str) -> tuple[bool, str]:
-        record, state = self._read()
+        try:
+            record, state = self._read()
+        except (errors.Error, OSError):
+            return False, ""  # the next one is noted again
         result = HealthResult(start=start, end=end, exit_code=code, output=output)
         found = health.judged(record.config, state, result)
         with suppress(OSError):  # where there is no room, only those who look do not see it
@@ -288,7 +292,10 @@ class Owner:
             os.unlink(f"{self._brief.run_directory}/{HEALTH}")
 
     def stop_signal(self) -> tuple[int, int]:
-        config = self._store.read_record(self._brief.id).config
+        try:
+            config = self._store.read_record(self._brief.id).config
+        except (errors.Error, OSError):
+            config = Config()
         patience = config.stop_timeout
         return signal_number(config.stop_signal or "TERM"), 10 if patience is None else patience
 
@@ -301,8 +308,9 @@ class Owner:
         self._kept = True
 
     def exec_ended(self, identifier: str, code: int) -> None:
-        record, _ = self._read()
-        events.container(self._store, record, "exec_die", execID=identifier, exitCode=str(code))
+        with suppress(errors.Error, OSError):  # nobody is told, and the container goes on
+            record, _ = self._read()
+            events.container(self._store, record, "exec_die", execID=identifier, exitCode=str(code))
 
     def _read(self) -> tuple[Record, State]:
         record = self._store.read_record(self._brief.id)

@@ -55,9 +55,22 @@ def wait_exit(pidfd: int, timeout: float | None) -> bool:
 
 def reap(pidfd: int) -> int:
     """Wait for this child to end and return its exit code: 0..255, or 128+n where signal n ended it."""
-    result = os.waitid(_P_PIDFD, pidfd, os.WEXITED)
-    if result is None:  # only with WNOHANG
+    code = _waited(pidfd, os.WEXITED)
+    if code is None:  # only with WNOHANG
         raise OSError(errno.ECHILD, os.strerror(errno.ECHILD))
+    return code
+
+
+def reaped(pidfd: int) -> int | None:
+    """The same without waiting: None if it has not ended, or is traced by one that has not heard of it yet
+    (ptrace(2), "Death under ptrace")."""
+    return _waited(pidfd, os.WEXITED | os.WNOHANG)
+
+
+def _waited(pidfd: int, options: int) -> int | None:
+    result = os.waitid(_P_PIDFD, pidfd, options)
+    if result is None:
+        return None
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 

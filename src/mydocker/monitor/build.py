@@ -283,15 +283,20 @@ def tell(connection: socket.socket, message: bytes) -> None:
     """Send to somebody who may have been killed by now: nothing depends on whether it is heard."""
     try:
         connection.send(message)
-    except (BrokenPipeError, ConnectionResetError):
+    except OSError:
         return
 
 
 def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """What a builder says, and the descriptors that it hands over; nothing if it was killed."""
-    message, descriptors, _, _ = socket.recv_fds(
-        connection, protocol.PACKET, protocol.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    """What a builder says, and the descriptors that it hands over; nothing if it was killed, or if there is
+    no room for all of these (RLIMIT_NOFILE)."""
+    message, descriptors, flags, _ = socket.recv_fds(
+        connection, protocol.LONG_PACKET, protocol.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return b"", []
     return rest(connection, message, descriptors)
 
 

@@ -21,6 +21,9 @@ else:
     from _signal import SIGKILL  # without enumerations, each of which would be touched and so copied
 
 
+_TRACED_PAUSE = 0.1
+
+
 class Children:
     __slots__ = ("_crash_log", "_known", "_loop")
 
@@ -54,10 +57,12 @@ class Children:
         with suppress(ProcessLookupError):  # it has ended, and waits to be reaped
             pidfd.pidfd_send_signal(descriptor, SIGKILL)
 
-        def ended(_: int) -> None:
+        def ended() -> None:
             self._loop.forget(descriptor)
-            pidfd.reap(descriptor)
+            if pidfd.reaped(descriptor) is None:  # one that traces it is to hear of it first
+                self._loop.after(f"traced {pid}", _TRACED_PAUSE, ended)
+                return
             os.close(descriptor)
             self._known.discard(pid)
 
-        self._loop.watch(descriptor, POLLIN, ended)
+        self._loop.watch(descriptor, POLLIN, lambda _: ended())

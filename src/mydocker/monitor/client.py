@@ -281,10 +281,14 @@ def added(directory: str) -> list[Added]:
     with connect(directory) as connection:
         try:
             connection.send(packet(Kind.LIST))
+            _, descriptors, _, _ = socket.recv_fds(connection, protocol.PACKET, 1, socket.MSG_CMSG_CLOEXEC)
         except (BrokenPipeError, ConnectionResetError):
-            raise errors.Unavailable("the container's monitor is gone") from None
-        _, body = receive(connection)
-    return protocol.added.decode(body)
+            descriptors = []
+    if not descriptors:
+        raise errors.Unavailable("the container's monitor is gone")
+    with open(descriptors[0], "rb") as file:
+        file.seek(0)
+        return protocol.added.decode(file.read())
 
 
 def _begin(connection: socket.socket, message: bytes) -> int:

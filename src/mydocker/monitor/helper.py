@@ -31,9 +31,17 @@ class Helper:
     def begin(self, work: Callable[[socket.socket], None], gone: Callable[[], None]) -> None:
         """Have it do ``work``, with the other end of the connection. ``gone`` is called when it has ended,
         and calls ``end``, which reaps it. Raises ``OSError`` if no process can be had."""
-        self._pid, self.connection = self._children.fork(work)
-        self._pidfd = pidfd.pidfd_open(self._pid)
-        self._loop.watch(self.connection.fileno(), POLLIN, lambda _: gone())
+        pid, connection = self._children.fork(work)
+        try:
+            self._pidfd = pidfd.pidfd_open(pid)
+        except OSError:
+            connection.close()
+            os.kill(pid, SIGKILL)
+            os.waitpid(pid, 0)
+            self._children.forget(pid)
+            raise
+        self._pid, self.connection = pid, connection
+        self._loop.watch(connection.fileno(), POLLIN, lambda _: gone())
 
     def end(self) -> None:
         """End it, if there is one, and reap it."""

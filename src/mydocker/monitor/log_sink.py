@@ -10,33 +10,52 @@ from .log_file import UNFINISHED, Writer, compress_rotated
 from .loop import Loop
 from .plan import LogPlan
 
+_PAUSE = 1.0
+
 
 class Log:
     """A sink (``streams.py``) for as long as the monitor lives; each run of the container ends with
     ``finish``."""
 
-    __slots__ = ("_compressor", "_sink")
+    __slots__ = ("_again", "_children", "_compressor", "_loop", "_plan", "_sink")
 
     def __init__(self, plan: LogPlan, loop: Loop, children: Children) -> None:
+        self._plan = plan
+        self._loop = loop
+        self._children = children
         self._compressor = _Compressor(loop, children)
-        self._sink: Writer | log_pump.Pump
-        if plan.pumped:
-            self._sink = log_pump.start(plan, loop, lambda work: children.fork(work)[1])
+        self._sink: Writer | log_pump.Pump | None = None
+        self._again = loop.clock()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Where no process can be had for it, the container goes on; there may be one later."""
+        if self._sink is not None or self._loop.clock() < self._again:
+            return
+        if self._plan.pumped:
+            try:
+                self._sink = log_pump.start(self._plan, self._loop, lambda work: self._children.fork(work)[1])
+            except OSError:
+                self._again = self._loop.clock() + _PAUSE
         else:
-            assert plan.files is not None
-            self._sink = Writer(plan.files, self._compressor.begin, self._compressor.stop)
+            assert self._plan.files is not None
+            self._sink = Writer(self._plan.files, self._compressor.begin, self._compressor.stop)
 
     def write(self, stream: str, data: bytes) -> None:
-        self._sink.write(stream, data)
+        self._begin()
+        if self._sink is not None:
+            self._sink.write(stream, data)
 
     def finish(self) -> None:
         """A file that is being compressed stays as it is: nobody waits for that."""
-        self._sink.finish()
+        if self._sink is not None:
+            self._sink.finish()
         self._compressor.stop()
 
     def clear(self) -> None:
         self._compressor.stop()
-        self._sink.clear()
+        if self._sink is not None:
+            self._sink.clear()
 
 
 class _Compressor:

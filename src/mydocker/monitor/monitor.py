@@ -14,6 +14,7 @@ import _socket
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,13 +25,15 @@ from . import build, protocol
 from .build import Built, tell
 from .builders import Builders
 from .children import Children
+from .door import Door
 from .health import Checks, Output
 from .log_sink import Log
 from .loop import POLLIN, Loop
 from .owner import Owner
+from .past import Past
 from .plan import Brief
 from .process import Process
-from .protocol import Added, AttachRequest, ControlRequest, Failure, Kind, Started, packet
+from .protocol import AttachRequest, ControlRequest, Failure, Kind, Started, packet
 from .streams import Client, Sink, Streams, impatience
 from .wires import Wires
 
@@ -39,11 +42,10 @@ if TYPE_CHECKING:
 else:
     from _signal import SIGKILL  # without enumerations, each of which would be touched and so copied
 
-_REMEMBERED = 16
-"""added processes whose exit codes can still be asked for"""
 _TIMERS = ("timeout", "kill")
 """those of one run of the container"""
 _FORK_PAUSE = 1.0
+_TRACED_PAUSE = 0.1
 
 
 class Monitor:
@@ -56,10 +58,10 @@ class Monitor:
         self._processes: dict[int, Process] = {}
         self._builders = Builders(self._loop, self._children)
         self._last = 0
-        self._past: list[Added] = []
+        self._past = Past()
         self._paused = False
         self._leaving: list[Streams] = []
-        self._listener: socket.socket | None = None
+        self._door: Door | None = None
         self._ended = False
         self._checks: Checks | None = None
         self._resting: Streams | None = None
@@ -114,8 +116,7 @@ class Monitor:
     def _begin(self, made: Built, descriptors: list[int]) -> None:
         brief = self._brief
         init, listener, *rest = descriptors
-        self._listener = socket.socket(fileno=listener)
-        self._loop.watch(listener, POLLIN, self._accept)
+        self._door = Door(self._loop, listener, self._enter)
         streams = self._run(made, init, rest)
         starter = socket.socket(fileno=brief.starter)
         if brief.attach is None:
@@ -166,15 +167,16 @@ class Monitor:
         init = self._processes.pop(0)
         self._loop.forget(init.pidfd)
         code = pidfd.reap(init.pidfd)
+        os.close(init.pidfd)
         self._children.forget(init.pid)
+        self._wires.cut()  # so that a port that is given back is free
         oom_killed = self._owner.clear()
-        self._wires.cut()
         init.streams.drain()
         if self._checks is not None:
             self._checks.cancel()
             self._checks = None
         for process in [*self._processes.values()]:
-            self._exec_exited(process)
+            self._exec_ended(process, pidfd.reap(process.pidfd))
         for name in _TIMERS:
             self._loop.cancel(name)
         self._paused = False
@@ -187,9 +189,8 @@ class Monitor:
             self._loop.after("restart", delay, self._again)
 
     def _finish(self, streams: Streams) -> None:
-        assert self._listener is not None
-        self._loop.forget(self._listener.fileno())
-        self._listener.close()
+        assert self._door is not None
+        self._door.close()
         self._farewell(streams, self._code)
         self._ended = True
 
@@ -203,8 +204,8 @@ class Monitor:
     def _signal(self, number: int, process: Process | None = None) -> None:
         try:
             pidfd.pidfd_send_signal((process or self._processes[0]).pidfd, number)
-        except ProcessLookupError:
-            return  # it has just ended, which is what a signal is for
+        except OSError:
+            return  # it has just ended, which is what a signal is for; or there is no such signal
 
     # -- the next start
 
@@ -239,9 +240,17 @@ class Monitor:
         self._signals = []
 
     def _exec_exited(self, process: Process) -> None:
+        code = pidfd.reaped(process.pidfd)
+        if code is None:  # one that traces it is to hear of it first, and may never ask
+            self._loop.forget(process.pidfd)
+            self._loop.after(f"traced {process.number}", _TRACED_PAUSE, lambda: self._exec_exited(process))
+        else:
+            self._exec_ended(process, code)
+
+    def _exec_ended(self, process: Process, code: int) -> None:
         del self._processes[process.number]
+        self._loop.cancel(f"traced {process.number}")
         self._loop.forget(process.pidfd)
-        code = pidfd.reap(process.pidfd)
         self._children.forget(process.pid)
         os.close(process.pidfd)
         process.streams.drain()
@@ -249,8 +258,7 @@ class Monitor:
             self._owner.exec_ended(process.id, code)
             process.checks.ended(code)
             return
-        ended = Added(id=process.id, pid=process.pid, about=process.about, exit_code=code)
-        self._past = [*self._past[1 - _REMEMBERED :], ended]
+        self._past.note(process, code)
         self._owner.exec_ended(process.id, code)
         self._farewell(process.streams, code)
 
@@ -261,12 +269,7 @@ class Monitor:
 
     # -- the socket
 
-    def _accept(self, _: int) -> None:
-        assert self._listener is not None
-        try:
-            connection, _address = self._listener.accept()
-        except BlockingIOError:
-            return
+    def _enter(self, connection: socket.socket) -> None:
         self._loop.watch(connection.fileno(), POLLIN, lambda _: self._first(connection))
 
     def _first(self, connection: socket.socket) -> None:
@@ -307,7 +310,7 @@ class Monitor:
         try:
             action()
             answer = packet(Kind.DONE)
-        except (errors.Error, OSError, msgspec.MsgspecError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever somebody asks for, the container goes on
             answer = packet(Kind.ERROR, protocol.encode(Failure.of(error)))
         try:
             connection.send(answer, socket.MSG_DONTWAIT)
@@ -374,9 +377,7 @@ class Monitor:
         self._join(connection, streams, request, owner=False)
 
     def _list(self, connection: socket.socket) -> None:
-        added = [each for each in self._processes.values() if each.number]
-        running = [Added(id=each.id, pid=each.pid, about=each.about) for each in added]
-        tell(connection, packet(Kind.LISTED, protocol.encode([*self._past, *running])))
+        self._past.tell(connection, [each for each in self._processes.values() if each.number])
         connection.close()
 
     # -- exec
@@ -426,11 +427,10 @@ class Monitor:
         self, added: Built, descriptors: list[int], sink: Sink | None, checks: Checks | None
     ) -> Process:
         descriptor, *rest = descriptors
-        if not self._last:
-            os.close(
-                os.open(f"{self._brief.run_directory}/{protocol.ADDED}", os.O_CREAT | os.O_CLOEXEC, 0o600)
-            )
         self._last += 1
+        with suppress(OSError):  # no room: it is not listed
+            path = f"{self._brief.run_directory}/{protocol.ADDED}"
+            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
         streams = self._streams(added, rest, sink, close_on_leave=True)
         about = added.about.copy()
         process = Process(self._last, added.pid, descriptor, streams, added.id, about, checks)

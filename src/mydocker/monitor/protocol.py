@@ -9,7 +9,7 @@ byte, its ``Kind``, and a body. The first packet of a client says what the conne
     CONTROL ControlRequest                  DONE or ERROR, and so on for each further CONTROL
     RESOLVE, two descriptors                DONE: the sockets (UDP, TCP) at which it resolves names
     PORT    PortRequest, maybe a descriptor DONE: one more port that it holds, or one less
-    LIST                                    LISTED: an ``Added`` for each process that EXEC has added
+    LIST                                    LISTED, with a file: an ``Added`` for each that EXEC has added
 
 An attached client may send STDIN and STDIN_EOF. Signals and sizes go over a connection of their own, because
 input that the container does not read holds up everything behind it. The starter has no first packet: its
@@ -28,7 +28,7 @@ CHUNK = 32 * 1024
 """the most output or input in one packet; half of a pipe"""
 
 PACKET = CHUNK + 1
-"""enough to receive any packet whole but for EXEC, which may be ``LONG_PACKET``"""
+"""enough to receive any packet whole but for EXEC and what is made of it, which may be ``LONG_PACKET``"""
 
 LONG_PACKET = 200 * 1024
 """what the kernel's default send buffer lets through in one piece (net.core.wmem_default, 208 KiB)"""

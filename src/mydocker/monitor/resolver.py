@@ -15,6 +15,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import msgspec
+
+from .. import errors
 from ..linux import namespace
 from ..network import dns
 from .loop import POLLIN, POLLOUT, Loop
@@ -22,9 +25,17 @@ from .loop import POLLIN, POLLOUT, Loop
 PORT = 53
 PATIENCE = 3.0
 """seconds for one name server"""
+SERVERS = 3
+"""that are asked, one after the other (MAXNS of resolv.conf(5))"""
+UNKNOWN = (errors.Error, OSError, ValueError, msgspec.MsgspecError)
+"""what a look at the disk may meet (no descriptors, documents cut short): that question fails, no more"""
 IN_FLIGHT = 100
 """questions that wait for an answer; those beyond it are told to come again (SERVFAIL)"""
 _LIMIT = 65535
+_PIECE = 1024
+"""bytes that are taken from a connection in one turn, so that one does not keep the others waiting"""
+_LONGEST = (SERVERS + 1) * PATIENCE
+"""for a connection of which nothing is heard: longer than an answer takes"""
 _TIMER = "resolver"
 
 
@@ -85,12 +96,12 @@ class _Stream:
         self.socket = connection
         self.received = b""
         self.pending = pending
-        self.deadline = time.monotonic() + 2 * PATIENCE
+        self.deadline = time.monotonic() + _LONGEST
 
     def messages(self) -> list[bytes] | None:
-        """Those that have come; ``None`` at the end of the connection."""
+        """Those that have come; ``None`` at the end of the connection, or if they are none."""
         try:
-            data = self.socket.recv(_LIMIT)
+            data = self.socket.recv(_PIECE)
         except BlockingIOError:
             return []
         except OSError:
@@ -98,11 +109,16 @@ class _Stream:
         if not data:
             return None
         self.received += data
-        found = []
-        while len(self.received) >= 2 and len(self.received) >= 2 + int.from_bytes(self.received[:2]):
-            end = 2 + int.from_bytes(self.received[:2])
-            found.append(self.received[2:end])
-            self.received = self.received[end:]
+        found, start = [], 0
+        while len(self.received) >= start + 2:
+            end = start + 2 + int.from_bytes(self.received[start : start + 2])
+            if end - start < 2 + dns.SHORTEST:
+                return None
+            if len(self.received) < end:
+                break
+            found.append(self.received[start + 2 : end])
+            start = end
+        self.received = self.received[start:]
         return found
 
 
@@ -198,7 +214,9 @@ class Resolver:
                 self._leave(stream)
 
         for message in messages:
-            stream.deadline = time.monotonic() + 2 * PATIENCE
+            if self._streams.get(stream.socket.fileno()) is not stream:
+                return  # it has taken an answer no more
+            stream.deadline = time.monotonic() + _LONGEST
             self.take(message, reply, _LIMIT, by_tcp=True)
 
     def _leave(self, stream: _Stream) -> None:
@@ -222,19 +240,21 @@ class Resolver:
             if len(message) >= 12 and not message[2] & 0x80:  # never an answer to an answer
                 reply(dns.refusal(error.id, dns.FORMERR))
             return
-        known = self._known(question)
+        try:
+            known = self._known(question)
+            passes = known is not None or self._directory.passes(question.name)
+            servers = self._directory.servers()[:SERVERS] if known is None and passes else []
+        except UNKNOWN:
+            reply(dns.answer(question, [], code=dns.SERVFAIL))
+            return
         if known is not None:
             reply(dns.answer(question, known, limit=max(limit, question.room)))
-            return
-        if not self._directory.passes(question.name):
+        elif not passes:
             reply(dns.answer(question, [], code=dns.NXDOMAIN))
-            return
-        servers = self._directory.servers()
-        asked = _Asked(message, question, servers, reply, by_tcp)
-        if not servers or len(self._asked) >= IN_FLIGHT:
+        elif not servers or len(self._asked) >= IN_FLIGHT:
             reply(dns.answer(question, [], code=dns.SERVFAIL))
         else:
-            self._ask(asked)
+            self._ask(_Asked(message, question, servers, reply, by_tcp))
 
     def _known(self, question: dns.Question) -> list[bytes] | None:
         """The records that answer a question about one of us; ``None`` if it is about somebody else."""
@@ -290,7 +310,10 @@ class Resolver:
         if asked.servers and dns.code(message) in (dns.SERVFAIL, dns.REFUSED):
             self._ask(asked)
             return
-        self._directory.told(asked.question.name, message)
+        try:
+            self._directory.told(asked.question.name, message)
+        except UNKNOWN:
+            message = dns.answer(asked.question, [], code=dns.SERVFAIL)
         asked.reply(message)
 
     def _told(self, stream: _Stream, fd: int) -> None:
@@ -348,14 +371,16 @@ class Resolver:
 
     def _inside(self, family: int, kind: int) -> socket.socket:
         """A socket where ours are, in the container's network namespace."""
-        target = namespace.of_socket(self._udp.fileno())
         outside = namespace.open_namespace("network")
         try:
-            namespace.setns(target, namespace.CLONE_NEWNET)
+            target = namespace.of_socket(self._udp.fileno())
+            try:
+                namespace.setns(target, namespace.CLONE_NEWNET)
+            finally:
+                os.close(target)
             try:
                 return socket.socket(family, kind)
             finally:
                 namespace.setns(outside, namespace.CLONE_NEWNET)
         finally:
-            os.close(target)
             os.close(outside)

@@ -20,6 +20,8 @@ from ..linux import pty
 from .loop import POLLIN, POLLOUT, Loop
 from .protocol import CHUNK, PACKET, Kind, packet
 
+_PIPE = 1 << 20
+"""bytes: /proc/sys/fs/pipe-max-size, as it is (pipe(7))"""
 PATIENCE = 30.0
 
 
@@ -152,12 +154,12 @@ class Streams:
 
     # -- output
 
-    def _read(self, fd: int) -> bool:
-        """Take one piece of output; whether there was any."""
+    def _read(self, fd: int) -> int:
+        """Take one piece of output; how many bytes there were."""
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError as error:
             if error.errno != errno.EIO:  # a master whose slaves are all closed
                 raise
@@ -167,7 +169,7 @@ class Streams:
             del self._outputs[fd]
             if fd != self.console:
                 os.close(fd)
-            return False
+            return 0
         kind = self._outputs[fd]
         if self._log is not None:
             self._log.write("stdout" if kind is Kind.STDOUT else "stderr", data)
@@ -176,7 +178,7 @@ class Streams:
             for client in [*self.clients]:
                 if client.stdout if kind is Kind.STDOUT else client.stderr:
                     self.tell(client, message)
-        return True
+        return len(data)
 
     def tell(self, client: Client, message: bytes) -> None:
         """Send, or keep for later what the client does not take now."""
@@ -206,10 +208,14 @@ class Streams:
         self._arrange()
 
     def drain(self) -> None:
-        """Read what a process that has ended left behind, whether the clients take it now or not; close."""
+        """Read what a process that has ended left behind, whether the clients take it now or not; close.
+
+        It is no more than a pipe holds; what others still write is not of that process.
+        """
         for fd in [*self._outputs]:
-            while self._read(fd):
-                pass
+            left = _PIPE
+            while left > 0 and (taken := self._read(fd)):
+                left -= taken
         self._draining = True
         for fd in {*self._outputs, self._input, self.console, self._slave} - {-1}:
             self._loop.forget(fd)

@@ -58,12 +58,13 @@ class Changing:
         return [(each, owner) for each in found if (owner := _owner(self._path(each)))]
 
     def of(self, ports: Iterable[Port], container: str) -> list[Port]:
-        """Those that are ``container``'s."""
-        return [port for port in ports if _owner(self._path(port)) == container]
+        """Those that are ``container``'s, or nobody's."""
+        return [port for port in ports if _owner(self._path(port)) in ("", container)]
 
     def all_of(self, container: str) -> list[Port]:
         """All that ``container`` has."""
-        return self.of(map(_port, _names(self._directory)), container)
+        every = map(_port, _names(self._directory))
+        return [port for port in every if _owner(self._path(port)) == container]
 
     def release(self, ports: Iterable[Port]) -> None:
         """Give these back; it is no error if they are nobody's."""

@@ -24,6 +24,8 @@ _MOST = 4096
 _OPT = 41
 
 _HEADER = struct.Struct("!HHHHHH")
+SHORTEST = _HEADER.size
+"""bytes of a message"""
 _QR, _AA, _TC, _RD, _RA, _OPCODE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x7800
 _ANSWER = struct.Struct("!HHHIH")
 _OPTION = struct.Struct("!BHHIH")
@@ -155,6 +157,8 @@ def name_data(name: str) -> bytes:
 def reversed_address(name: str) -> str:
     """The address that a name below in-addr.arpa or ip6.arpa is about; empty if it is none."""
     lower = name.lower()
+    if "%" in lower:  # the scope of an address may be anything
+        return ""
     if lower.endswith(".in-addr.arpa"):
         parts = lower.removesuffix(".in-addr.arpa").split(".")
         text = ".".join(reversed(parts))

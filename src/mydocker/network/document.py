@@ -150,8 +150,6 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     address6: str = ""
     prefix6: int = 0
     gateway6: str = ""
-    host: str = ""
-    """where the container reaches the host"""
     aliases: list[str] = []
     """what it is called in this network beside its name"""
     routed: bool = False

@@ -60,7 +60,7 @@ def test_nobodys(tmp_path: Path) -> None:
     claims = Claims(str(tmp_path))
     assert claims.owners() == set()
     with claims.changing() as now:
-        assert (now.meeting(ONE), now.of([ONE], "a"), now.all_of("a")) == ([], [], [])
+        assert (now.meeting(ONE), now.of([ONE], "a"), now.all_of("a")) == ([], [ONE], [])
         now.release([ONE])
 
 
@@ -69,7 +69,8 @@ def test_given_back_by_who_has_it(claims: Claims) -> None:
     with claims.changing() as now:
         now.take(second, "b")
         now.take(six, "b")
-        assert [now.of([ONE, second, at("127.0.0.3")], owner) for owner in "ab"] == [[ONE], [second]]
+        free = at("127.0.0.3")
+        assert [now.of([ONE, second, free], owner) for owner in "ab"] == [[ONE, free], [second, free]]
         assert {each.place for each in now.all_of("b")} == {second.place, six.place}
         assert claims.owners() == {"a", "b"}
         now.release(now.all_of("b"))

@@ -86,6 +86,7 @@ def test_what_is_no_question(message: bytes) -> None:
         ("3.2.1.in-addr.arpa", ""),
         ("x.in-addr.arpa", ""),
         ("1.2.ip6.arpa", ""),
+        ("::1%\0.in-addr.arpa", ""),
         ("example", ""),
     ],
 )

@@ -1,0 +1,143 @@
+"""What must not end a monitor, and its container with it: long commands, many restarts, processes that are
+traced, output without end, connections that say nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mydocker.monitor import client
+from mydocker.monitor.protocol import Kind
+from support import hosts, killing, probe
+from support.command import Runner
+
+_PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
+_LONG = "x" * 30_000
+
+
+def goes_on(mydocker: Runner, container: str) -> None:
+    """Its monitor answers, and so does the container."""
+    assert mydocker("exec", container, "echo", "here").line == "here"
+    assert mydocker.inspect(container)["State"]["Running"]
+
+
+def test_commands_as_long_as_a_request_may_be(mydocker: Runner, image: str) -> None:
+    """Each is told of by its builder, remembered by the monitor, and listed by it."""
+    container, _ = mydocker.start(image)
+    for _ in range(8):
+        assert mydocker("exec", container, "sh", "-c", "echo $#", "sh", _LONG, _LONG, _LONG).line == "3"
+    running = mydocker.popen(
+        "exec", container, "sh", "-c", "echo; sleep 1000", _LONG, stdin=subprocess.DEVNULL
+    )
+    assert running.stdout is not None
+    running.stdout.readline()
+    (identifier,) = mydocker.inspect(container)["ExecIDs"]
+    assert len(identifier) == 64
+    refused = mydocker("exec", container, "echo", *[_LONG] * 4, check=False)
+    assert "the request is too long" in refused.err
+    goes_on(mydocker, container)
+    mydocker("rm", "-f", container)
+    running.communicate(timeout=20)
+
+
+def test_a_health_check_that_is_long(mydocker: Runner, image: str) -> None:
+    flags = ("--health-cmd", f": {_LONG}{_LONG}", "--health-interval", "100ms")
+    container, _ = mydocker.start(image, *flags)
+    end = time.monotonic() + 20
+    while mydocker.inspect(container)["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_restart_leaves_no_descriptor(mydocker: Runner, image: str) -> None:
+    container = mydocker("run", "-d", "--restart", "always", image, "sleep", "0.3").line
+    monitor = 0
+    found = []
+    for count in (2, 5):
+        end = time.monotonic() + 30
+        while (now := mydocker.inspect(container))["RestartCount"] < count or not now["State"]["Pid"]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        monitor = monitor or killing.parent(now["State"]["Pid"])
+        mydocker("pause", container)
+        found.append(sorted(os.listdir(f"/proc/{monitor}/fd")))
+        mydocker("unpause", container)
+    assert found[0] == found[1]
+    mydocker("rm", "-f", container)
+
+
+def test_a_process_that_is_traced(mydocker: Runner, image: str) -> None:
+    """When it has ended, nobody but the tracer can wait for it, until that has or lets go."""
+    container, _ = mydocker.start(image)
+    command = ("exec", container, "sh", "-c", "echo; read line; exit 3")
+    attached = mydocker.popen(*command[:1], "-i", *command[1:], stdin=subprocess.PIPE)
+    assert attached.stdout is not None
+    assert attached.stdin is not None
+    attached.stdout.readline()
+    ids = mydocker("top", container, "-eo", "pid,comm").out.splitlines()[1:]
+    traced = int(next(line.split()[0] for line in ids if line.split()[1] == "sh"))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(_PTRACE_SEIZE, traced, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    attached.stdin.write(b"\n")
+    attached.stdin.flush()
+    end = time.monotonic() + 20
+    while "\nState:\tZ" not in Path(f"/proc/{traced}/status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    goes_on(mydocker, container)
+    assert attached.poll() is None, "its exit code is not known yet"
+    os.waitpid(traced, 0)
+    assert attached.wait(20) == 3
+    attached.communicate()
+
+
+def test_output_of_others_goes_on(mydocker: Runner, image: str) -> None:
+    """A process has ended, and its children write on and on: what is taken of that comes to an end."""
+    container, _ = mydocker.start(image)
+    attached = mydocker.popen(
+        "exec", container, "sh", "-c", "yes & yes & yes & exit 3", stdin=subprocess.DEVNULL
+    )
+    attached.communicate(timeout=60)
+    assert attached.returncode == 3
+    goes_on(mydocker, container)
+
+
+@pytest.mark.skipif(probe.program("nsenter") is None, reason="needs nsenter")
+def test_messages_without_end_by_tcp(mydocker: Runner, image: str) -> None:
+    """Nothing that a resolver is told keeps its container's monitor from the rest."""
+    script = """
+import socket, sys
+for data in (bytes(65536), (b"\\0\\x11" + bytes(5) + b"\\1" + bytes(6) + b"\\0\\0\\1\\0\\1") * 3000):
+    client = socket.create_connection(("127.0.0.11", 53), timeout=20)
+    try:
+        client.sendall(data)
+        while client.recv(65536):
+            pass
+    except (ConnectionError, TimeoutError) as error:
+        if isinstance(error, TimeoutError):
+            raise
+print("hung up")
+"""
+    with mydocker.network("named") as net:
+        container, pid = mydocker.start(image, "--network", net)
+        argv = hosts.Host(pid).argv(sys.executable, "-c", script)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as told:
+            goes_on(mydocker, container)
+            assert told.communicate(timeout=60)[0] == b"hung up\n"
+        goes_on(mydocker, container)
+
+
+def test_a_size_that_is_none(mydocker: Runner, image: str) -> None:
+    container = mydocker("run", "-dt", image, "sleep", "1000").line
+    request = bytes((Kind.CONTROL,)) + json.dumps({"rows": 70_000, "columns": 80}).encode()
+    with client.connect(f"{mydocker.state}/container/{container}") as connection:
+        connection.send(request)
+        assert connection.recv(1000)[0] == Kind.ERROR
+    goes_on(mydocker, container)
