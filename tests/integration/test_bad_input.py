@@ -53,6 +53,16 @@ from support.command import Runner
         (["run", "--rm", "--cap-add", "BOGUS", "IMAGE", "true"], 125, "BOGUS"),
         (["run", "--rm", "--security-opt", "bogus=1", "IMAGE", "true"], 125, "bogus"),
         (["run", "--rm", "--security-opt", "seccomp=/no/such", "IMAGE", "true"], 125, "/no/such"),
+        (
+            ["run", "--rm", "--security-opt", "apparmor=mine", "IMAGE", "true"],
+            125,
+            "apparmor is not",
+        ),
+        (
+            ["run", "--rm", "--security-opt", "label=type:mine", "IMAGE", "true"],
+            125,
+            "label is not",
+        ),
         (["run", "--rm", "--device", "/dev/no-such", "IMAGE", "true"], 125, "/dev/no-such"),
         (["run", "--rm", "--device-cgroup-rule", "x 1:2 r", "IMAGE", "true"], 125, "x 1:2 r"),
         (["run", "--rm", "--ulimit", "bogus=1", "IMAGE", "true"], 125, "bogus"),

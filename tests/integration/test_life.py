@@ -17,7 +17,7 @@ from mydocker import errors
 from mydocker.container import reconcile, rename
 from mydocker.engine import Config, Engine, HostConfig
 from mydocker.snapshot.overlay import OverlaySnapshotter
-from support import cgroups, killing, leaks, probe
+from support import cgroups, hosts, killing, leaks, probe
 from support.command import Runner
 from support.session import hear
 
@@ -490,6 +490,94 @@ def test_filters_of_ps(mydocker: Runner, image: str, value: str, found: bool) ->
     container = mydocker("create", "--expose", "80", image, "true").line
     shown = mydocker("ps", "--all", "--quiet", "--no-trunc", "--filter", value).out.split()
     assert shown == ([container] if found else [])
+
+
+def test_filters_by_name(mydocker: Runner, image: str) -> None:
+    """A regular expression over the name with the slash that Docker puts before it, or without."""
+    web = mydocker("create", "--name", "web", image, "true").line
+    other = mydocker("create", "--name", "myweb", image, "true").line
+
+    def found(value: str) -> set[str]:
+        return set(mydocker("ps", "-aq", "--no-trunc", "--filter", f"name={value}").out.split())
+
+    assert found("^/web$") == found("^web$") == found("/web") == {web}
+    assert found("web") == {web, other}
+    assert found("/my") == {other}
+
+
+def test_filters_by_what_is_published(mydocker: Runner, image: str) -> None:
+    """Ports of the host, of what runs; a network by its name or the beginning of its identifier."""
+    port = hosts.free_port()
+    container, _ = mydocker.start(image, "-p", f"{port}:80")
+    mydocker("create", "-p", f"{port}:80", "--network", "none", image, "true")
+    network = json.loads(mydocker("network", "inspect", "bridge").out)[0]["Id"]
+    for value in (
+        f"publish={port}",
+        f"publish={port - 1}-{port}/tcp",
+        "network=bridge",
+        f"network={network[:12]}",
+    ):
+        assert mydocker("ps", "-aq", "--no-trunc", "--filter", value).out.split() == [container], value
+    assert mydocker("ps", "-aq", "--filter", "publish=80").out == ""
+
+
+def test_ancestors(mydocker: Runner, image: str) -> None:
+    """The image that has the name now, not what had it once."""
+    mydocker("tag", image, "ancestor:1")
+    old = mydocker("create", "ancestor:1", "true").line
+    assert old in mydocker("ps", "-aq", "--no-trunc", "--filter", "ancestor=ancestor:1").out
+    mydocker("commit", old, "ancestor:1")
+    assert mydocker("ps", "-aq", "--filter", "ancestor=ancestor:1").out == ""
+    assert mydocker("ps", "-aq", "--no-trunc", "--filter", f"ancestor={image}").line == old
+    mydocker("rm", old)
+    mydocker("rmi", "ancestor:1")
+
+
+def test_templates_over_what_is_not_there(mydocker: Runner, image: str) -> None:
+    """As docker's client has it: fields that say nothing are there, and one that does not fit spoils no
+    others."""
+    mydocker("create", "--name", "one", image, "true")
+    mydocker.start(image, "--name", "two", "--health-cmd", "true")
+    template = "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.HostConfig.Binds}}"
+    assert mydocker("inspect", "-f", template, "one").out == "none []\n"
+    said = mydocker("inspect", "-f", "{{.State.Health.Status}}", "one", "two", check=1)
+    assert said.out in ("starting\n", "healthy\n")
+    assert 'map has no entry for key "Health"' in said.err
+    assert mydocker("inspect", "-f", "{{.Name}}", "absent", check=1).out == "\n"
+
+
+def test_a_start_of_what_is_not_there(mydocker: Runner, image: str) -> None:
+    container = mydocker("create", image, "/no/such").line
+    for flags in ((), ("--attach",)):
+        assert "no such file" in mydocker("start", *flags, container, check=1).err
+    assert mydocker.inspect(container)["State"]["ExitCode"] == 127
+
+
+def test_the_platform_of_the_environment(mydocker: Runner, image: str) -> None:
+    refused = mydocker(
+        "run",
+        "--rm",
+        "--pull",
+        "never",
+        image,
+        "true",
+        env={"DOCKER_DEFAULT_PLATFORM": "linux/s390x"},
+        check=125,
+    )
+    assert "wanted linux/s390x" in refused.err
+
+
+def test_templates_of_events(mydocker: Runner, image: str) -> None:
+    start = time.time()
+    container = mydocker("create", "--name", "told", "--volume", "/data", image, "true").line
+    arguments = ("--since", repr(start), "--until", "0s", "--filter", f"container={container}", "--format")
+    template = (
+        "Type={{.Type}}  Status={{.Status}}  ID={{.ID}} {{.Actor.Attributes.name}} {{.Actor.Attributes.nope}}"
+    )
+    shown = mydocker("events", *arguments, template).line
+    assert shown == f"Type=container  Status=create  ID={container} told <no value>"
+    assert mydocker("events", *arguments, '{{if eq .Type "image"}}x{{end}}').out == "\n"
+    assert json.loads(mydocker("events", *arguments, "{{json .}}").line)["id"] == container
 
 
 def test_logs_that_are_followed_until_a_moment(mydocker: Runner, image: str) -> None:

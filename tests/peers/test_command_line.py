@@ -322,6 +322,89 @@ def _executed(source: str) -> str:
         return str(error)
 
 
+INSPECTED = {
+    "Id": "a" * 64,
+    "Name": "/foo",
+    "State": {"Status": "running", "Running": True, "Pid": 7, "ExitCode": 0},
+    "ExecIDs": None,
+    "HostConfig": {
+        "Binds": None,
+        "CapAdd": None,
+        "Dns": ["10.0.0.1"],
+        "ExtraHosts": None,
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m"}},
+        "Memory": 0,
+        "NanoCpus": 500000000,
+        "OomKillDisable": None,
+        "PidsLimit": None,
+        "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]},
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+    },
+    "Mounts": [
+        {
+            "Type": "bind",
+            "Source": "/s",
+            "Destination": "/d",
+            "Mode": "",
+            "RW": True,
+            "Propagation": "rprivate",
+        }
+    ],
+    "Config": {
+        "Env": ["A=b"],
+        "Cmd": None,
+        "Labels": {"a": "1"},
+        "Image": "box",
+        "Volumes": None,
+        "OnBuild": None,
+    },
+    "NetworkSettings": {
+        "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None},
+        "Networks": {"bridge": {"IPAddress": "172.17.0.2", "Aliases": None, "IPAMConfig": None}},
+    },
+}
+INSPECTING = [
+    "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}",
+    "{{.State.Health}}",
+    "{{.State.Health.Status}}",
+    "{{range .Mounts}}{{.Name}}|{{.Driver}}|{{.Destination}};{{end}}",
+    "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}",
+    "{{.Config.ExposedPorts}} {{len .Config.ExposedPorts}} {{.Config.Volumes}} {{.Config.StopSignal}}",
+    "{{index .Config.Labels \"a\"}}|{{index .Config.Labels \"b\"}}|{{.Config.Labels.a}}|{{.Config.Labels.b}}",
+    "{{.Config.Labels}} {{json .Config.Labels}} {{.HostConfig.LogConfig.Config}}",
+    "{{.HostConfig.Binds}} {{.HostConfig.CapAdd}} {{len .HostConfig.Binds}} {{json .HostConfig.Binds}}",
+    "{{.HostConfig.PidsLimit}} {{json .HostConfig.PidsLimit}} {{.HostConfig.OomKillDisable}}",
+    "{{.HostConfig.Init}}",
+    "{{.HostConfig.Sysctls}} {{.HostConfig.Tmpfs}} {{.HostConfig.Mounts}} {{.Config.Healthcheck}}",
+    "{{.ID}} {{.HostConfig.NanoCPUs}} {{.HostConfig.DNS}} {{.Config.StopTimeout}}",
+    "{{.Id}} {{.HostConfig.NanoCpus}} {{.HostConfig.Dns}}",
+    "{{.ExecIDs}} {{.SizeRw}} {{.Config.Cmd}} {{join .Config.Env \",\"}}",
+    "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Aliases}} {{.IPAMConfig}}{{end}}",
+    "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+    "{{range $p, $c := .NetworkSettings.Ports}}{{$p}} -> {{$c}} {{end}}",
+    "{{range $p, $c := .NetworkSettings.Ports}}{{range $c}}{{$p}}:{{.HostPort}} {{end}}{{end}}",
+    "{{with .State}}{{.Pid}}{{end}} {{json .HostConfig.RestartPolicy}} {{.HostConfig.RestartPolicy.Name}}",
+    "{{.Nope}}",
+    "{{.State.Nope}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", INSPECTING)
+def test_same_inspection(docker: Tool, daemon: FakeDaemon, source: str) -> None:
+    """Over the values of Go that docker's client has, which say more than the JSON does."""
+    daemon.documents["/containers/foo/json"] = INSPECTED
+    result = docker("container", "inspect", "--format", source, "foo", check=False)
+    assert _inspected(source) == (result.out if result.code == 0 else result.err)
+
+
+def _inspected(source: str) -> str:
+    """What comes out, or what is said."""
+    try:
+        return rows.Document(source).inspect(INSPECTED) + "\n"
+    except errors.Error as error:
+        return f"{error}\n"
+
+
 def _port(inside: int, outside: int = 0, address: str = "", kind: str = "tcp") -> dict[str, Any]:
     host = {"IP": address, "PublicPort": outside} if outside else {}
     return {"PrivatePort": inside, "Type": kind, **host}

@@ -37,7 +37,8 @@ DIFFERENT = """
   says; docker itself leaves them to the caller.
 - `cp` sees a container's tmpfs mounts while it runs, docker does not.
 - `stats` without a terminal prints tables one after the other, without escape sequences.
-- `update -m` of a container without a limit sets the limit; docker wants `--memory-swap` beside it.
+- With a restart policy, `wait`, `attach`, `logs -f` and a `run` that is attached go on until the container
+  has ended for good; docker's return at each exit.
 - `wait --condition not-running|next-exit|removed` is docker's API, and ours alone on the command line.
 - `port add` and `port rm` change the ports of a container, also while it runs; `run --egress` and
   `--network-opt` limit what it may do in its networks.

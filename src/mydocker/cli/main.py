@@ -120,10 +120,11 @@ def _report(error: errors.Error | OSError, command: Command, see: str, debug: bo
         output.err(f"\n{see}")
     if isinstance(error, WordsError):
         return error.status
-    if isinstance(error, errors.CommandNotFound):
-        return NOT_FOUND
-    if isinstance(error, errors.CommandNotExecutable):
-        return NOT_EXECUTABLE
+    if command.failure == USAGE_ERROR or command.start_failure is not None:
+        if isinstance(error, errors.CommandNotFound):
+            return NOT_FOUND
+        if isinstance(error, errors.CommandNotExecutable):
+            return NOT_EXECUTABLE
     if isinstance(error, errors.StartFailed) and command.start_failure is not None:
         return command.start_failure
     return command.failure

@@ -7,10 +7,11 @@ Source: Docker CLI reference, ``docker container ls --filter``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..errors import InvalidArgument, NotFound
 from ..image.store import ImageStore
+from . import attached
 from .record import Record
 from .state import State, Status
 from .store import Store
@@ -32,7 +33,17 @@ def matches(
                 kept = [pair for pair in kept if pair[0].created > max(instants)]
         elif key == "ancestor":
             wanted = {identifier for value in values for identifier in _images(images, value)}
-            kept = [pair for pair in kept if pair[0].image in wanted or pair[0].config.image in values]
+            kept = [pair for pair in kept if pair[0].image in wanted]
+        elif key == "network":
+            names = {_network(store, value) for value in values}
+            kept = [
+                pair
+                for pair in kept
+                if not names.isdisjoint((*pair[0].networks, pair[0].host_config.network_mode))
+            ]
+        elif key == "publish":
+            ports = {port for value in values for port in _ports("publish", value)}
+            kept = [pair for pair in kept if not ports.isdisjoint(_published(store, pair))]
         elif key in _TESTS:
             test = _TESTS[key]
             combine = all if key == "label" else any
@@ -57,11 +68,12 @@ def _images(images: ImageStore, reference: str) -> list[str]:
 
 
 def _name(pair: Pair, value: str) -> bool:
+    """With the slash that Docker's names have, or without."""
     try:
-        pattern = re.compile(value.removeprefix("/"))
+        pattern = re.compile(value)
     except re.error:
         raise InvalidArgument(f"invalid filter 'name={value}'") from None
-    return pattern.search(pair[0].name) is not None
+    return any(pattern.search(name) for name in (f"/{pair[0].name}", pair[0].name))
 
 
 def _status(pair: Pair, value: str) -> bool:
@@ -98,9 +110,11 @@ def _exposed(pair: Pair, value: str) -> bool:
     return not _ports("expose", value).isdisjoint(pair[0].config.exposed_ports or {})
 
 
-def _published(pair: Pair, value: str) -> bool:
-    """The same for the ports of the container that are to be published."""
-    return not _ports("publish", value).isdisjoint(pair[0].host_config.port_bindings or {})
+def _published(store: Store, pair: Pair) -> Iterator[str]:
+    """The ports of the host that lead to a container now."""
+    if pair[1].running and pair[0].networks:
+        for port in attached.read(store, pair[0].id).ports:
+            yield f"{port.host_port}/{port.protocol}"
 
 
 def _ports(key: str, value: str) -> set[str]:
@@ -124,9 +138,12 @@ def _task(_: Pair, value: str) -> bool:
     return value in ("false", "0")
 
 
-def _network(pair: Pair, value: str) -> bool:
-    record = pair[0]
-    return value in record.networks or record.host_config.network_mode == value
+def _network(store: Store, value: str) -> str:
+    """The name of the network that has it, or an identifier that begins so; or what was given."""
+    try:
+        return attached.of(store).resolve(value).name
+    except (NotFound, InvalidArgument):
+        return value
 
 
 _TESTS: dict[str, Callable[[Pair, str], bool]] = {
@@ -136,9 +153,7 @@ _TESTS: dict[str, Callable[[Pair, str], bool]] = {
     "exited": _exited,
     "label": _label,
     "volume": _volume,
-    "network": _network,
     "health": _health,
     "expose": _exposed,
-    "publish": _published,
     "is-task": _task,
 }

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ..oci.runtime import Seccomp
 
 
+_TRUE = frozenset(("1", "t", "T", "true", "True", "TRUE"))
+_FALSE = frozenset(("0", "f", "F", "false", "False", "FALSE"))
+
+
 class SecurityOptions(msgspec.Struct, frozen=True, kw_only=True):
     no_new_privileges: bool = False
     seccomp: str = ""
@@ -41,9 +45,9 @@ def options(texts: Iterable[str]) -> SecurityOptions:
         if not found:
             raise InvalidArgument(f"invalid --security-opt 1: {text!r}")
         if key == "no-new-privileges":
-            if value not in ("true", "false"):
+            if value not in _TRUE | _FALSE:
                 raise InvalidArgument(f"invalid --security-opt 2: {text!r}")
-            no_new_privileges = value == "true"
+            no_new_privileges = value in _TRUE
         elif key == "seccomp":
             seccomp = "" if value == "builtin" else value
             if seccomp not in ("", "unconfined"):

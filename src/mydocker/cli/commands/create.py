@@ -9,7 +9,7 @@ from mydocker.cli import output, transfer
 from mydocker.cli.command import USAGE_ERROR, Command, Invocation, WordsError
 from mydocker.cli.flags import config
 from mydocker.cli.flags.container import CONTAINER, REFUSED
-from mydocker.cli.flags.image import check_content_trust
+from mydocker.cli.flags.image import check_content_trust, wanted_platform
 from mydocker.engine import Config, Container, EndpointConfig, HostConfig
 from mydocker.oci import digest as digests
 from mydocker.oci import reference as references
@@ -64,7 +64,7 @@ def _create(
             host,
             name=invocation["name"] or None,
             starting=starting,
-            platform=invocation["platform"],
+            platform=wanted_platform(invocation["platform"]),
             endpoints=endpoints,
         )
 
@@ -96,7 +96,9 @@ def _is_id(image: str) -> bool:
 def _pull(invocation: Invocation, image: str) -> None:
     """Standard output is the container's, or its identifier's."""
     with transfer.shown(output.STDERR, quiet=invocation["quiet"]) as report:
-        invocation.engine.images.pull(image, platform=invocation["platform"], progress=report)
+        invocation.engine.images.pull(
+            image, platform=wanted_platform(invocation["platform"]), progress=report
+        )
 
 
 def run(invocation: Invocation) -> int:

@@ -11,6 +11,7 @@ from mydocker.cli.flags.filter import parse_filter, to_filters
 from mydocker.cli.flags.pflag import text, values
 from mydocker.cli.flags.timestamp import parse_timestamp
 from mydocker.cli.format.rows import Document
+from mydocker.cli.template.structs import Strings, Struct
 from mydocker.container.events import Message
 
 _NANO = 1_000_000_000
@@ -23,9 +24,33 @@ def run(invocation: Invocation) -> int:
     for message in invocation.engine.events(
         since=since, until=until, filters=to_filters(invocation["filter"])
     ):
-        shown = format.show(document(message), lambda _: "")
-        output.out(shown or line(message))
+        if invocation["format"]:
+            output.out(format.inspect(document(message), _value(message)))
+        else:
+            output.out(line(message))
     return 0
+
+
+def _value(message: Message) -> Struct:
+    """What a template is executed over."""
+    shown = document(message)
+    actor = Struct({"ID": message.actor.id, "Attributes": Strings(message.actor.attributes)})
+    actor.raw = shown["Actor"]
+    value = Struct(
+        {
+            "Status": message.status,
+            "ID": message.id,
+            "From": message.from_,
+            "Type": message.type,
+            "Action": message.action,
+            "Actor": actor,
+            "Scope": message.scope,
+            "Time": message.time,
+            "TimeNano": message.time_nano,
+        }
+    )
+    value.raw = shown
+    return value
 
 
 def document(message: Message) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from mydocker.cli import output
 from mydocker.cli.command import PROGRAM, Command, Invocation
 from mydocker.cli.flags.pflag import Flag, switch, text
 from mydocker.cli.format.rows import Document
-from mydocker.cli.template.printing import to_json
 from mydocker.image.inspect import document as image_document
 
 _BUILT = ("container", "image", "network", "volume")
@@ -67,22 +66,21 @@ def run(invocation: Invocation) -> int:
 
 
 def show(invocation: Invocation, find: _Find) -> int:
-    """Everything that is found is printed, then what is not is reported."""
+    """Everything that is found is printed, then what is not, or does not fit the template, is reported."""
     format = invocation["format"]
     template = Document(format)
     found: list[dict[str, Any]] = []
+    lines: list[str] = []
     missing: list[errors.Error] = []
     for reference in invocation.arguments:
         try:
-            found.append(find(invocation, reference))
+            document = find(invocation, reference)
+            found.append(document)
+            if format:
+                lines.append(template.inspect(document))
         except (errors.NotFound, errors.InvalidArgument) as error:
             missing.append(error)
-    if not format:
-        output.out(json.dumps(found, indent=4, ensure_ascii=False))
-    else:
-        lines = [template.show(document, to_json) for document in found]
-        if lines:
-            output.out("\n".join(lines))
+    output.out("\n".join(lines) if format else json.dumps(found, indent=4, ensure_ascii=False))
     for reason in missing:
         output.err(f"{PROGRAM}: {reason}")
     return 1 if missing else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mydocker.cli import output, transfer
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.flags.image import check_content_trust, content_trust, target
+from mydocker.cli.flags.image import check_content_trust, content_trust, target, wanted_platform
 from mydocker.cli.flags.pflag import switch, text
 
 
@@ -17,7 +17,7 @@ def run(invocation: Invocation) -> int:
     images = invocation.engine.images
     with transfer.shown(quiet=quiet) as report:
         pull = images.pull_all if every else images.pull
-        pull(str(reference), platform=invocation["platform"], progress=report)
+        pull(str(reference), platform=wanted_platform(invocation["platform"]), progress=report)
     output.out(str(reference))
     return 0
 

@@ -157,9 +157,7 @@ class SecurityOptions:
         elif name == "seccomp" and found:
             self.options.append(f"seccomp={value if value in ('unconfined', 'builtin') else _profile(value)}")
         elif name in ("apparmor", "label") and found:
-            raise errors.NotSupported(
-                f"--security-opt {text} is not built yet: {name} profiles are not applied"
-            )
+            self.options.append(f"{name}={value}")
         else:
             raise errors.InvalidArgument(f"Invalid --security-opt: {go.quote(text)}")
 

@@ -31,6 +31,11 @@ def check_content_trust(*, disabled: bool, given: bool) -> None:
         )
 
 
+def wanted_platform(given: str) -> str:
+    """That of ``--platform``, or Docker's DOCKER_DEFAULT_PLATFORM; empty: this machine's."""
+    return given or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
+
+
 def parse_policy(given: str) -> str:
     if given not in POLICIES:
         quoted = ", ".join(f'"{policy}"' for policy in POLICIES[:-1])

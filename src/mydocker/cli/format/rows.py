@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mydocker import errors
@@ -18,6 +19,7 @@ from mydocker.cli.command import WordsError
 from mydocker.cli.format.tabs import align
 from mydocker.cli.template import ExecutionError, ParseError, Template, printing
 from mydocker.cli.template.printing import Fields
+from mydocker.cli.template.structs import Struct, struct
 
 Row = Mapping[str, Any]
 """fields by name; a callable is a method with arguments and is left out of JSON"""
@@ -110,3 +112,11 @@ class Document:
             return self._template.execute(document)
         except ExecutionError as error:
             raise errors.InvalidArgument(f"template parsing error: {error}") from error
+
+    def inspect(self, document: Mapping[str, Any], value: Struct | None = None) -> str:
+        """The same as Docker's client inspects: as a ``value`` of Go, and if the template does not fit that,
+        as JSON."""
+        if self._template is not None:
+            with suppress(ExecutionError):
+                return self._template.execute(value or struct(document), strict=False)
+        return self.show(document, printing.to_json)

@@ -25,6 +25,7 @@ from mydocker.cli.template.parse import (
     parse,
 )
 from mydocker.cli.template.printing import NO_VALUE, is_list, show
+from mydocker.cli.template.structs import NIL, Struct
 
 _MISSING = object()
 
@@ -111,7 +112,7 @@ class _Run:
     def range(self, node: Branch, dot: Any) -> None:
         value = self.pipeline(node.pipeline, dot, declare=False)
         items: list[tuple[Any, Any]]
-        if value is None:
+        if value is None or value is NIL:
             items = []
         elif isinstance(value, Mapping):
             items = [(key, value[key]) for key in sorted(value)]
@@ -223,7 +224,7 @@ class _Run:
         return value
 
     def field(self, value: Any, name: str, at: Path) -> Any:
-        if value is None:
+        if value is None or value is NIL:
             self.fail(at, f"nil pointer evaluating interface {{}}.{name}")
         if not isinstance(value, Mapping):
             self.fail(at, f"can't evaluate field {name} in type interface {{}}")
@@ -231,6 +232,8 @@ class _Run:
             return value[name]
         if value is self.data and self.type:
             self.fail(at, f"can't evaluate field {name} in type {self.type}")
+        if isinstance(value, Struct):
+            self.fail(at, f"can't evaluate field {name}")
         if self.strict:
             self.fail(at, f"map has no entry for key {quote(name)}")
         return None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mydocker.cli.template.printing import is_list, show, sprint, sprintf, to_json, type_name
+from mydocker.cli.template.structs import NIL, Strings
 
 
 class CallError(Exception):
@@ -87,7 +88,7 @@ def length(value: Any) -> int:
         return len(value.encode(errors="surrogateescape"))
     if isinstance(value, Mapping) or is_list(value):
         return len(value)
-    if value is None:
+    if value is None or value is NIL:
         raise CallError("len of nil pointer")
     raise CallError(f"len of type {type_name(value)}")
 
@@ -95,12 +96,12 @@ def length(value: Any) -> int:
 def index(value: Any, *keys: Any) -> Any:
     """``index x 1 "a"`` is ``x[1]["a"]``; a missing key of a map is nil."""
     for key in keys:
-        if value is None:
+        if value is None or value is NIL:
             raise CallError("index of untyped nil")
         if isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise CallError(f"value has type {type_name(key)}; should be string")
-            value = value.get(key)
+            value = value.get(key, "" if isinstance(value, Strings) else None)
         elif is_list(value) or isinstance(value, str):
             if key is None:
                 raise CallError("cannot index slice/array with nil")

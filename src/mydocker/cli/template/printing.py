@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mydocker.cli.flags.go import quote
+from mydocker.cli.template.structs import NIL, Struct, plain
 
 NO_VALUE = "<no value>"
 _VERB = re.compile(r"%([-+# 0]*)(\*|[0-9]+)?(?:\.(\*|[0-9]+)?)?(.)", re.DOTALL)
@@ -19,12 +20,14 @@ def is_list(value: Any) -> bool:
 
 def show(value: Any) -> str:
     """``%v``."""
-    if value is None:
+    if value is None or value is NIL:
         return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return show_float(value)
+    if isinstance(value, Struct):
+        return "{" + " ".join(show(each) for each in value.values()) + "}"
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{key}:{show(value[key])}" for key in sorted(value)) + "]"
     if is_list(value):
@@ -63,7 +66,7 @@ def to_json(value: Any) -> str:
     if isinstance(value, Fields):
         fields = {name: value[name] for name in sorted(value) if not callable(value[name])}
         return to_json(fields).translate(_HTML)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def type_name(value: Any) -> str:
