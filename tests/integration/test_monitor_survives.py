@@ -18,7 +18,7 @@ from mydocker.monitor.protocol import Kind
 from support import hosts, killing, probe
 from support.command import Runner
 
-_PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
+_PTRACE_SEIZE = 0x4206
 _LONG = "x" * 30_000
 
 
@@ -96,6 +96,46 @@ def test_a_process_that_is_traced(mydocker: Runner, image: str) -> None:
     os.waitpid(traced, 0)
     assert attached.wait(20) == 3
     attached.communicate()
+
+
+def test_an_init_that_is_traced(mydocker: Runner, image: str) -> None:
+    """The same of the container's first process: nobody waits for its monitor meanwhile."""
+    container, pid = mydocker.start(image)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(_PTRACE_SEIZE, pid, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    attached = mydocker.popen("attach", container, stdin=subprocess.DEVNULL)
+    mydocker("kill", container)
+    end = time.monotonic() + 20
+    while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    mydocker.inspect(container)
+    assert mydocker("exec", container, "true", check=1).err
+    os.waitpid(pid, 0)
+    assert attached.wait(20) == 137
+    attached.communicate()
+    assert mydocker("wait", container).line == "137"
+
+
+def test_many_at_once(mydocker: Runner, image: str) -> None:
+    """A monitor has as many descriptors as it may; what it starts keeps to what there was."""
+    container, pid = mydocker.start(image)
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    mydocker("exec", container, "true")
+    monitor = killing.parent(pid)
+    soft, hard = open_files(monitor)
+    assert soft == hard
+    added = mydocker("exec", container, "cat", "/proc/self/limits").out
+    assert open_files(pid) == open_files_in(added) == open_files_in(limits)
+
+
+def open_files(pid: int) -> tuple[str, str]:
+    return open_files_in(Path(f"/proc/{pid}/limits").read_text())
+
+
+def open_files_in(limits: str) -> tuple[str, str]:
+    words = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()
+    return words[3], words[4]
 
 
 def test_output_of_others_goes_on(mydocker: Runner, image: str) -> None:

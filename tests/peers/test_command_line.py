@@ -384,6 +384,8 @@ INSPECTING = [
     "{{range $p, $c := .NetworkSettings.Ports}}{{$p}} -> {{$c}} {{end}}",
     "{{range $p, $c := .NetworkSettings.Ports}}{{range $c}}{{$p}}:{{.HostPort}} {{end}}{{end}}",
     "{{with .State}}{{.Pid}}{{end}} {{json .HostConfig.RestartPolicy}} {{.HostConfig.RestartPolicy.Name}}",
+    "{{index . \"Id\"}} {{index .HostConfig \"NanoCpus\"}} {{len .State}}",
+    "{{range $k, $v := .HostConfig.RestartPolicy}}{{$k}}={{$v}} {{end}}",
     "{{.Nope}}",
     "{{.State.Nope}}",
 ]  # fmt: skip

@@ -46,9 +46,9 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
         _plug(store, changed, network, asked)
-        if network.name == "bridge":
-            links.tell(store, record.id)
         try:
+            if network.name == "bridge":
+                links.tell(store, record.id)
             publish.follow(store, changed, network)
         except BaseException:
             _unplug(store, current, network)
@@ -79,6 +79,7 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
         return
     pid, target = found
     made = attached.of(store)
+    files.host_known(store, record)
     try:
         with Netlink() as kernel:
             if made.ready(kernel, network) is None:

@@ -88,6 +88,12 @@ def _extra(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> bytes
     return lines
 
 
+def host_known(store: Store, record: Record) -> None:
+    """Before ``Networks.connecting`` is held: what tells where the host is is there then."""
+    if any(entry.endswith(":host-gateway") for entry in record.host_config.extra_hosts or ()):
+        attached.of(store).get("bridge")
+
+
 def _gateway(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> str:
     """The host's end of the first bridge, whether that leads anywhere or not; without one, of the default
     one, as under Docker. Empty before the container has started: it is not known yet."""

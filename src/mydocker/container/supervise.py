@@ -132,12 +132,13 @@ def exit_code_of(error: Exception) -> int:
 class Owner:
     """See ``monitor/owner.py``. The lock comes with the process; ``failed`` and ``ended`` give it up."""
 
-    __slots__ = ("_aside", "_brief", "_delay", "_forced", "_kept", "_signals", "_store")
+    __slots__ = ("_aside", "_brief", "_delay", "_forced", "_kept", "_released", "_signals", "_store")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         self._aside = False
         self._kept = False
+        self._released = True
         self._delay = 0.0
         self._forced = False
         self._signals: list[int] = []
@@ -197,9 +198,11 @@ class Owner:
             group.remove()
         except errors.NotFound:
             oom_killed = False  # somebody has removed it by hand
-        # What cannot be given back now is found later (``release_orphans``): how it has ended comes first.
-        with suppress(errors.Error, OSError):
+        try:
             networks.release(self._store, self._brief.id, known=True)
+            self._released = True
+        except (errors.Error, OSError):  # how it has ended comes first: who looks next gives it back
+            self._released = False
         return oom_killed
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:
@@ -233,6 +236,11 @@ class Owner:
         return None
 
     def _end(self, record: Record, state: State) -> None:
+        if not self._released:
+            if not record.host_config.auto_remove:
+                self._store.write_state(record.id, state, durable=record.durable)
+            Lock(self._brief.lock).close()
+            return
         if record.host_config.auto_remove and not self._kept:
             set_aside(self._store, record)
             events.container(self._store, record, "destroy")

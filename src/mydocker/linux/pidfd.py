@@ -61,9 +61,10 @@ def reap(pidfd: int) -> int:
     return code
 
 
-def reaped(pidfd: int) -> int | None:
-    """The same without waiting: None if it has not ended, or is traced by one that has not heard of it yet
-    (ptrace(2), "Death under ptrace")."""
+def reaped(pidfd: int, patience: float = 0.0) -> int | None:
+    """The same, but wait for at most ``patience`` seconds: None if it has not ended then, or is traced by one
+    that has not heard of it yet (ptrace(2), "Death under ptrace")."""
+    wait_exit(pidfd, patience)
     return _waited(pidfd, os.WEXITED | os.WNOHANG)
 
 

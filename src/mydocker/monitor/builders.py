@@ -1,6 +1,7 @@
 """The processes that make things for a monitor (``build.py``): forked, heard, reaped when they have ended."""
 
 import os
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ _END_SECONDS = 0.01
 
 
 class Builders:
-    __slots__ = ("_at_work", "_children", "_ending", "_loop", "_parting")
+    __slots__ = ("_at_work", "_children", "_ending", "_limit", "_loop", "_parting")
 
     def __init__(self, loop: Loop, children: Children) -> None:
         self._loop = loop
@@ -22,10 +23,21 @@ class Builders:
         self._at_work: set[int] = set()
         self._parting: dict[int, socket.socket] = {}
         self._ending: set[int] = set()
+        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def widen(self) -> None:
+        """Let this process have as many descriptors as it may; what it has made keeps to what it had."""
+        _, most = self._limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def fork(self, work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
         """One that does ``work``, to be parted from; its number, and a connection to it."""
-        pid, connection = self._children.fork(work)
+
+        def limited(theirs: socket.socket) -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._limit)
+            work(theirs)
+
+        pid, connection = self._children.fork(limited)
         self._at_work.add(pid)
         return pid, connection
 
@@ -43,10 +55,11 @@ class Builders:
     def end_strangers(self) -> None:
         """One has failed, or was killed: end what it had cloned. Not while another is at work, which may be
         about to tell of one that it has made."""
-        if self._at_work:
-            self._loop.after("strangers", _STRANGERS_PAUSE, self.end_strangers)
-        else:
-            self._children.end_strangers()
+        if not self._at_work:
+            with suppress(OSError):  # no descriptor is left
+                self._children.end_strangers()
+                return
+        self._loop.after("strangers", _STRANGERS_PAUSE, self.end_strangers)
 
     def let_go(self) -> None:
         """Wait until none that was parted from holds anything that we hold, the lock for example."""

@@ -45,6 +45,22 @@ class Children:
     def forget(self, pid: int) -> None:
         self._known.discard(pid)
 
+    def reaped(self, descriptor: int, again: Callable[[], None]) -> int | None:
+        """The exit code of one whose pidfd has said that it has ended. None if one that traces it is to hear
+        of it first (ptrace(2)), and may never ask: ``again`` is called in a moment."""
+        code = pidfd.reaped(descriptor)
+        if code is None:
+            self._loop.forget(descriptor)
+            self._loop.after(f"traced {descriptor}", _TRACED_PAUSE, again)
+        return code
+
+    def part(self, pid: int, descriptor: int) -> None:
+        """This one is reaped, or given up; close its pidfd."""
+        self._loop.cancel(f"traced {descriptor}")
+        self._loop.forget(descriptor)
+        os.close(descriptor)
+        self._known.discard(pid)
+
     def end_strangers(self) -> None:
         """Kill those that nobody knows, and reap each as soon as it ends, which a frozen one does later."""
         for pid in process.children():
@@ -58,11 +74,7 @@ class Children:
             pidfd.pidfd_send_signal(descriptor, SIGKILL)
 
         def ended() -> None:
-            self._loop.forget(descriptor)
-            if pidfd.reaped(descriptor) is None:  # one that traces it is to hear of it first
-                self._loop.after(f"traced {pid}", _TRACED_PAUSE, ended)
-                return
-            os.close(descriptor)
-            self._known.discard(pid)
+            if self.reaped(descriptor, ended) is not None:
+                self.part(pid, descriptor)
 
         self._loop.watch(descriptor, POLLIN, lambda _: ended())

@@ -45,7 +45,9 @@ else:
 _TIMERS = ("timeout", "kill")
 """those of one run of the container"""
 _FORK_PAUSE = 1.0
-_TRACED_PAUSE = 0.1
+_PATIENCE = 1.0
+"""seconds for what has been killed with its container; it may be traced by somebody who does not care"""
+_KILLED = 128 + 9
 
 
 class Monitor:
@@ -100,6 +102,7 @@ class Monitor:
 
     def serve(self, message: bytes, descriptors: list[int]) -> None:
         """Until the container has ended and all who were attached know."""
+        self._builders.widen()
         self._begin(build.built.decode(message[1:]), descriptors)
         try:
             while not self._ended:
@@ -163,12 +166,13 @@ class Monitor:
 
     def _exited(self, _: int) -> None:
         """Init has ended, and with it (PID namespace, cgroup) everything in the container."""
+        init = self._processes[0]
+        code = self._children.reaped(init.pidfd, lambda: self._exited(0))
+        if code is None:
+            return
         self._builders.let_go()
-        init = self._processes.pop(0)
-        self._loop.forget(init.pidfd)
-        code = pidfd.reap(init.pidfd)
-        os.close(init.pidfd)
-        self._children.forget(init.pid)
+        del self._processes[0]
+        self._children.part(init.pid, init.pidfd)
         self._wires.cut()  # so that a port that is given back is free
         oom_killed = self._owner.clear()
         init.streams.drain()
@@ -176,7 +180,8 @@ class Monitor:
             self._checks.cancel()
             self._checks = None
         for process in [*self._processes.values()]:
-            self._exec_ended(process, pidfd.reap(process.pidfd))
+            killed = pidfd.reaped(process.pidfd, _PATIENCE)
+            self._exec_ended(process, _KILLED if killed is None else killed)
         for name in _TIMERS:
             self._loop.cancel(name)
         self._paused = False
@@ -240,19 +245,13 @@ class Monitor:
         self._signals = []
 
     def _exec_exited(self, process: Process) -> None:
-        code = pidfd.reaped(process.pidfd)
-        if code is None:  # one that traces it is to hear of it first, and may never ask
-            self._loop.forget(process.pidfd)
-            self._loop.after(f"traced {process.number}", _TRACED_PAUSE, lambda: self._exec_exited(process))
-        else:
+        code = self._children.reaped(process.pidfd, lambda: self._exec_exited(process))
+        if code is not None:
             self._exec_ended(process, code)
 
     def _exec_ended(self, process: Process, code: int) -> None:
         del self._processes[process.number]
-        self._loop.cancel(f"traced {process.number}")
-        self._loop.forget(process.pidfd)
-        self._children.forget(process.pid)
-        os.close(process.pidfd)
+        self._children.part(process.pid, process.pidfd)
         process.streams.drain()
         if process.checks is not None and process.checks is self._checks:
             self._owner.exec_ended(process.id, code)

@@ -10,6 +10,7 @@ Nothing of this can be seen from outside: the processes are children that end at
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -105,7 +106,9 @@ def play(brief: Brief, live: Live) -> None:
             answer = packet(Kind.QUIET, protocol.encode(Built(pid=pid, output=True)))
             socket.send_fds(monitor, [answer], made)
 
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         live([*told, *made], build)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)  # which a monitor widens for itself
     ours.close()
     for client in clients:
         client.close()

@@ -36,7 +36,7 @@ _PIECE = 1024
 """bytes that are taken from a connection in one turn, so that one does not keep the others waiting"""
 _LONGEST = (SERVERS + 1) * PATIENCE
 """for a connection of which nothing is heard: longer than an answer takes"""
-_TIMER = "resolver"
+_TIMER, _CLOSED = "resolver", "resolver closed"
 
 
 class Server(NamedTuple):
@@ -135,10 +135,14 @@ class Resolver:
         self._asked: dict[int, _Asked] = {}
         self._streams: dict[int, _Stream] = {}
         loop.watch(udp, POLLIN, self._datagram)
-        loop.watch(tcp, POLLIN, self._accept)
+        self._open()
+
+    def _open(self) -> None:
+        self._loop.watch(self._tcp.fileno(), POLLIN, self._accept)
 
     def close(self) -> None:
         """Let go of everything, from the loop too."""
+        self._loop.cancel(_CLOSED)
         for handle in (self._udp, self._tcp, *(stream.socket for stream in self._streams.values())):
             self._forget(handle)
         for asked in self._asked.values():
@@ -188,7 +192,11 @@ class Resolver:
     def _accept(self, _: int) -> None:
         try:
             connection, _address = self._tcp.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor is left; there may be one later, and poll(2) would not wait for it
+            self._loop.forget(self._tcp.fileno())
+            self._loop.after(_CLOSED, PATIENCE, self._open)
             return
         if len(self._streams) >= IN_FLIGHT:
             connection.close()

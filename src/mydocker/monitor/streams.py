@@ -14,14 +14,15 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from fcntl import F_GETPIPE_SZ, fcntl
 from typing import Protocol
 
 from ..linux import pty
 from .loop import POLLIN, POLLOUT, Loop
 from .protocol import CHUNK, PACKET, Kind, packet
 
-_PIPE = 1 << 20
-"""bytes: /proc/sys/fs/pipe-max-size, as it is (pipe(7))"""
+_MOST = 1 << 20
+"""bytes that a terminal may have left"""
 PATIENCE = 30.0
 
 
@@ -49,6 +50,14 @@ class Client:
         self.owner = owner
         self.queue: deque[bytes] = deque()
         self.since = 0.0
+
+
+def _room(fd: int) -> int:
+    """Bytes that can be in a pipe."""
+    try:
+        return fcntl(fd, F_GETPIPE_SZ)
+    except OSError:
+        return _MOST
 
 
 class Streams:
@@ -213,7 +222,7 @@ class Streams:
         It is no more than a pipe holds; what others still write is not of that process.
         """
         for fd in [*self._outputs]:
-            left = _PIPE
+            left = _room(fd)
             while left > 0 and (taken := self._read(fd)):
                 left -= taken
         self._draining = True

@@ -56,6 +56,9 @@ class Wires:
         """Hold one more port, or let go of one; who has none of that description has nothing to let go."""
         if request.held:
             self._check(descriptors)
+            if len(descriptors) != 1:
+                _close(descriptors)
+                raise Unavailable("there is no room for one more socket (RLIMIT_NOFILE)")
             if request.address:
                 self._serve(*((fd, (request.address, request.port)) for fd in descriptors))
             else:

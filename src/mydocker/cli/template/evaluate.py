@@ -114,7 +114,7 @@ class _Run:
         items: list[tuple[Any, Any]]
         if value is None or value is NIL:
             items = []
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and not isinstance(value, Struct):
             items = [(key, value[key]) for key in sorted(value)]
         elif is_list(value):
             items = list(enumerate(value))

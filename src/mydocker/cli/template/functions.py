@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mydocker.cli.template.printing import is_list, show, sprint, sprintf, to_json, type_name
-from mydocker.cli.template.structs import NIL, Strings
+from mydocker.cli.template.structs import NIL, Strings, Struct
 
 
 class CallError(Exception):
@@ -86,7 +86,7 @@ def ge(first: Any, second: Any) -> bool:
 def length(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode(errors="surrogateescape"))
-    if isinstance(value, Mapping) or is_list(value):
+    if is_list(value) or (isinstance(value, Mapping) and not isinstance(value, Struct)):
         return len(value)
     if value is None or value is NIL:
         raise CallError("len of nil pointer")
@@ -98,6 +98,8 @@ def index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if value is None or value is NIL:
             raise CallError("index of untyped nil")
+        if isinstance(value, Struct):
+            raise CallError("can't index item of type struct")
         if isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise CallError(f"value has type {type_name(key)}; should be string")

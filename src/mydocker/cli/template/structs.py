@@ -84,7 +84,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
 
 def struct(document: Mapping[str, Any], name: str = "") -> Struct:
     """``name``: of which member of another document it is the value."""
-    members = {**dict.fromkeys(_MEMBERS.get(name, ())), **document}
+    members = {**document, **{member: None for member in _MEMBERS.get(name, ()) if member not in document}}
     found = Struct(
         {_RENAMED.get(member, member): _value(member, value, name) for member, value in members.items()}
     )
@@ -103,7 +103,8 @@ def _value(name: str, value: Any, parent: str) -> Any:
             return {key: _value("element", each, name) for key, each in value.items()}
         return struct(value, name)
     if isinstance(value, list):
-        return [struct(each, name) if isinstance(each, Mapping) else each for each in value]
+        kind = "element" if parent == "IPAM" else name
+        return [struct(each, kind) if isinstance(each, Mapping) else each for each in value]
     return value
 
 
