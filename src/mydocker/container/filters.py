@@ -6,10 +6,10 @@ Source: Docker CLI reference, ``docker container ls --filter``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from ..errors import InvalidArgument, NotFound
+from ..image import filters as filtering
 from ..image.store import ImageStore
 from . import attached
 from .record import Record
@@ -69,10 +69,7 @@ def _images(images: ImageStore, reference: str) -> list[str]:
 
 def _name(pair: Pair, value: str) -> bool:
     """With the slash that Docker's names have, or without."""
-    try:
-        pattern = re.compile(value)
-    except re.error:
-        raise InvalidArgument(f"invalid filter 'name={value}'") from None
+    pattern = filtering.pattern("name", value)
     return any(pattern.search(name) for name in (f"/{pair[0].name}", pair[0].name))
 
 

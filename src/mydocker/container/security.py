@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import InvalidArgument, NotSupported
+from ..oci import go
 from ..oci.seccomp_default import default_seccomp
 from ..oci.seccomp_profile import seccomp_from_profile
 
 if TYPE_CHECKING:
     from ..oci.runtime import Seccomp
-
-
-_TRUE = frozenset(("1", "t", "T", "true", "True", "TRUE"))
-_FALSE = frozenset(("0", "f", "F", "false", "False", "FALSE"))
 
 
 class SecurityOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +42,9 @@ def options(texts: Iterable[str]) -> SecurityOptions:
         if not found:
             raise InvalidArgument(f"invalid --security-opt 1: {text!r}")
         if key == "no-new-privileges":
-            if value not in _TRUE | _FALSE:
+            if value not in go.TRUE | go.FALSE:
                 raise InvalidArgument(f"invalid --security-opt 2: {text!r}")
-            no_new_privileges = value in _TRUE
+            no_new_privileges = value in go.TRUE
         elif key == "seccomp":
             seccomp = "" if value == "builtin" else value
             if seccomp not in ("", "unconfined"):

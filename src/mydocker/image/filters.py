@@ -18,14 +18,13 @@ from functools import lru_cache
 
 from .. import errors
 from ..oci import reference as references
+from ..oci.go import FALSE, TRUE
 from .store import Image
 
 Filters = Mapping[str, Sequence[str]]
 
 LISTING = frozenset(("dangling", "label", "before", "since", "until", "reference"))
 PRUNING = frozenset(("dangling", "label", "label!", "until"))
-_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 def check(filters: Filters, known: frozenset[str]) -> None:
@@ -62,9 +61,9 @@ def truth(filters: Filters) -> bool | None:
     """The value of ``dangling``; None if it is not given."""
     found = None
     for text in filters.get("dangling", ()):
-        if text not in _TRUE | _FALSE:
+        if text not in TRUE | FALSE:
             raise errors.InvalidArgument(f"invalid filter 'dangling={text}'")
-        found = text in _TRUE
+        found = text in TRUE
     return found
 
 

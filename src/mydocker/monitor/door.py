@@ -1,4 +1,4 @@
-"""The socket of a monitor, and who comes in by it."""
+"""A socket that a monitor listens at, and who comes in by it."""
 
 import socket
 from collections.abc import Callable
@@ -6,20 +6,20 @@ from collections.abc import Callable
 from .loop import POLLIN, Loop
 
 _PAUSE = 1.0
-_TIMER = "door"
 
 
 class Door:
-    __slots__ = ("_enter", "_listener", "_loop")
+    __slots__ = ("_enter", "_listener", "_loop", "_timer")
 
     def __init__(self, loop: Loop, listener: int, enter: Callable[[socket.socket], None]) -> None:
         self._loop = loop
         self._listener = socket.socket(fileno=listener)
         self._enter = enter
+        self._timer = f"door {listener}"
         self._watch()
 
     def close(self) -> None:
-        self._loop.cancel(_TIMER)
+        self._loop.cancel(self._timer)
         self._loop.forget(self._listener.fileno())
         self._listener.close()
 
@@ -33,6 +33,6 @@ class Door:
             return
         except OSError:  # no descriptor is left; there may be one later, and poll(2) would not wait for it
             self._loop.forget(self._listener.fileno())
-            self._loop.after(_TIMER, _PAUSE, self._watch)
+            self._loop.after(self._timer, _PAUSE, self._watch)
             return
         self._enter(connection)

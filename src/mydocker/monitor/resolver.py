@@ -20,6 +20,7 @@ import msgspec
 from .. import errors
 from ..linux import namespace
 from ..network import dns
+from .door import Door
 from .loop import POLLIN, POLLOUT, Loop
 
 PORT = 53
@@ -36,7 +37,7 @@ _PIECE = 1024
 """bytes that are taken from a connection in one turn, so that one does not keep the others waiting"""
 _LONGEST = (SERVERS + 1) * PATIENCE
 """for a connection of which nothing is heard: longer than an answer takes"""
-_TIMER, _CLOSED = "resolver", "resolver closed"
+_TIMER = "resolver"
 
 
 class Server(NamedTuple):
@@ -131,19 +132,15 @@ class Resolver:
         self._loop = loop
         self._directory = directory
         self._udp = socket.socket(fileno=udp)
-        self._tcp = socket.socket(fileno=tcp)
+        self._door = Door(loop, tcp, self._enter)
         self._asked: dict[int, _Asked] = {}
         self._streams: dict[int, _Stream] = {}
         loop.watch(udp, POLLIN, self._datagram)
-        self._open()
-
-    def _open(self) -> None:
-        self._loop.watch(self._tcp.fileno(), POLLIN, self._accept)
 
     def close(self) -> None:
         """Let go of everything, from the loop too."""
-        self._loop.cancel(_CLOSED)
-        for handle in (self._udp, self._tcp, *(stream.socket for stream in self._streams.values())):
+        self._door.close()
+        for handle in (self._udp, *(stream.socket for stream in self._streams.values())):
             self._forget(handle)
         for asked in self._asked.values():
             if asked.socket is not None:
@@ -189,15 +186,7 @@ class Resolver:
 
         self.take(message, reply)
 
-    def _accept(self, _: int) -> None:
-        try:
-            connection, _address = self._tcp.accept()
-        except BlockingIOError:
-            return
-        except OSError:  # no descriptor is left; there may be one later, and poll(2) would not wait for it
-            self._loop.forget(self._tcp.fileno())
-            self._loop.after(_CLOSED, PATIENCE, self._open)
-            return
+    def _enter(self, connection: socket.socket) -> None:
         if len(self._streams) >= IN_FLIGHT:
             connection.close()
             return

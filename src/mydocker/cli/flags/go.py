@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 
-from mydocker.oci.go import parse_duration, quote
+from mydocker.oci.go import FALSE, TRUE, parse_duration, quote
 
 __all__ = ["FALSE", "TRUE", "parse_bool", "parse_duration", "parse_float", "parse_int", "parse_uint", "quote"]
 
-TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 # A decimal, hexadecimal, octal or binary number, underscores between digits (the Go specification, "Integer
 # literals"; base 0 of strconv.ParseInt).
 _INTEGER = re.compile(
