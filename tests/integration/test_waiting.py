@@ -48,14 +48,21 @@ class Server:
 def server(mydocker: Runner, image: str) -> Iterator[Server]:  # noqa: ARG001 - the image is there then
     directory = tempfile.mkdtemp(prefix="mdw-")
     runner = Runner(mydocker.program, mydocker.root, mydocker.state, {"MYDOCKER_FORKSERVER": directory})
-    before = set(leaks.forkservers())
     runner("ps")
     yield Server(directory, runner)
-    for pid in leaks.forkservers() - before:
-        os.kill(pid, signal.SIGKILL)
-    # their builders live on for a moment, and take away what waits
-    _until(lambda: not glob.glob(f"{directory}/waiting/*"), "the notes to go")
+    runner.remove_all()
+    # builders outlive the server for a moment, even one that has yet to write its note, and take that away
+    _until(lambda: not _stop(directory), "what serves to end")
+    assert glob.glob(f"{directory}/waiting/*") == []
     shutil.rmtree(directory)
+
+
+def _stop(directory: str) -> set[int]:
+    """End the server there, also one that has only begun; what lives on yet."""
+    living = leaks.serving(directory)
+    for pid in living & leaks.forkservers():
+        os.kill(pid, signal.SIGKILL)
+    return living
 
 
 def _until(condition: Callable[[], object], what: str) -> None:

@@ -20,6 +20,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from support import probe
@@ -206,6 +207,16 @@ def forkservers() -> set[int]:
             if len(fields) == 8 and "forkserver" in fields[7] and int(fields[3], 16) & 0x10000:
                 inodes.add(f"socket:[{fields[6]}]")
     return {pid for pid in pids() if inodes & descriptors(pid)} if inodes else set()
+
+
+def serving(directory: str) -> set[int]:
+    """A server whose socket is in ``directory``, and its forks: they keep its command line."""
+    found = set()
+    for pid in pids():
+        with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/cmdline") as file:
+            if f"\0{directory}/forkserver-" in file.read():
+                found.add(pid)
+    return found
 
 
 def _starting_forkservers() -> set[int]:
