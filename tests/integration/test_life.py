@@ -533,6 +533,29 @@ def test_ancestors(mydocker: Runner, image: str) -> None:
     mydocker("rmi", "ancestor:1")
 
 
+def test_the_image_that_ps_shows(mydocker: Runner, image: str) -> None:
+    """The name that was given, in its familiar form, for as long as it leads to the container's image."""
+
+    def shown(identifier: str, *options: str) -> str:
+        options = ("-a", "--filter", f"id={identifier}", "--format", "{{.Image}}", *options)
+        return mydocker("ps", *options).line
+
+    mydocker("tag", image, "moves:1")
+    whole = mydocker("image", "inspect", "--format", "{{.Id}}", image).line
+    named = mydocker("create", "docker.io/library/moves:1", "true").line
+    short = mydocker("create", whole[7:19], "true").line
+    beginning = mydocker("create", whole[7:14], "true").line
+    assert shown(named) == "moves:1"
+    assert shown(named, "--no-trunc") == "docker.io/library/moves:1"
+    mydocker("commit", named, "moves:1")
+    assert shown(named) == whole[7:19]
+    assert shown(named, "--no-trunc") == whole
+    mydocker("rmi", "moves:1")
+    assert shown(named) == whole[7:19]
+    assert (shown(short), shown(beginning)) == (whole[7:19], whole[7:14])
+    mydocker("rm", named, short, beginning)
+
+
 def test_templates_over_what_is_not_there(mydocker: Runner, image: str) -> None:
     """As docker's client has it: fields that say nothing are there, and one that does not fit spoils no
     others."""

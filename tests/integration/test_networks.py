@@ -112,6 +112,25 @@ def test_life_of_a_network(mydocker: Runner, image: str) -> None:
     assert "network one not found" in missing.err
 
 
+@pytest.mark.parametrize("name", ["host", "none"])
+def test_who_is_in_a_network_without_addresses(mydocker: Runner, image: str, name: str) -> None:
+    """Whoever runs in it, with an endpoint that is nothing but its identifier."""
+    mydocker("create", "--network", name, image, "true")
+    mydocker("run", "--network", name, image, "true")
+    mydocker.start(image, "--network", "none" if name == "host" else "host")
+    container, _ = mydocker.start(image, "--network", name, "--name", "member")
+    endpoint = mydocker.inspect(container)["NetworkSettings"]["Networks"][name]["EndpointID"]
+    assert mydocker("network", "inspect", name).json()[0]["Containers"] == {
+        container: {
+            "Name": "member",
+            "EndpointID": endpoint,
+            "MacAddress": "",
+            "IPv4Address": "",
+            "IPv6Address": "",
+        }
+    }
+
+
 def test_prune_takes_the_unused_bridge_down(fresh: Runner, busybox_tar: str) -> None:
     fresh("import", busybox_tar, "box:1")
     bridge = fresh("network", "inspect", "bridge").json()[0]["Options"]["com.docker.network.bridge.name"]

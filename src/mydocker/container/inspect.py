@@ -7,6 +7,7 @@ says "nothing" here has Docker's value for nothing. The members that need more r
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -80,13 +81,16 @@ def inspect(store: Store, record: Record, state: State) -> dict[str, Any]:
     }
 
 
-def summary(store: Store, record: Record, state: State) -> dict[str, Any]:
+def summary(store: Store, record: Record, state: State, leading: Mapping[str, str]) -> dict[str, Any]:
+    """``leading``: identifiers of images by the names that lead to them. What a container was made from is
+    shown by that identifier once its name leads elsewhere (moby, ``daemon/list.go``)."""
     config = record.config
+    named = not record.image or leading.get(config.image) == record.image
     attached = having.read(store, record.id) if state.running and record.networks else Attached()
     return {
         "Id": record.id,
         "Names": [f"/{record.name}"],
-        "Image": config.image or record.host_config.rootfs,
+        "Image": (config.image or record.host_config.rootfs) if named else record.image,
         "ImageID": record.image,
         "Command": " ".join((record.path, *(f"'{each}'" if " " in each else each for each in record.args))),
         "Created": parse_rfc3339(record.created) // 1_000_000_000,

@@ -273,7 +273,7 @@ def settled(
 
 
 def check_endpoint(network: Network, endpoint: EndpointConfig) -> None:
-    if network.driver in ("host", "null"):
+    if not network.addressed:
         raise Conflict(
             "container cannot be connected to multiple networks with one of the networks in private (none) "
             "mode"

@@ -8,7 +8,7 @@ something to put right (``container/reconcile.py``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..container import (
@@ -331,7 +331,12 @@ class Container:
 
     def summary(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's element of ``GET /containers/json``, from the state that was read last."""
-        shown = inspect.summary(self._store, self.record, self.state)
+        leading = self._images.leading({self.record.config.image} - {""})
+        return self.summary_among(leading, size=size)
+
+    def summary_among(self, leading: Mapping[str, str], *, size: bool = False) -> dict[str, Any]:
+        """The same; ``leading`` is what ``ImageStore.leading`` says of the names of several."""
+        shown = inspect.summary(self._store, self.record, self.state, leading)
         return {**shown, **self._sizes()} if size else shown
 
     def _sizes(self) -> dict[str, int]:
@@ -424,6 +429,11 @@ class Containers:
         attributes = {"reclaimed": str(freed)}
         events.emit(self._store, "container", "prune", "", attributes)
         return removed, freed
+
+    def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:
+        """``Container.summary`` of each; the images that their names lead to are looked up once."""
+        leading = self._images.leading({container.record.config.image for container in containers} - {""})
+        return [container.summary_among(leading, size=size) for container in containers]
 
     def list(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> list[Container]:
         """Those that run, or ``all``, the newest first. Filters are Docker's (``container/filters.py``)."""

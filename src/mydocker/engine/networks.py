@@ -13,8 +13,8 @@ from ..container.reconcile import reconcile
 from ..container.store import Store
 from ..errors import Forbidden, InvalidArgument, NotFound
 from ..image import filters as filtering
+from ..network.document import Endpoint, Pool, bare_endpoint
 from ..network.document import Network as Document
-from ..network.document import Pool
 from ..network.leases import Leases
 
 _FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
@@ -40,7 +40,17 @@ class Network:
 
     def containers(self) -> list[str]:
         """Identifiers of the running containers in it."""
-        return sorted(set(Leases(self._store.state).of(self.name).values()))
+        if self.document.addressed:
+            return sorted(set(Leases(self._store.state).of(self.name).values()))
+        return sorted(filter(self._shared, self._store.ids()))
+
+    def _shared(self, identifier: str) -> bool:
+        """Whether a container runs whose ``--network`` is this one, in which nothing has an address."""
+        try:
+            running = self._store.read_state(identifier).running and self._store.held(identifier)
+            return running and self._store.read_record(identifier).host_config.network_mode == self.name
+        except NotFound:
+            return False  # removed meanwhile
 
     def connect(self, container: str, endpoint: EndpointConfig | None = None) -> None:
         reconcile(self._store)
@@ -72,9 +82,7 @@ class Network:
                 record = self._store.read_record(identifier)
             except NotFound:
                 continue  # removed meanwhile
-            for endpoint in attached.read(self._store, identifier).endpoints:
-                if endpoint.network != self.name:
-                    continue
+            for endpoint in self._endpoints(identifier):
                 shown["Containers"][identifier] = {
                     "Name": record.name,
                     "EndpointID": endpoint.id,
@@ -83,6 +91,12 @@ class Network:
                     "IPv6Address": f"{endpoint.address6}/{endpoint.prefix6}" if endpoint.address6 else "",
                 }
         return shown
+
+    def _endpoints(self, identifier: str) -> list[Endpoint]:
+        if not self.document.addressed:
+            return [bare_endpoint(self.document, identifier)]
+        having = attached.read(self._store, identifier).endpoints
+        return [endpoint for endpoint in having if endpoint.network == self.name]
 
 
 class Networks:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -223,6 +223,14 @@ class ImageStore:
         NotFound if there is none, InvalidArgument if it cannot be a reference or fits several ids.
         """
         return self._look(lambda index: self._find(index, reference)[0])
+
+    def leading(self, references: Collection[str]) -> dict[str, str]:
+        """The identifier of the image that each of ``references`` leads to, of those that lead to one."""
+        index, found = self._index(), {}
+        for reference in references:
+            with suppress(errors.NotFound, errors.InvalidArgument, errors.CorruptData):
+                found[reference] = self._find(index, reference)[0].id
+        return found
 
     def _find(self, index: Index, reference: str) -> tuple[Image, str]:
         """The image, and the full name if it was found by name (empty if by id)."""

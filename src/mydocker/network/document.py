@@ -58,6 +58,11 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
         return not self.pools or any(subnet.version == 4 for subnet, _, _, _ in self.pools)
 
     @property
+    def addressed(self) -> bool:
+        """Whether a container in it has an interface there, and addresses."""
+        return self.driver not in ("host", "null")
+
+    @property
     def bridged(self) -> bool:
         """Whether its containers are ports of a bridge of ours."""
         return self.driver == "bridge"
@@ -164,6 +169,19 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     def leads(self) -> bool:
         """Whether there is anything behind the network."""
         return bool(self.gateway or self.gateway6 or self.routed)
+
+
+def bare_endpoint(network: Network, container: str) -> Endpoint:
+    """In a network where nothing has an address; ``container``: the identifier."""
+    return Endpoint(
+        network=network.name,
+        network_id=network.id,
+        driver=network.driver,
+        id=predefined_id(container, network.name),
+        interface="",
+        link="",
+        mac="",
+    )
 
 
 class Port(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):

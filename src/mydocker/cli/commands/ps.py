@@ -8,11 +8,14 @@ from typing import Any
 
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
+from mydocker.cli.commands.images import short
 from mydocker.cli.flags.filter import parse_filter, to_filters
 from mydocker.cli.flags.go import quote
 from mydocker.cli.flags.pflag import number, switch, text, values
 from mydocker.cli.format import rows
 from mydocker.cli.format.units import ago, ellipsis, human_size, local_time
+from mydocker.errors import InvalidArgument
+from mydocker.oci import reference
 
 _COLUMNS = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 HEADINGS = {
@@ -39,14 +42,12 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
     """The fields of one line, from the document of ``GET /containers/json``."""
     labels = summary["Labels"] or {}
     mounts = [mount.get("Name") or mount["Source"] for mount in summary["Mounts"]]
-    command, image = summary["Command"], summary["Image"] or "<none>"
-    identifier = summary["Id"]
+    command, image, identifier = summary["Command"], summary["Image"], summary["Id"]
     if truncate:
         command = ellipsis(command, _COMMAND_WIDTH)
         mounts = [ellipsis(mount, _MOUNT_WIDTH) for mount in mounts]
         identifier = identifier[:_ID_WIDTH]
-        if image == summary["ImageID"]:
-            image = image.removeprefix("sha256:")[:_ID_WIDTH]
+        image = _familiar(image, summary["ImageID"])
     return {
         "ID": identifier,
         "Image": image,
@@ -64,6 +65,19 @@ def row(summary: Mapping[str, Any], *, truncate: bool, now: float) -> rows.Row:
         "Networks": ",".join(sorted(summary["NetworkSettings"]["Networks"])),
         "Size": _size(summary),
     }
+
+
+def _familiar(image: str, identifier: str) -> str:
+    """Without the default domain, and without a digest (docker/cli, ``formatter/container.go``)."""
+    if not identifier:
+        return image
+    if short(image) == short(identifier):
+        return short(identifier)
+    try:
+        name = reference.parse(image)
+    except InvalidArgument:
+        return image
+    return f"{name.familiar_name}:{name.tag}" if name.tag else name.familiar_name
 
 
 def ports(found: Sequence[Mapping[str, Any]]) -> str:
@@ -125,7 +139,10 @@ def run(invocation: Invocation) -> int:
     size = invocation["size"] or ".Size" in invocation["format"]
     shown = rows.render(
         invocation["format"],
-        [row(container.summary(size=size), truncate=truncate, now=now) for container in containers],
+        [
+            row(summary, truncate=truncate, now=now)
+            for summary in invocation.engine.containers.summaries(containers, size=size)
+        ],
         columns=_COLUMNS + "\t{{.Size}}" if invocation["size"] else _COLUMNS,
         headings=HEADINGS,
         type_=_TYPE,
