@@ -372,8 +372,10 @@ def test_bind(mydocker: Runner, filled: str, image: str, tmp_path: Path) -> None
     refused = mydocker("run", "--rm", "-v", "readonly:/v", image, "touch", "/v/x", check=1)
     assert "Read-only file system" in refused.err
     (place / "sub/inner").write_text("inner")
-    sub = "src=bound,dst=/v,volume-subpath=sub"
-    assert mydocker("run", "--rm", "--mount", sub, image, "cat", "/v/inner").line == "inner"
+    sub = "dst=/v,volume-subpath=sub"
+    assert mydocker("run", "--rm", "--mount", f"src=bound,{sub}", image, "cat", "/v/inner").line == "inner"
+    refused = mydocker("run", "--rm", "--mount", f"src=readonly,{sub}", image, "touch", "/v/x", check=1)
+    assert "Read-only file system" in refused.err, "a part of it has its options"
     mydocker("volume", "rm", "bound", "readonly")
     assert (place / "one").exists(), "it was never the volume's own"
     mydocker("volume", "create", "-o", "type=none", "-o", "device=/no/such", "-o", "o=bind", "lost")
@@ -419,6 +421,9 @@ def test_a_device(mydocker: Runner, filled: str, image: str, disk: str) -> None:
     assert "new" in mydocker("run", "--rm", "-v", "disk:/v", image, "ls", "/v").out.split()
     stopped = mydocker("create", "-v", "disk:/v", image, "true").line
     assert b"new" in mydocker("cp", f"{stopped}:/v", "-").stdout
+    flags = ("--mount", "src=disk,dst=/part,volume-subpath=sub", "-v", "disk:/whole")
+    mydocker("run", "--rm", *flags, image, "touch", "/part/there")
+    assert mydocker("run", "--rm", *flags, image, "ls", "/whole/sub").out.split() == ["there"]
 
 
 # -- parts
@@ -441,6 +446,37 @@ def test_subpath(mydocker: Runner, image: str) -> None:
     read = mydocker("run", "--rm", "--mount", "src=parts,dst=/p,ro,volume-subpath=a", image, "touch", "/p/x",
                     check=1)  # fmt: skip
     assert "Read-only file system" in read.err
+
+
+def test_however_deep_its_directories_are(mydocker: Runner, image: str) -> None:
+    """Deeper than Python calls itself, or has descriptors: everything goes all the same."""
+    script = "for n in $(seq 1800); do mkdir d && cd d || exit; done"
+    mydocker("run", "--rm", "-v", "deep:/v", "-w", "/v", image, "sh", "-c", script)
+    container = mydocker("run", "-d", "-w", "/tmp", image, "sh", "-c", script).line
+    assert mydocker("wait", container).line == "0"
+    assert mydocker("ps", "-as", "--filter", f"id={container}").out.count("\n") == 2
+    mydocker("volume", "clone", "deep", "deeper")
+    mydocker("rm", container)
+    mydocker("run", "--rm", "-w", "/tmp", image, "sh", "-c", script)
+    assert mydocker("ps", "-aq").out == ""
+    assert mydocker("volume", "rm", "deep", "deeper").out == "deep\ndeeper\n"
+    assert [name for name in os.listdir(f"{mydocker.root}/volume") if name.startswith(".")] == []
+
+
+def test_a_container_whose_record_cannot_be_read_may_have_any(mydocker: Runner, image: str) -> None:
+    container = mydocker("create", "-v", "theirs:/v", image, "true").line
+    other = mydocker("create", "-v", "/anonymous", image, "true").line
+    record = Path(mydocker.root, "container", container, "config.json")
+    document = record.read_bytes()
+    record.write_text("{")
+    try:
+        for words in (("volume", "rm", "theirs"), ("volume", "prune", "--all", "--force")):
+            assert f"{container}/config.json: " in mydocker(*words, check=1).err
+        mydocker("rm", "-v", other)
+        assert len(mydocker("volume", "ls", "-q").out.split()) == 2
+    finally:
+        record.write_bytes(document)
+    assert "volume is in use" in mydocker("volume", "rm", "theirs", check=1).err
 
 
 # -- beyond docker
@@ -497,6 +533,18 @@ def test_clone_of_a_tmpfs_in_use(mydocker: Runner, image: str) -> None:
     mydocker("volume", "clone", "memory", "disk")
     assert mydocker("run", "--rm", "-v", "disk:/v", image, "cat", "/v/file").line == "saved"
     assert mydocker("volume", "inspect", "disk").json()[0]["Options"] is None
+
+
+def test_an_export_that_nobody_reads_yet_holds_nobody_up(mydocker: Runner, image: str) -> None:
+    mydocker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    container, _ = mydocker.start(image, "-v", "memory:/v")
+    mydocker("exec", container, "dd", "if=/dev/zero", "of=/v/file", "bs=1M", "count=4")
+    with mydocker.popen("volume", "export", "memory", stdout=subprocess.PIPE) as exporting:
+        assert exporting.stdout is not None
+        begun = exporting.stdout.read(512)
+        assert mydocker("run", "--rm", "-v", "memory:/v", image, "ls", "/v").line == "file"
+        assert len(begun + exporting.stdout.read()) > 4 << 20
+    assert exporting.returncode == 0
 
 
 def test_export_and_import(mydocker: Runner, image: str, tmp_path: Path) -> None:

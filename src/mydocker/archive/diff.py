@@ -26,13 +26,13 @@ import stat
 from collections.abc import Callable
 
 from .. import errors
+from ..linux.descent import DIRECTORY, Descent
 from ..linux.filesystem import list_xattrs
 from . import tar
 from .apply import OPAQUE, OPAQUE_XATTR, WHITEOUT
 from .stream import Truncated
 from .write import Writer
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
 _ELSEWHERE = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
@@ -85,7 +85,6 @@ class _Packer:
         self.bytes = 0
 
     def walk(self, directory: int, top: bool) -> None:
-        """Each directory on the way down is a descriptor, and no call: there may be a thousand of them."""
         if top:
             self._directory(directory, b"./")
         self._descend(os.dup(directory), b"")
@@ -96,29 +95,29 @@ class _Packer:
             self._descend(directory, stored + b"/")
 
     def _descend(self, directory: int, path: bytes) -> None:
-        frames = [(directory, path, _names(directory))]
-        try:
+        with Descent(directory) as way:
+            frames = [(path, _names(directory))]
             while frames:
-                here, path, names = frames[-1]
+                path, names = frames[-1]
                 if not names:
-                    os.close(here)
                     frames.pop()
+                    if frames:
+                        way.leave()
                     continue
                 name = names.pop()
                 below = path + name
                 try:
-                    inner = self._entry(here, name, below)
+                    inner = self._entry(way.here, name, below)
                     if inner is not None:
-                        frames.append((inner, below + b"/", _names(inner)))
+                        way.enter(inner)
+                        frames.append((below + b"/", []))
+                        frames[-1][1].extend(_names(inner))
                 except FileNotFoundError:
                     continue
                 except OSError as error:
                     if error.filename is None or isinstance(error.filename, str):
                         raise  # of whoever takes the archive, or named already
                     raise OSError(error.errno, error.strerror, os.fsdecode(below)) from error
-        finally:
-            for here, _, _ in frames:
-                os.close(here)
 
     def _entry(self, parent: int, name: bytes, path: bytes) -> int | None:
         """Write one entry; of a directory return the descriptor."""
@@ -134,7 +133,7 @@ class _Packer:
                     "stands for a removal there"
                 )
         if kind == stat.S_IFDIR:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, DIRECTORY, dir_fd=parent)
             try:
                 self._directory(descriptor, path + b"/")
                 left = self._leave is not None and self._leave(descriptor)

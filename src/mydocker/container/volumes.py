@@ -27,6 +27,7 @@ import msgspec
 
 from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, NotSupported
 from ..linux import mount, path
+from ..linux.descent import DIRECTORY
 from ..runtime.borrow import borrow
 from ..volume import local
 from ..volume.store import Volume, VolumeStore
@@ -39,13 +40,20 @@ from .store import Store
 _ANY = os.O_PATH | os.O_CLOEXEC
 
 
-def users(store: Store) -> dict[str, list[str]]:
-    """Volume -> the containers that have it, those that are being created included."""
+def users(store: Store, *, every: bool = False) -> dict[str, list[str]]:
+    """Volume -> the containers that have it, those that are being created included.
+
+    ``every``: raise ``CorruptData`` for a container whose record cannot be read, for it may have any.
+    """
     found: dict[str, list[str]] = {}
     for identifier in store.ids():
         try:
             record = store.read_record(identifier)
-        except (NotFound, CorruptData):
+        except NotFound:
+            continue
+        except CorruptData:
+            if every:
+                raise
             continue
         for name in {point.name for point in record.mounts if point.type == "volume"}:
             found.setdefault(name, []).append(identifier)
@@ -128,7 +136,10 @@ def remove_anonymous(store: Store, record: Record) -> None:
     with VolumeStore(store.root).removing() as take_away:
         if not record.anonymous_volumes:
             return  # but what it may have begun to make is gone
-        others = users(store)
+        try:
+            others = users(store, every=True)
+        except CorruptData:
+            return  # they stay: ``volume ls --filter dangling`` lists them when nobody has them
         for name in record.anonymous_volumes:
             if not set(others.get(name, ())) - {record.id}:
                 _take(store, name, take_away)
@@ -166,7 +177,7 @@ def rename(store: Store, name: str, new: str) -> Volume:
 
 
 def _unused(store: Store, verb: str, name: str) -> None:
-    found = users(store).get(name)
+    found = users(store, every=True).get(name)
     if found:
         raise Conflict(f"{verb} {name}: volume is in use - [{', '.join(sorted(found))}]")
 
@@ -215,7 +226,8 @@ def opening(store: Store, identifier: str = "") -> Iterator[Opening]:
 
 
 class Opening:
-    """Opens volumes; keeps their descriptors, and the locks on those with a file system of their own."""
+    """Opens volumes and keeps their descriptors; for a container that starts, the locks on those with a file
+    system of their own as well."""
 
     def __init__(self, store: Store, identifier: str, held: ExitStack) -> None:
         self._store = store
@@ -239,28 +251,44 @@ class Opening:
         options = volume.options or {}
         if not local.has_source(options):
             return _part(volume, volume.mountpoint, sub_path)
-        if local.is_bind(options):
-            tree = local.open_tree(options, volume.mountpoint)
-            if not sub_path:
-                return tree
-            try:
-                return _part(volume, options["device"], sub_path)
-            finally:
-                os.close(tree)
-        if sub_path:
+        if not local.is_bind(options):
+            return self._mounted(volume, sub_path)
+        tree = local.open_tree(options, volume.mountpoint)
+        if not sub_path:
+            return tree
+        os.close(tree)
+        part = _part(volume, options["device"], sub_path, recursive=local.is_recursive(options))
+        local.apply_attributes(options, part)
+        return part
+
+    def _mounted(self, volume: Volume, sub_path: str) -> int:
+        """Of a volume with a file system of its own."""
+        if sub_path and not local.is_lasting(volume.options or {}):
             raise InvalidArgument(
-                f"volume {volume.name}: volume-subpath is not for volumes with a file system of their own "
-                f"(type {options['type']})"
+                f"volume {volume.name}: volume-subpath is not for file systems in memory: it would be empty"
             )
-        if volume.name in self._shared:
-            return _again(volume, self._shared[volume.name])
-        self._shared[volume.name] = tree = self._common(volume)
-        return tree
+        if volume.name not in self._shared:
+            whole = self._shared[volume.name] = self._common(volume)
+            if not sub_path:
+                return whole
+            self._held.callback(os.close, whole)
+        try:
+            return _part(volume, f"/proc/self/fd/{self._shared[volume.name]}", sub_path)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise NotSupported(
+                f"volume {volume.name}: kernels before 6.15 cannot mount a part of its file system, nor have "
+                "it at two places of one container"
+            ) from error
 
     def _common(self, volume: Volume) -> int:
         """The mount that running containers have, or a new one if none does."""
+        with ExitStack() as briefly:
+            return self._found(volume, self._lock(volume.name, self._held if self._id else briefly))
+
+    def _found(self, volume: Volume, note: int) -> int:
         options = volume.options or {}
-        note = self._lock(volume.name)
         known = os.pread(note, 64, 0).decode()
         for pid, destination in self._holders(volume.name):
             with suppress(NotFound):  # it has just ended, or has unmounted it
@@ -275,14 +303,14 @@ class Opening:
         os.pwrite(note, _identity(tree).encode(), 0)
         return tree
 
-    def _lock(self, name: str) -> int:
+    def _lock(self, name: str, held: ExitStack) -> int:
         place = _note(self._store, name)
         os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
         note = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._held.callback(os.close, note)
+        held.callback(os.close, note)
         fcntl.flock(note, fcntl.LOCK_EX)
         # init is a fork, and has a descriptor of it until it executes its program
-        self._held.callback(fcntl.flock, note, fcntl.LOCK_UN)
+        held.callback(fcntl.flock, note, fcntl.LOCK_UN)
         return note
 
     def _holders(self, name: str) -> Iterator[tuple[int, str]]:
@@ -300,20 +328,7 @@ class Opening:
                         yield state.pid, point.destination
 
 
-def _again(volume: Volume, tree: int) -> int:
-    """A second mount of a file system, for a container that has it at two places."""
-    try:
-        return mount.open_tree("", mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH, tree)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise NotSupported(
-            f"volume {volume.name}: kernels before 6.15 cannot mount its file system at two places of one "
-            "container"
-        ) from error
-
-
-def _part(volume: Volume, directory: str, sub_path: str) -> int:
+def _part(volume: Volume, directory: str, sub_path: str, *, recursive: bool = True) -> int:
     """Links in the volume are followed as long as they stay in it: its files are a container's."""
     top = os.open(directory, _ANY | os.O_DIRECTORY)
     try:
@@ -326,8 +341,9 @@ def _part(volume: Volume, directory: str, sub_path: str) -> int:
         raise NotFound(f"cannot access path {volume.mountpoint}/{sub_path}: {reason}") from error
     finally:
         os.close(top)
+    flags = mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH | (mount.AT_RECURSIVE if recursive else 0)
     try:
-        return mount.open_tree("", mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE | mount.AT_EMPTY_PATH, found)
+        return mount.open_tree("", flags, found)
     finally:
         os.close(found)
 
@@ -353,6 +369,15 @@ class Files:
         self.top = top
         self._volume = volume
         self._status = os.stat(os.path.dirname(volume.mountpoint))
+
+    @contextmanager
+    def directory(self) -> Iterator[int]:
+        """The same to read."""
+        descriptor = os.open(".", DIRECTORY, dir_fd=self.top)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def check(self) -> None:
         """``NotFound`` if the volume has been removed: then what was read of it need not be all."""

@@ -21,6 +21,7 @@ from ..content import files
 from ..errors import Conflict, NotFound
 from ..image import filters as filtering
 from ..image.sources import descriptor_chunks
+from ..linux.filesystem import syncfs
 from ..snapshot.usage import usage
 from ..volume.clone import clone
 from ..volume.store import Volume as Document
@@ -29,7 +30,6 @@ from .target import opened
 
 _FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNING = frozenset(("all", "label", "label!"))
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ class Volume:
         own = {} if self.document.anonymous else self.document.labels or {}
         with volumes.files_of(self._store, self.document) as found:
 
-            def fill(data: str) -> None:
+            def fill(data: int) -> None:
                 clone(found.top, data)
                 found.check()
+                syncfs(data)
 
             made = VolumeStore(self._store.root).create(name, labels={**own, **(labels or {})}, fill=fill)
         volumes.tell(self._store, "create", name)
@@ -98,11 +99,8 @@ class Volume:
         """Write its files as a tar, at a path or to a descriptor."""
         with opened(target) as descriptor, volumes.files_of(self._store, self.document) as found:
             writer = Writer(lambda piece: files.write_all(descriptor, piece))
-            directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found.top)
-            try:
+            with found.directory() as directory:
                 pack(directory, writer, whiteouts=False, top=True)
-            finally:
-                os.close(directory)
             found.check()
             writer.finish()
 
@@ -111,6 +109,8 @@ class Volume:
         with volumes.files_of(self._store, self.document) as found:
             _unpack(source, found.top)
             found.check()
+            with found.directory() as directory:
+                syncfs(directory)
 
 
 class Volumes:
@@ -148,12 +148,9 @@ class Volumes:
         """Make a volume with the files of a tar: it is there when they all are. ``Conflict`` if it exists."""
         check_name(name)
 
-        def fill(data: str) -> None:
-            directory = os.open(data, _DIRECTORY)
-            try:
-                _unpack(source, directory)
-            finally:
-                os.close(directory)
+        def fill(data: int) -> None:
+            _unpack(source, data)
+            syncfs(data)
 
         made = VolumeStore(self._store.root).create(name, labels=labels, fill=fill)
         volumes.tell(self._store, "create", name)

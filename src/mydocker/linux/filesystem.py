@@ -1,9 +1,9 @@
-"""File system calls that ``os`` lacks: ``syncfs``, ``FICLONE`` and the inode flags of ``chattr``.
+"""File system calls that ``os`` lacks: ``syncfs``, ``renameat2``, ``FICLONE``, the inode flags of ``chattr``.
 
-In scope: flushing one file system (man 2 syncfs), sharing the blocks of a file (man 2 ioctl_ficlone), taking
-off the inode flags that forbid removal (man 2 ioctl_iflags), and the names of extended attributes where a
-file system may have none. Path lookup is in ``path``; everything else
-about files is in ``os``, which takes ``dir_fd``.
+In scope: flushing one file system (man 2 syncfs), moving without replacing (man 2 renameat2), sharing the
+blocks of a file (man 2 ioctl_ficlone), taking off the inode flags that forbid removal (man 2 ioctl_iflags),
+and the names of extended attributes where a file system may have none. Path lookup is in ``path``; everything
+else about files is in ``os``, which takes ``dir_fd``.
 """
 
 import errno
@@ -11,7 +11,7 @@ import fcntl
 import os
 import struct
 
-from .syscall import check, libc
+from .syscall import check, libc, syscall
 
 # linux/fs.h: _IOW(0x94, 9, int), _IOR('f', 1, long) and _IOW('f', 2, long), and two of the flags
 FICLONE = 0x40049409
@@ -19,11 +19,21 @@ FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
 FS_IMMUTABLE_FL = 0x10
 FS_APPEND_FL = 0x20
+_RENAME_NOREPLACE = 1  # linux/fs.h
 
 
 def syncfs(descriptor: int) -> None:
     """Write out everything that the file system of ``descriptor`` still has in memory only."""
     check(libc.syncfs(descriptor))
+
+
+def rename_new(name: str, source: int, target: int) -> None:
+    """Move ``name`` from one open directory to another; FileExistsError if it is there already."""
+    encoded = os.fsencode(name)
+    try:
+        syscall("renameat2", source, encoded, target, encoded, _RENAME_NOREPLACE)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
 
 
 def clear_flags(descriptor: int, flags: int) -> None:

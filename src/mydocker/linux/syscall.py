@@ -53,6 +53,7 @@ _NUMBERS: dict[str, dict[str, int]] = {
         "set_mempolicy": 238,
         "personality": 135,
         "pidfd_getfd": 438,
+        "renameat2": 316,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -70,6 +71,7 @@ _NUMBERS: dict[str, dict[str, int]] = {
         "set_mempolicy": 237,
         "personality": 92,
         "pidfd_getfd": 438,
+        "renameat2": 276,
     },
 }
 _COMMON = {

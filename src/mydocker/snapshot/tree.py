@@ -1,47 +1,72 @@
 """Remove a directory with everything in it, whatever a container has made of it.
 
 The tree may hold 100,000 files, names that are not text, overlayfs's own ``work/work`` of mode 000, inodes
-made immutable (chattr +i, by a privileged container). Nothing is followed: each directory is entered through
-a descriptor, with O_NOFOLLOW. Mounts inside are an error (EBUSY), which is raised.
+made immutable (chattr +i, by a privileged container), directories nested without end. Nothing is followed:
+each directory is entered through a descriptor, with O_NOFOLLOW. Mounts inside are an error (EBUSY), which is
+raised.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
+from ..linux.descent import DIRECTORY, Descent
 from ..linux.filesystem import FS_APPEND_FL, FS_IMMUTABLE_FL, clear_flags
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
-    """Remove ``path``, a directory; it is no error if it is gone."""
-    try:
-        _remove_directory(path, dir_fd)
-    except FileNotFoundError:
-        return
+    """Remove ``path``, a directory; it is no error if it is gone, or if somebody else removes it too."""
+    with suppress(FileNotFoundError):
+        _empty(_open(path, dir_fd))
+        _rmdir(path, dir_fd)
 
 
-def _remove_directory(name: str, parent: int | None) -> None:
+def _empty(top: int) -> None:
+    """Remove what is in the directory ``top``, and close it."""
+    with Descent(top) as way:
+        names: list[str] = []
+        left = [_entries(top)]
+        while True:
+            if left[-1]:
+                name, is_directory = left[-1].pop()
+                with suppress(FileNotFoundError):
+                    if is_directory:
+                        way.enter(_open(name, way.here))
+                        names.append(name)
+                        left.append([])
+                        left[-1] = _entries(way.here)
+                    else:
+                        _unlink(name, way.here)
+            elif names:
+                left.pop()
+                way.leave()
+                with suppress(FileNotFoundError):
+                    _rmdir(names.pop(), way.here)
+            else:
+                return
+
+
+def _entries(directory: int) -> list[tuple[str, bool]]:
+    with os.scandir(directory) as found:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+
+
+def _open(name: str, parent: int | None) -> int:
     try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        return os.open(name, DIRECTORY, dir_fd=parent)
     except PermissionError:  # not our mode: as its owner we may change it
         os.chmod(name, 0o700, dir_fd=parent)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        with os.scandir(descriptor) as found:
-            below = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
-        for child, is_directory in below:
-            if is_directory:
-                _remove_directory(child, descriptor)
-            else:
-                _unlink(child, descriptor)
-    finally:
-        os.close(descriptor)
+        return os.open(name, DIRECTORY, dir_fd=parent)
+
+
+def _rmdir(name: str, parent: int | None) -> None:
     try:
         os.rmdir(name, dir_fd=parent)
     except PermissionError:
+        if parent is not None:
+            clear_flags(parent, FS_IMMUTABLE_FL | FS_APPEND_FL)
         _make_mutable(name, parent)
         os.rmdir(name, dir_fd=parent)
 

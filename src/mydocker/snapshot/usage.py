@@ -10,9 +10,13 @@ count: containers and other commands may be at work.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+
+from ..linux.descent import DIRECTORY, Descent
 
 BLOCK = 512
 """the unit of st_blocks, whatever the file system's own is (man 3 stat)"""
@@ -34,23 +38,54 @@ def _everything(path: str) -> Iterator[os.stat_result]:
     except FileNotFoundError:
         return
     yield status
+    if not stat.S_ISDIR(status.st_mode):
+        return
     seen: set[tuple[int, int]] = set()
-    directories = [path] if stat.S_ISDIR(status.st_mode) else []
-    while directories:
-        try:
-            with os.scandir(directories.pop()) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
+    with suppress(FileNotFoundError, NotADirectoryError), Descent(os.open(path, DIRECTORY)) as way:
+        left = [(yield from _entries(way.here, seen))]
+        while left:
+            if not left[-1]:
+                left.pop()
+                if left and not _leave(way):
+                    return
+                continue
+            try:
+                inner = os.open(left[-1].pop(), DIRECTORY, dir_fd=way.here)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            way.enter(inner)
+            left.append((yield from _entries(inner, seen)))
+
+
+def _leave(way: Descent) -> bool:
+    """Whether one is back above; what was moved away with all that was left does not count."""
+    try:
+        way.leave()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return False
+    return True
+
+
+def _entries(directory: int, seen: set[tuple[int, int]]) -> Generator[os.stat_result, None, list[str]]:
+    """The statuses of what is in a directory; returns the names of the directories among it."""
+    directories = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    directories.append(entry.name)
+                elif status.st_nlink > 1:
+                    key = status.st_dev, status.st_ino
+                    if key in seen:
                         continue
-                    if stat.S_ISDIR(status.st_mode):
-                        directories.append(entry.path)
-                    elif status.st_nlink > 1:
-                        key = status.st_dev, status.st_ino
-                        if key in seen:
-                            continue
-                        seen.add(key)
-                    yield status
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+                    seen.add(key)
+                yield status
+    except FileNotFoundError:
+        pass  # it has just been removed
+    return directories

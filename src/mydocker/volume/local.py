@@ -79,6 +79,11 @@ def is_bind(options: Options) -> bool:
     return has_source(options) and not {"bind", "rbind"}.isdisjoint(options.get("o", "").split(","))
 
 
+def is_recursive(options: Options) -> bool:
+    """Of a bind: whether what is mounted below the directory comes along."""
+    return "rbind" in options.get("o", "").split(",")
+
+
 def is_lasting(options: Options) -> bool:
     """Whether what is written to it is there when the last container that has it is gone."""
     return is_bind(options) or options.get("type") not in ("tmpfs", "ramfs", "hugetlbfs")
@@ -122,13 +127,17 @@ def failed(mountpoint: str, what: str, error: OSError) -> errors.Error:
 
 
 @contextmanager
-def opened(options: Options, mountpoint: str) -> Iterator[str]:
-    """The same, for work on its files: a path, which only this process has."""
+def opened(options: Options, mountpoint: str) -> Iterator[int]:
+    """The same, for work on its files: a descriptor of their directory."""
     tree = open_tree(options, mountpoint)
     try:
-        yield f"/proc/self/fd/{tree}"
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     finally:
         os.close(tree)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def _parsed(name: str, options: Options) -> mount_options.Options:

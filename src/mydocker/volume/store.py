@@ -30,7 +30,10 @@ import msgspec
 
 from .. import errors
 from ..content import files
+from ..linux.descent import DIRECTORY
+from ..linux.filesystem import rename_new
 from ..snapshot import lookup
+from ..snapshot.attributes import copy_attributes
 from ..snapshot.copy import copy_tree
 from ..snapshot.tree import remove_tree
 from . import local
@@ -40,7 +43,6 @@ ANONYMOUS = "com.docker.volume.anonymous"
 _FIRST = frozenset(string.ascii_letters + string.digits)
 _REST = _FIRST | frozenset("_.-")
 _NEW, _GONE = ".new-", ".gone-"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST = 255
 """bytes in the name of a directory, man 7 path_resolution"""
 
@@ -207,11 +209,11 @@ class VolumeStore:
         anonymous: bool = False,
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
-        fill: Callable[[str], object] | None = None,
+        fill: Callable[[int], object] | None = None,
     ) -> Volume:
         """Make a volume, without a name an anonymous one; Conflict if the name is taken.
 
-        ``fill`` is called with the directory that it will have, before it is there.
+        ``fill`` is called with a descriptor of the directory that it will have, before it is there.
         """
         if anonymous or not name:
             name = name or self.new_name()
@@ -235,7 +237,8 @@ class VolumeStore:
             os.mkdir(data, 0o755)
             os.chmod(data, 0o755)
             if fill is not None:
-                fill(data)
+                with _opened(data) as directory:
+                    fill(directory)
             files.replace(f"{draft}/config.json", document)
             try:
                 os.rename(draft, os.path.join(self.root, name))
@@ -278,7 +281,7 @@ class VolumeStore:
     # -- the image's content
 
     @staticmethod
-    def fill(data: str, lowers: Sequence[str], place: str) -> None:
+    def fill(data: int, lowers: Sequence[str], place: str) -> None:
         """Copy what the image (``lowers``, top first) has at ``place`` into ``data``, an empty directory.
 
         Nothing happens if there is nothing. InvalidArgument if it is no directory.
@@ -294,16 +297,17 @@ class VolumeStore:
         """``fill`` a volume that is there, if it is still empty; of two who do that, one is second.
 
         It is copied beside the directory (``filling``, in the end ``filled``) and only then moved in: who was
-        killed leaves a volume that is empty still, or one whose ``filled`` the next one goes on to move.
+        killed leaves a volume that is empty still, or one whose ``filled`` the next one goes on to move. What
+        containers have put there meanwhile stays as it is.
         """
         volume = self.get(name)
         directory = os.path.join(self.root, name)
         descriptor = _locked(directory)
         try:
             if local.has_source(volume.options or {}):
-                with local.opened(volume.options or {}, volume.mountpoint) as data:
-                    if not os.listdir(data):
-                        self.fill(data, lowers, place)
+                with local.opened(volume.options or {}, volume.mountpoint) as elsewhere:
+                    if not os.listdir(elsewhere):
+                        self.fill(elsewhere, lowers, place)
                 return
             data, filling, filled = (f"{directory}/{part}" for part in ("_data", "filling", "filled"))
             remove_tree(filling)
@@ -311,20 +315,26 @@ class VolumeStore:
                 if os.listdir(data) or lookup.resolve(lowers, place) is None:
                     return
                 os.mkdir(filling, 0o755)
-                self.fill(filling, lowers, place)
+                with _opened(filling) as made:
+                    self.fill(made, lowers, place)
                 os.rename(filling, filled)
-            for entry in os.listdir(filled):
-                os.rename(f"{filled}/{entry}", f"{data}/{entry}")
-            _copy_looks(filled, data)
-            os.rmdir(filled)
+            with _opened(filled) as source, _opened(data) as target:
+                for entry in os.listdir(source):
+                    with suppress(FileExistsError):
+                        rename_new(entry, source, target)
+                copy_attributes(source, os.fstat(source), target)
+            remove_tree(filled)
         finally:
             os.close(descriptor)
 
 
-def _copy_looks(source: str, target: str) -> None:
-    from ..snapshot.attributes import copy_attributes
-
-    copy_attributes(source, os.stat(source), target)
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -338,7 +348,7 @@ def _held(path: str, operation: int) -> Iterator[None]:
 
 def _locked(path: str, operation: int = fcntl.LOCK_EX) -> int:
     """A descriptor of a directory with a flock on it, which goes when it is closed."""
-    descriptor = os.open(path, _DIRECTORY)
+    descriptor = os.open(path, DIRECTORY)
     try:
         fcntl.flock(descriptor, operation)
     except BaseException:
@@ -350,7 +360,7 @@ def _locked(path: str, operation: int = fcntl.LOCK_EX) -> int:
 def _lock_now(path: str) -> int | None:
     """The same, or nothing if somebody else has it or it is gone."""
     try:
-        descriptor = os.open(path, _DIRECTORY)
+        descriptor = os.open(path, DIRECTORY)
     except FileNotFoundError:
         return None
     try:

@@ -19,7 +19,7 @@ from mydocker.archive import tar
 from mydocker.archive.diff import pack
 from mydocker.archive.stream import Stream
 from mydocker.archive.write import Writer
-from support import tree
+from support import deep, tree
 
 pytestmark = pytest.mark.root
 
@@ -55,6 +55,13 @@ def upper(tmp_path: Path) -> Path:
     place = tmp_path / "upper"
     place.mkdir()
     return place
+
+
+def test_however_deep(tmp_path: Path) -> None:
+    with deep.nested(tmp_path / "top", 1500, "d"), deep.few_descriptors():
+        names = [entry.name for entry in tar.Reader(Stream(iter([packed(tmp_path / "top")])))]
+    assert len(names) == 1500
+    assert names[-1] == b"d/" * 1500
 
 
 def test_there_and_back(upper: Path, tmp_path: Path) -> None:

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from mydocker.snapshot.copy import Target
+from mydocker.snapshot.tree import remove_tree
 from mydocker.volume.clone import clone
-from support import command, probe, tree
+from support import command, deep, probe, tree
 
 pytestmark = pytest.mark.root
 
 
 def copy(source: Path, target: Path) -> None:
     target.mkdir()
-    descriptor = os.open(source, os.O_PATH | os.O_DIRECTORY)
+    reading, writing = (os.open(each, os.O_PATH | os.O_DIRECTORY) for each in (source, target))
     try:
-        clone(descriptor, str(target))
+        clone(reading, writing)
     finally:
-        os.close(descriptor)
+        os.close(reading)
+        os.close(writing)
 
 
 def make(source: Path) -> None:
@@ -59,6 +62,38 @@ def test_everything_comes_along(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o1770
     assert (target / "sparse").stat().st_blocks < 100
     assert len({(target / name).stat().st_ino for name in ("hard", "d/file", "d/e/hard")}) == 1
+
+
+def test_however_deep(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with deep.nested(source, 2000), deep.few_descriptors():
+        copy(source, target)
+        assert deep.depth(target) == 2000
+        remove_tree(str(source))
+        remove_tree(str(target))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_whose_first_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of three names vanishes before it is copied: the others are there all the same."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name in ("one", "two", "three"):
+        (source / name).touch() if name == "one" else os.link(source / "one", source / name)
+    add = Target.add
+    gone: list[str] = []
+
+    def vanishing(made: Target, name: str, path: str, status: os.stat_result) -> None:
+        if not gone:
+            gone.append(name)
+            (source / name).unlink()
+        add(made, name, path, status)
+
+    monkeypatch.setattr(Target, "add", vanishing)
+    copy(source, target)
+    left = {"one", "two", "three"} - {*gone}
+    assert {*os.listdir(target)} == left
+    assert len({(target / name).stat().st_ino for name in left}) == 1
 
 
 def test_from_one_file_system_to_another(tmp_path: Path) -> None:

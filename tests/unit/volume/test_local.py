@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -57,15 +56,15 @@ def test_sizes(text: str, size: int) -> None:
 def test_opened() -> None:
     options = {**TMPFS, "size": "1m", "o": "mode=700,noexec,nr_inodes=100"}
     local.check("v", options)
-    with local.opened(options, "/v/_data") as path:
-        room = os.statvfs(path)
+    with local.opened(options, "/v/_data") as directory:
+        room = os.statvfs(directory)
         assert room.f_blocks * room.f_frsize == 1 << 20
         assert room.f_files == 100
         assert room.f_flag & os.ST_NOEXEC
-        assert os.stat(path).st_mode & 0o7777 == 0o700
-        Path(path, "file").touch()
-    with local.opened(options, "/v/_data") as path:
-        assert os.listdir(path) == [], "another one"
+        assert os.stat(directory).st_mode & 0o7777 == 0o700
+        os.mkdir("made", dir_fd=directory)
+    with local.opened(options, "/v/_data") as directory:
+        assert os.listdir(directory) == [], "another one"
 
 
 @pytest.mark.root

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from mydocker import errors
+from mydocker.snapshot.copy import Target
+from mydocker.snapshot.tree import remove_tree
 from mydocker.volume.store import ANONYMOUS, VolumeStore, check_name
-from support import tree
+from support import deep, tree
 
 pytestmark = pytest.mark.root
 
@@ -120,6 +122,14 @@ def test_starts_with_the_content_of_the_image(
     assert (stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid) == (0o1777, 7, 8)
 
 
+def test_however_deep_the_image_is(store: VolumeStore, tmp_path: Path) -> None:
+    with deep.nested(tmp_path / "layer", 1500, "d"), deep.few_descriptors():
+        name = filled(store, [str(tmp_path / "layer")], "/")
+        assert deep.depth(Path(store.path(name))) == 1500
+        assert remove(store, name)
+        assert os.listdir(store.root) == []
+
+
 def test_nothing_there(store: VolumeStore, lowers: list[str]) -> None:
     name = filled(store, lowers, "/nothing/here")
     store.populate(name, lowers, "/nothing/here")
@@ -156,6 +166,57 @@ def test_a_filling_that_was_cut_short_is_completed(store: VolumeStore, lowers: l
     store.populate(name, lowers, "/data")
     assert {"added", "two", "sub"} <= set(os.listdir(store.path(name)))
     assert sorted(os.listdir(directory)) == ["_data", "config.json"]
+
+
+def test_what_containers_have_written_meanwhile_stays(store: VolumeStore, lowers: list[str]) -> None:
+    """Between a filling that was killed and the one that goes on with it."""
+    name = store.create("some").name
+    directory, data = Path(store.root, name), Path(store.path(name))
+    store.populate(name, lowers, "/data")
+    os.rename(data, directory / "filled")
+    (data / "sub").mkdir(parents=True)
+    (data / "sub/mine").touch()
+    (data / "two").write_text("mine")
+    store.populate(name, lowers, "/data")
+    assert (data / "two").read_text() == "mine"
+    assert os.listdir(data / "sub") == ["mine"]
+    assert (data / "added").exists()
+    assert sorted(os.listdir(directory)) == ["_data", "config.json"]
+
+
+def test_a_link_put_in_the_way_is_not_followed(
+    store: VolumeStore, lowers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a volume that is a directory of the host, in which a container is at work already."""
+    place, outside = tmp_path / "place", tmp_path / "outside"
+    for directory in (place, outside):
+        directory.mkdir()
+    (outside / "file").touch(0o600)
+    options = {"type": "none", "o": "bind", "device": str(place)}
+    store.create("bound", options=options)
+    enter, mknod = Target.enter, os.mknod
+
+    def swapped(made: Target, name: str) -> None:
+        enter(made, name)
+        os.rename(place / name, place / f"away-{name}")
+        os.symlink(outside, place / name)
+
+    def replaced(name: str, mode: int, device: int, *, dir_fd: int) -> None:
+        mknod(name, mode, device, dir_fd=dir_fd)
+        os.unlink(name, dir_fd=dir_fd)
+        os.symlink(outside / "file", name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(Target, "enter", swapped)
+    store.populate("bound", lowers, "/data/sub/..")
+    assert os.listdir(outside) == ["file"]
+    remove_tree(str(place))
+    place.mkdir()
+    monkeypatch.setattr(Target, "enter", enter)
+    monkeypatch.setattr(os, "mknod", replaced)
+    with pytest.raises(OSError, match="changed while it was copied"):
+        store.populate("bound", lowers, "/data")
+    status = (outside / "file").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, 0)
 
 
 def test_rename(store: VolumeStore) -> None:
