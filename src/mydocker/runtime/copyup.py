@@ -11,31 +11,39 @@ from __future__ import annotations
 import os
 import stat
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from ..linux.descent import DIRECTORY, Descent
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy(source: int, target: int) -> None:
     """Copy all below the directory ``source`` into ``target`` (descriptors), which becomes like it."""
-    for entry in os.scandir(source):
-        _copy_entry(entry.name, source, target)
-    _like(os.fstat(source), target)
+    with Descent(os.dup(source)) as original, Descent(os.dup(target)) as copied:
+        left = [os.listdir(source)]
+        while left:
+            if left[-1]:
+                names = _copy_entry(left[-1].pop(), original, copied)
+                if names is not None:
+                    left.append(names)
+                continue
+            left.pop()
+            _like(os.fstat(original.here), copied.here)
+            if left:
+                original.leave()
+                copied.leave()
 
 
-def _copy_entry(name: str, source: int, target: int) -> None:
+def _copy_entry(name: str, original: Descent, copied: Descent) -> list[str] | None:
+    """Of a directory: enter it and its copy, and return what is in it."""
+    source, target = original.here, copied.here
     status = os.stat(name, dir_fd=source, follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
         os.mkdir(name, 0o700, dir_fd=target)
-        inner, copied = os.open(name, _DIRECTORY, dir_fd=source), -1
-        try:
-            copied = os.open(name, _DIRECTORY, dir_fd=target)
-            copy(inner, copied)
-        finally:
-            os.close(inner)
-            if copied >= 0:
-                os.close(copied)
-    elif stat.S_ISLNK(status.st_mode):
+        original.enter(os.open(name, DIRECTORY, dir_fd=source))
+        copied.enter(os.open(name, DIRECTORY, dir_fd=target))
+        return os.listdir(original.here)
+    if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
     elif stat.S_ISREG(status.st_mode):
@@ -44,6 +52,7 @@ def _copy_entry(name: str, source: int, target: int) -> None:
         os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
         os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
+    return None
 
 
 def _copy_file(name: str, source: int, target: int) -> None:
