@@ -20,7 +20,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, links, logs, propagation, rootfs, spec, supervise, volumes
+from . import events, files, health, links, logs, propagation, rootfs, sources, spec, supervise, volumes
 from .reconcile import GONE, attend, look_around, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -206,8 +206,7 @@ def plan(
         linked=links.environment(store, record),
     )
     for point in record.mounts:
-        if point.type == "bind" and "create" in point.options and not os.path.lexists(point.source):
-            os.makedirs(point.source, exist_ok=True)
+        sources.make(point)
         if point.type == "bind":
             propagation.check(point.source, point.propagation)
     return Plan(

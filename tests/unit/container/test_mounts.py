@@ -189,7 +189,7 @@ def destinations(points: list[MountPoint], host: HostConfig | None = None) -> li
 def test_order_of_the_document() -> None:
     points = mounts.mount_points(Config(), HostConfig(binds=["/a:/x/y/z", "/b:/x", "/c:/x/y"]))
     found = destinations(points)
-    assert found[-4:] == ["/etc/hosts", "/x", "/x/y", "/x/y/z"]
+    assert found[-4:] == ["/x", "/etc/hosts", "/x/y", "/x/y/z"], "a mount on /etc is below the file in it"
     assert found.index("/dev") < found.index("/dev/pts")
 
 
