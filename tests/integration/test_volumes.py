@@ -376,7 +376,7 @@ def test_bind(mydocker: Runner, filled: str, image: str, tmp_path: Path) -> None
     place = tmp_path / "elsewhere"
     place.mkdir()
     flags = ("-o", "type=none", "-o", f"device={place}")
-    mydocker("volume", "create", *flags, "-o", "o=bind", "bound")
+    mydocker("volume", "create", *flags, "-o", "o=bind,uid=1000", "bound")
     mydocker("run", "--rm", "-v", "bound:/data", filled, "true")
     assert sorted(os.listdir(place)) == ["link", "one", "sub", "two"]
     mydocker("volume", "create", *flags, "-o", "o=bind,ro", "readonly")
