@@ -100,6 +100,25 @@ def test_propagation_of_what_is_private(mydocker: Runner, image: str, tmp_path: 
         subprocess.run(["umount", private], check=True)
 
 
+@pytest.mark.parametrize(("sharing", "tag"), [("--make-shared", "master:"), ("--make-private", "")])
+def test_the_engine_s_root(mydocker: Runner, image: str, sharing: str, tag: str) -> None:
+    """A bind of it, of something in it or around it, is a slave, if what it is of can have one."""
+    subprocess.run(["mount", "--bind", mydocker.root, mydocker.root], check=True)
+    try:
+        subprocess.run(["mount", sharing, mydocker.root], check=True)
+        flags = ["-v", f"{mydocker.root}:/t", "--mount", "type=bind,src=/,dst=/around,readonly"]
+        container, pid = mydocker.start(image, *flags, "-v", f"{mydocker.root}:/own:rprivate")
+        mounts = {each["Destination"]: each["Propagation"] for each in mydocker.inspect(container)["Mounts"]}
+        assert mounts == {"/t": "rslave", "/around": "rslave", "/own": "rprivate"}
+        with open(f"/proc/{pid}/mountinfo") as lines:
+            found = {fields[4]: fields[6] for fields in map(str.split, lines)}
+        assert found["/t"].startswith(tag or "-")
+        assert found["/own"] == "-"
+        mydocker("rm", "-f", container)
+    finally:
+        subprocess.run(["umount", "--lazy", mydocker.root], check=True)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

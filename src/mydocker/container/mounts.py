@@ -37,12 +37,11 @@ _TMPFS_FLAGS = {
     "atime": "noatime",
     "diratime": "nodiratime",
     "nomand": "mand",
-    "norelatime": "relatime",
     "nostrictatime": "strictatime",
 }
 _TMPFS_OPPOSITES = {**_TMPFS_FLAGS, **{value: key for key, value in _TMPFS_FLAGS.items()}}
-_TMPFS_WITHOUT_EFFECT = frozenset(("norelatime", "nostrictatime"))
-"""but for taking back their opposites: what remains is the kernel's default, relatime (mount(2))"""
+_TMPFS_WITHOUT_EFFECT = frozenset(("defaults", "relatime", "norelatime", "nostrictatime"))
+"""but for taking back ``strictatime``: relatime is the kernel's default, whatever is said of it (mount(2))"""
 _TMPFS_PROPAGATIONS = PROPAGATIONS | {"unbindable", "runbindable"}
 _TMPFS_VALUES = frozenset(("size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge"))
 
@@ -104,6 +103,7 @@ def parse_bind(text: str, driver: str = "") -> MountPoint:
             mode=mode,
             rw=found.get("access") != "ro",
             propagation=found.get("propagation", "rprivate"),
+            default_propagation="propagation" not in found,
             options=["create"],
         )
     check_name(source)
@@ -219,6 +219,7 @@ def _bind(mount: Mount, destination: str, wrong: str) -> MountPoint:
         destination=destination,
         rw=not mount.read_only,
         propagation=options.propagation or "rprivate",
+        default_propagation=not options.propagation,
         recursive=not options.non_recursive,
         read_only_recursive=not options.read_only_non_recursive,
         id_map=options.id_map,
@@ -320,9 +321,9 @@ def tmpfs_options(text: str) -> list[str]:
             options = [each for each in options if each not in _TMPFS_PROPAGATIONS]
         elif option in _TMPFS_OPPOSITES:
             options = [each for each in options if each != _TMPFS_OPPOSITES[option]]
-        elif option not in ("defaults", "dirsync"):
+        elif option != "dirsync" and option not in _TMPFS_WITHOUT_EFFECT:
             raise InvalidArgument(f'invalid tmpfs option "{key}"')
-        if option not in options and option != "defaults" and option not in _TMPFS_WITHOUT_EFFECT:
+        if option not in options and option not in _TMPFS_WITHOUT_EFFECT:
             options.append(option)
     return options
 

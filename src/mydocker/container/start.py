@@ -12,6 +12,8 @@ import socket
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from .. import errors
 from ..forkserver.spawn import reserve
 from ..forkserver.spawn import spawn as spawn_by_server
@@ -207,8 +209,9 @@ def plan(
     )
     for point in record.mounts:
         sources.make(point)
-        if point.type == "bind":
-            propagation.check(point.source, point.propagation)
+    points = [propagation.possible(point) for point in record.mounts]
+    if points != record.mounts:
+        record = msgspec.structs.replace(record, mounts=points)
     return Plan(
         spec={**spec.document(record, around)},
         bundle=directory,
