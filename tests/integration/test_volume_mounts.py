@@ -224,6 +224,15 @@ def test_a_mount_on_etc_is_below_the_engine_s_files(
     mydocker("volume", "rm", "--force", "settings")
 
 
+def test_a_read_only_mount_on_etc_without_the_files(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    flags = ["-v", f"{tmp_path}:/etc:ro", image, "true"]
+    assert "on /etc/hostname: hostname: read-only file system" in mydocker("run", *flags, check=125).err
+    container = mydocker("create", *flags).line
+    said = mydocker("cp", f"{container}:/bin/sh", "-", check=1)
+    assert said.err == "mydocker: /etc/hostname: read-only file system\n"
+    assert os.listdir(tmp_path) == []
+
+
 def test_the_user_s_own_hosts(mydocker: Runner, image: str, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.write_text("mine\n")

@@ -151,7 +151,10 @@ def _assemble(store: Store, record: Record) -> int:
         for tree, destination in _mounts(store, record, held):
             is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             make = path.make_directory_in_root if is_directory else path.make_file_in_root
-            mount.move_mount(tree, make(root, destination))
+            try:
+                mount.move_mount(tree, make(root, destination))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, destination) from None
     whole = mount.open_tree(overlay.target, mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE)
     mount.mount_setattr(whole, _SAFE, recursive=True)
     if record.host_config.readonly_rootfs:
