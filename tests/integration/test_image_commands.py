@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,15 @@ def test_system_prune(fresh: Runner, busybox_tar: str) -> None:
     assert fresh.containers() == [running]
     assert not download.exists()
     assert len(os.listdir(Path(fresh.root, "volume"))) == 2, "volumes go only when asked for"
+    began = repr(time.time())
     said = fresh("system", "prune", "--force", "--all", "--volumes").out
+    told = fresh(
+        "events", "--since", began, "--until", "0s", "--filter", "event=prune",
+        "--format", "{{.Type}} {{.Actor.Attributes.reclaimed}}",
+    ).out.split()  # fmt: skip
+    assert told[::2] == ["container", "network", "volume", "image"]
+    assert told[1] == told[3] == "0"
+    assert int(told[7]) > 0, "an image went"
     assert re.search(
         r"\ADeleted Volumes:\n[0-9a-f]{64}\n\nDeleted Images:\nuntagged: unused:1\ndeleted: ", said
     )

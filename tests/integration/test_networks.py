@@ -279,6 +279,7 @@ def test_events(mydocker: Runner, image: str) -> None:
         ("connect", {"ID": made, "Attributes": {**network, "container": container}}),
         ("disconnect", {"ID": made, "Attributes": {**network, "container": container}}),
         ("destroy", {"ID": made, "Attributes": network}),
+        ("prune", {"ID": "", "Attributes": {"reclaimed": "0"}}),
     ]
 
 

@@ -73,6 +73,16 @@ def test_a_tmpfs_has_the_mode_of_what_it_hides_or_its_own(busybox_rootfs: str) -
     assert _run(busybox_rootfs, "stat -c %a /moded /other /made", *mounts).lines == ["712", "1733", "1777"]
 
 
+def test_a_read_only_tmpfs_has_what_is_mounted_in_it(busybox_rootfs: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("seen")
+    mounts: list[dict[str, Any]] = [
+        {"destination": "/sealed", "type": "tmpfs", "options": ["ro", "mode=755"]},
+        {"destination": "/sealed/in/here", "type": "bind", "source": str(tmp_path), "options": ["rbind"]},
+    ]
+    script = "cat /sealed/in/here/file; echo; touch /sealed/x 2> /dev/null; echo $?"
+    assert _run(busybox_rootfs, script, *mounts).lines == ["seen", "1"]
+
+
 # -- id-mapped mounts -------------------------------------------------------------------------------------
 
 

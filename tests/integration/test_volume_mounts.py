@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import command
 from support.command import Runner
+
+FILES = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
 
 
 @pytest.fixture
@@ -95,6 +100,25 @@ def test_propagation_of_what_is_private(mydocker: Runner, image: str, tmp_path: 
         subprocess.run(["umount", private], check=True)
 
 
+@pytest.mark.parametrize(("sharing", "tag"), [("--make-shared", "master:"), ("--make-private", "")])
+def test_the_engine_s_root(mydocker: Runner, image: str, sharing: str, tag: str) -> None:
+    """A bind of it, of something in it or around it, is a slave, if what it is of can have one."""
+    subprocess.run(["mount", "--bind", mydocker.root, mydocker.root], check=True)
+    try:
+        subprocess.run(["mount", sharing, mydocker.root], check=True)
+        flags = ["-v", f"{mydocker.root}:/t", "--mount", "type=bind,src=/,dst=/around,readonly"]
+        container, pid = mydocker.start(image, *flags, "-v", f"{mydocker.root}:/own:rprivate")
+        mounts = {each["Destination"]: each["Propagation"] for each in mydocker.inspect(container)["Mounts"]}
+        assert mounts == {"/t": "rslave", "/around": "rslave", "/own": "rprivate"}
+        with open(f"/proc/{pid}/mountinfo") as lines:
+            found = {fields[4]: fields[6] for fields in map(str.split, lines)}
+        assert found["/t"].startswith(tag or "-")
+        assert found["/own"] == "-"
+        mydocker("rm", "-f", container)
+    finally:
+        subprocess.run(["umount", "--lazy", mydocker.root], check=True)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -111,6 +135,11 @@ def test_propagation_of_what_is_private(mydocker: Runner, image: str, tmp_path: 
         (["--mount", "type=tmpfs,src=x,dst=/t"], "field Source must not be specified"),
         (["--mount", "type=odd,dst=/t"], "mount type unknown"),
         (["-v", "data:/t", "--mount", "src=data,dst=/t/"], "Duplicate mount point: /t"),
+        (["-v", "data:/t:ro:x"], "mydocker: invalid spec: data:/t:ro:x: too many colons\n"),
+        (["-v", ""], "mydocker: invalid empty volume spec\n"),
+        (["-v", "data:/t:copy"], "invalid mode: copy"),
+        (["--mount", "type=image,src=box,dst=/t,image-subpath=a"], "images cannot be mounted"),
+        (["--mount", "src=data,dst=/t,image-subpath=a"], "cannot mix 'image-*' options with mount type"),
     ],
 )
 def test_refused(mydocker: Runner, image: str, tmp_path: Path, flags: list[str], message: str) -> None:
@@ -123,6 +152,129 @@ def test_bind_source_is_made_if_asked(mydocker: Runner, image: str, tmp_path: Pa
     mydocker("run", "--rm", "-v", f"{tmp_path}/one:/t", image, "true")
     mydocker("run", "--rm", "--mount", f"type=bind,src={tmp_path}/two,dst=/t,bind-create-src", image, "true")
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_a_source_that_begins_with_a_dot(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    (tmp_path / ".hidden").write_text("seen\n")
+    for flags in (["-v", ".hidden:/t"], ["--mount", "type=bind,src=.hidden,dst=/t"]):
+        shown = mydocker("run", "--rm", *flags, image, "cat", "/t", cwd=str(tmp_path))
+        assert shown.line == "seen"
+
+
+def test_sources_and_mount_points_are_for_all(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    """Whatever the umask of the caller; also those that ``cp`` makes, of a container that never ran."""
+    os.chmod(tmp_path, 0o755)
+    umask = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+    ran, copied = tmp_path / "new/deep", tmp_path / "other"
+    flags = [
+        "run",
+        "--rm",
+        "-v",
+        f"{ran}:/d",
+        "--user",
+        "1000",
+        image,
+        "sh",
+        "-c",
+        f"ls /d && cat {' '.join(FILES)}",
+    ]
+    command.run([*umask, *mydocker.argv(*flags)], env=mydocker.env())
+    container = mydocker("create", "-v", f"{copied}:/made/here", "--user", "1000", image, "ls", "/made").line
+    (tmp_path / "file").touch()
+    command.run(
+        [*umask, *mydocker.argv("cp", f"{tmp_path}/file", f"{container}:/made/here")], env=mydocker.env()
+    )
+    assert os.listdir(copied) == ["file"]
+    for made in (ran.parent, ran, copied):
+        assert (made.stat().st_mode & 0o7777, made.stat().st_uid) == (0o755, 0)
+    mydocker("start", "-a", container)
+
+
+# -- the engine's files
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-v", "settings:/etc"],
+        ["-v", "/etc"],
+        ["--tmpfs", "/etc"],
+        ["--tmpfs", "/etc:ro"],
+        ["-v", "{}:/etc"],
+        ["-v", "settings:/etc:ro"],
+    ],
+    ids=str,
+)
+def test_a_mount_on_etc_is_below_the_engine_s_files(
+    mydocker: Runner, image: str, tmp_path: Path, flags: list[str]
+) -> None:
+    script = (
+        "awk '$5 ~ \"^/etc\" { print $5 }' /proc/self/mountinfo; cat /etc/hostname; "
+        "touch /etc/x 2> /dev/null; echo $?"
+    )
+    given = ["--hostname", "here", *(flag.format(tmp_path) for flag in flags)]
+    shown = mydocker("run", "--rm", *given, image, "sh", "-c", script)
+    assert set(shown.out.split()) == {"/etc", *FILES, "here", "1" if ":ro" in flags[1] else "0"}
+    container = mydocker("create", *given, image, "true").line
+    with tarfile.open(fileobj=io.BytesIO(mydocker("cp", f"{container}:/etc/hostname", "-").stdout)) as tar:
+        member = tar.extractfile("hostname")
+        assert member is not None
+        assert member.read() == b"here\n"
+    mydocker("rm", "--volumes", container)
+    mydocker("volume", "rm", "--force", "settings")
+
+
+def test_a_read_only_mount_on_etc_without_the_files(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    flags = ["-v", f"{tmp_path}:/etc:ro", image, "true"]
+    assert "on /etc/hostname: hostname: read-only file system" in mydocker("run", *flags, check=125).err
+    container = mydocker("create", *flags).line
+    said = mydocker("cp", f"{container}:/bin/sh", "-", check=1)
+    assert said.err == "mydocker: /etc/hostname: read-only file system\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_user_s_own_hosts(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("mine\n")
+    flags = ["-v", "settings:/etc", "-v", f"{own}:/etc/hosts"]
+    assert mydocker("run", "--rm", *flags, image, "cat", "/etc/hosts").line == "mine"
+    container = mydocker("create", *flags, image, "true").line
+    mydocker("cp", f"{container}:/etc/hosts", f"{tmp_path}/copy")
+    assert (tmp_path / "copy").read_text() == "mine\n"
+    mydocker("rm", container)
+    mydocker("volume", "rm", "settings")
+
+
+# -- tmpfs
+
+
+@pytest.mark.parametrize(
+    ("options", "of_the_mount", "of_the_file_system"),
+    [
+        ("defaults", "rw,nosuid,nodev,noexec,relatime", "rw"),
+        ("dirsync", "rw,nosuid,nodev,noexec,relatime", "rw,dirsync"),
+        ("sync,mand", "rw,nosuid,nodev,noexec,relatime", "rw,sync,mand"),
+        ("mand,nomand", "rw,nosuid,nodev,noexec,relatime", "rw"),
+        ("norelatime", "rw,nosuid,nodev,noexec,relatime", "rw"),
+        ("strictatime,nodiratime", "rw,nosuid,nodev,noexec,nodiratime", "rw"),
+        ("strictatime,nostrictatime", "rw,nosuid,nodev,noexec,relatime", "rw"),
+        ("shared,exec", "rw,nosuid,nodev,relatime shared", "rw"),
+        ("rprivate", "rw,nosuid,nodev,noexec,relatime", "rw"),
+        ("slave", "rw,nosuid,nodev,noexec,relatime", "rw"),
+    ],
+)
+def test_tmpfs_options(
+    mydocker: Runner, image: str, options: str, of_the_mount: str, of_the_file_system: str
+) -> None:
+    lines = mydocker(
+        "run", "--rm", "--tmpfs", f"/t:{options}", image, "cat", "/proc/self/mountinfo"
+    ).out.splitlines()
+    fields = next(line for line in lines if " /t " in line).split()
+    tags = [tag.partition(":")[0] for tag in fields[6 : fields.index("-")]]
+    assert " ".join([fields[5], *tags]) == of_the_mount
+    assert [word for word in fields[-1].split(",") if word in ("rw", "dirsync", "sync", "mand")] == (
+        of_the_file_system.split(",")
+    )
 
 
 # -- mapped owners

@@ -22,7 +22,8 @@ def no_volumes_left(session_runner: Runner) -> Iterator[None]:
     """Containers are gone by then, and what they leave does not count volumes that were asked for."""
     yield
     session_runner.remove_all()
-    session_runner("volume", "prune", "--all", "--force")
+    if names := session_runner("volume", "ls", "-q").out.split():
+        session_runner("volume", "rm", *names)
     place = Path(session_runner.root, "volume")
     assert not place.exists() or os.listdir(place) == []
 
@@ -106,6 +107,8 @@ def test_prune(mydocker: Runner, image: str) -> None:
     mydocker("volume", "create", "--label", "keep=1", "kept")
     mydocker("volume", "create", "--label", "go=1", "gone")
     mydocker("create", "-v", "used:/v", "-v", "/anonymous", image, "true")
+    mydocker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "elsewhere")
+    began = command.run(["date", "+%s.%N"]).line
     asked = mydocker("volume", "prune", stdin=b"n\n").out
     assert asked.startswith(
         "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
@@ -118,8 +121,16 @@ def test_prune(mydocker: Runner, image: str) -> None:
         "Deleted Volumes:\nkept\n"
     )
     left = mydocker("volume", "ls", "-q").out.split()
-    assert len(left) == 2
-    assert "used" in left
+    assert len(left) == 3
+    assert {"used", "elsewhere"} < set(left), "no room would be won with one that has options"
+    ended = command.run(["date", "+%s.%N"]).line
+    told = mydocker(
+        "events", "--since", began, "--until", ended, "--filter", "event=prune", "--format", "json"
+    ).out.splitlines()
+    for event in map(json.loads, told):
+        assert (event["Type"], event["Actor"]["ID"]) == ("volume", "")
+        assert int(event["Actor"]["Attributes"]["reclaimed"]) > 0
+    assert len(told) == 3
     both = mydocker("volume", "prune", "-a", "--filter", "all=1", check=1)
     assert "conflicting options: cannot specify both --all and --filter all=1" in both.err
 
@@ -365,7 +376,7 @@ def test_bind(mydocker: Runner, filled: str, image: str, tmp_path: Path) -> None
     place = tmp_path / "elsewhere"
     place.mkdir()
     flags = ("-o", "type=none", "-o", f"device={place}")
-    mydocker("volume", "create", *flags, "-o", "o=bind", "bound")
+    mydocker("volume", "create", *flags, "-o", "o=bind,uid=1000", "bound")
     mydocker("run", "--rm", "-v", "bound:/data", filled, "true")
     assert sorted(os.listdir(place)) == ["link", "one", "sub", "two"]
     mydocker("volume", "create", *flags, "-o", "o=bind,ro", "readonly")

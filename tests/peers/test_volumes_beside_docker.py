@@ -81,6 +81,13 @@ def assert_same(both: Both, line: str) -> None:
         "run --rm --network none -v new:/v:bogus IMAGE true",
         "run --rm --network none -v new:/v:ro,rw IMAGE true",
         "run --rm --network none -v /v:ro IMAGE true",
+        "run --rm --network none -v new:/v:copy IMAGE true",
+        "run --rm --network none -v /usr:/v:nocopy IMAGE true",
+        "run --rm --network none -v new:/etc:ro IMAGE cat /etc/resolv.conf",
+        "run --rm --network none --tmpfs /etc:ro IMAGE ls /etc",
+        'run --rm --network none --tmpfs /t:noatime,relatime,dirsync IMAGE grep " /t " /proc/mounts',
+        'run --rm --network none --tmpfs /t:strictatime,mand,exec IMAGE grep " /t " /proc/mounts',
+        'run --rm --network none --tmpfs /t:strictatime,nostrictatime,sync IMAGE grep " /t " /proc/mounts',
         "run --rm --network none --volumes-from nope IMAGE true",
         "run --rm --network none --volumes-from user:bogus IMAGE true",
         "run --rm --network none --volumes-from user:nocopy IMAGE true",
@@ -105,7 +112,8 @@ def test_mounts_of_a_container(volumes: Both) -> None:
     """``inspect`` of one with each kind of mount."""
     flags = (
         "-v plain:/a -v used:/b:ro,nocopy -v /usr:/c:ro --mount type=volume,src=memory,dst=/d,volume-nocopy "
-        "--mount type=bind,src=/usr,dst=/e,readonly --volumes-from user"
+        "--mount type=bind,src=/usr,dst=/e,readonly -v /:/f -v /:/g:rshared --mount type=volume,dst=/h "
+        "--volumes-from user"
     )
     volumes.run("create", "--network", "none", "--name", "many", *flags.split(), IMAGE, "true")
 

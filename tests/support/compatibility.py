@@ -44,6 +44,7 @@ DIFFERENT = """
   `--network-opt` limit what it may do in its networks.
 - `volume rename`, `clone`, `export` and `import` are ours, and so is `idmap` of `--mount type=bind`. Volumes
   with options are mounted in the containers that have them, and not on the host as well.
+- `--mount type=image` is refused: a new volume begins with what the image has at its place.
 - `run --explain`, `logs --clear`, and `--rootfs`, `--timeout` and `--health-on-failure` of `run` and `create`
   are ours.
 - The log driver `json-file` rotates by default: 10 MB, 3 files.

@@ -28,7 +28,7 @@ from ..image import platforms
 from ..linux.cgroup import hierarchy
 from ..monitor.timestamp import now
 from ..volume.store import VolumeStore
-from . import events, files, health, links, merge, mounts, names, networks, rootfs, volumes
+from . import events, files, health, links, merge, mounts, names, networks, propagation, rootfs, volumes
 from .attached import of
 from .config import Config, EndpointConfig, HostConfig
 from .reconcile import attend, destroy, look_around
@@ -130,6 +130,7 @@ def _create(
         config = _named(store, config, host, identifier)
         unwritten.enter_context(_volumes(store, config, host))
         points, anonymous = volumes.choose(store, config, host)
+        points = [propagation.settled(point, store.root) for point in points]
         path, args = merge.command(config)
         draft = Record(
             id=identifier,

@@ -31,10 +31,11 @@ def oci_mounts(
     shm: OciMount | None,
     opened: Collection[str] = (),
 ) -> list[OciMount]:
-    """Default mounts, then ours (``files``: destination -> source), then the user's, outer ones first.
+    """Default mounts, then ours (``files``: destination -> source) and the user's, outer ones first.
 
-    What the user mounts on a place of the others takes their place. ``shm`` is the mount for /dev/shm when it
-    is not a new one. ``opened``: the destinations of volumes that are no plain directory.
+    What the user mounts on a place of the others takes their place; what is mounted on a directory above our
+    files is below them. ``shm`` is the mount for /dev/shm when it is not a new one. ``opened``: the
+    destinations of volumes that are no plain directory.
     """
     own_shm = shm is None and host.ipc_mode != "none"
     mounts = defaults.mounts(privileged=host.privileged, shm_size=host.shm_size if own_shm else None)
@@ -43,14 +44,18 @@ def oci_mounts(
     taken = {point.destination for point in points}
     result = [mount for mount in mounts if not _covered(mount["destination"], taken)]
     access = ["ro"] if host.readonly_rootfs else []
-    result += [
+    inner = [
         _bind_mount(destination, source, ["rbind", "rprivate", *access])
         for destination, source in files.items()
         if destination not in taken
     ]
-    for point in sorted(points, key=lambda point: (point.destination.count("/"), point.destination)):
-        result.append(_user_mount(point, point.destination in opened))
-    return result
+    inner += [_user_mount(point, point.destination in opened) for point in points]
+    return result + sorted(inner, key=lambda mount: outer_first(mount["destination"]))
+
+
+def outer_first(destination: str) -> tuple[int, str]:
+    """To sort by: what is mounted on a directory comes before what is mounted in it."""
+    return destination.count("/"), destination
 
 
 def _covered(destination: str, taken: set[str]) -> bool:

@@ -89,6 +89,11 @@ def unmounted(store: Store, record: Record) -> None:
         emit(store, "volume", "unmount", point.name, attributes)
 
 
+def pruned(store: Store, kind: str, reclaimed: int) -> None:
+    """What nobody used of a kind is gone; ``reclaimed``: bytes on disk."""
+    emit(store, kind, "prune", "", {"reclaimed": str(reclaimed)})
+
+
 def connected(store: Store, endpoint: Endpoint, container: str) -> None:
     _network(store, "connect", endpoint, container)
 

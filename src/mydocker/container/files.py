@@ -176,7 +176,13 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    """A new file is for all to read, whatever the umask of the caller."""
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError:
+        fd = os.open(path, flags | os.O_CREAT, 0o644)
+        os.fchmod(fd, 0o644)
     try:
         os.write(fd, content)
     finally:

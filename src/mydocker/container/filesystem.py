@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from .. import errors
 from ..linux import mount, namespace, path
 from ..runtime import idmap
-from . import document, files, rootfs, volumes
+from . import document, files, rootfs, sources, volumes
 from .reconcile import settle
 from .record import Record
 from .state import ALIVE, Status
@@ -142,6 +142,7 @@ def _assembled(store: Store, record: Record) -> int:
 
 def _assemble(store: Store, record: Record) -> int:
     namespace.unshare(namespace.CLONE_NEWNS)
+    os.umask(0)  # mount points that are made have the mode that init would give them
     mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
     overlay = rootfs.stack(store.directory(record.id), record)
     overlay.mount_privately()
@@ -150,7 +151,10 @@ def _assemble(store: Store, record: Record) -> int:
         for tree, destination in _mounts(store, record, held):
             is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             make = path.make_directory_in_root if is_directory else path.make_file_in_root
-            mount.move_mount(tree, make(root, destination))
+            try:
+                mount.move_mount(tree, make(root, destination))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, destination) from None
     whole = mount.open_tree(overlay.target, mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE)
     mount.mount_setattr(whole, _SAFE, recursive=True)
     if record.host_config.readonly_rootfs:
@@ -159,17 +163,23 @@ def _assemble(store: Store, record: Record) -> int:
 
 
 def _mounts(store: Store, record: Record, held: volumes.Opening) -> Iterator[tuple[int, str]]:
-    """Mounts that are attached nowhere yet, and where they belong."""
-    for destination, source in files.sources(store, record).items():
-        if os.path.exists(source):
-            yield mount.open_tree(source, mount.OPEN_TREE_CLONE), destination
+    """Mounts that are attached nowhere yet, and where they belong, outer ones first."""
+    points = {point.destination: point for point in record.mounts if point.type in ("bind", "volume")}
+    ours = {
+        destination: source
+        for destination, source in files.sources(store, record).items()
+        if destination not in points and os.path.exists(source)
+    }
     opened = volumes.opened(store, record)
-    for point in sorted(record.mounts, key=lambda point: point.destination.count("/")):
-        if point.type not in ("bind", "volume"):
+    for destination in sorted([*points, *ours], key=document.outer_first):
+        if destination in ours:
+            yield mount.open_tree(ours[destination], mount.OPEN_TREE_CLONE), destination
             continue
-        if point.destination in opened:
+        point = points[destination]
+        if destination in opened:
             tree = held.tree(point)
         else:
+            sources.make(point)
             flags = mount.OPEN_TREE_CLONE | (mount.AT_RECURSIVE if point.recursive else 0)
             tree = mount.open_tree(point.source, flags)
         if point.id_map:
@@ -177,7 +187,7 @@ def _mounts(store: Store, record: Record, held: volumes.Opening) -> Iterator[tup
                 mount.mount_setattr(tree, mount.MOUNT_ATTR_IDMAP, userns=userns, recursive=point.recursive)
         if not point.rw:
             mount.mount_setattr(tree, mount.MOUNT_ATTR_RDONLY, recursive=True)
-        yield tree, point.destination
+        yield tree, destination
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, NotSupported
 from ..volume.store import check_driver, check_name
 from .config import BindOptions, Config, Driver, HostConfig, Mount, VolumeOptions
 from .record import MountPoint
@@ -24,7 +24,6 @@ from .record import MountPoint
 PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: without SELinux they say nothing, as in Docker
-_COPIES = frozenset(("copy", "nocopy"))
 _ID_MAP = r"(?:([ug]):)?(\d+):(\d+)(?::(\d+))?"
 LAST_ID = 2**32 - 2
 """(uid_t) -1 is nobody's, man 2 chown"""
@@ -37,8 +36,13 @@ _TMPFS_FLAGS = {
     "async": "sync",
     "atime": "noatime",
     "diratime": "nodiratime",
+    "nomand": "mand",
+    "nostrictatime": "strictatime",
 }
 _TMPFS_OPPOSITES = {**_TMPFS_FLAGS, **{value: key for key, value in _TMPFS_FLAGS.items()}}
+_TMPFS_WITHOUT_EFFECT = frozenset(("defaults", "relatime", "norelatime", "nostrictatime"))
+"""but for taking back ``strictatime``: relatime is the kernel's default, whatever is said of it (mount(2))"""
+_TMPFS_PROPAGATIONS = PROPAGATIONS | {"unbindable", "runbindable"}
 _TMPFS_VALUES = frozenset(("size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge"))
 
 
@@ -89,7 +93,9 @@ def parse_bind(text: str, driver: str = "") -> MountPoint:
     destination = _destination(target, f'{wrong}: invalid mount config for type "{kind}"')
     if kind == "bind":
         if "copy" in found:
-            raise InvalidArgument(f"{wrong}: invalid mode: {mode}: there is nothing to copy to a bind mount")
+            raise InvalidArgument(
+                f'{wrong}: invalid mount config for type "bind": field VolumeOptions must not be specified'
+            )
         return MountPoint(
             type="bind",
             source=posixpath.normpath(source),
@@ -97,6 +103,7 @@ def parse_bind(text: str, driver: str = "") -> MountPoint:
             mode=mode,
             rw=found.get("access") != "ro",
             propagation=found.get("propagation", "rprivate"),
+            default_propagation="propagation" not in found,
             options=["create"],
         )
     check_name(source)
@@ -112,7 +119,7 @@ def parse_bind(text: str, driver: str = "") -> MountPoint:
         driver="local",
         mode=mode or "z",
         rw=found.get("access") != "ro",
-        copy_up=found.get("copy") != "nocopy",
+        copy_up="copy" not in found,
     )
 
 
@@ -126,7 +133,7 @@ def parse_mode(mode: str) -> dict[str, str]:
             kind = "propagation"
         elif option in _LABELS:
             kind = "label"
-        elif option in _COPIES:
+        elif option == "nocopy":
             kind = "copy"
         elif option in _CONSISTENCY:
             kind = "consistency"
@@ -180,6 +187,11 @@ def parse_mount(mount: Mount) -> MountPoint:
         raise InvalidArgument(f"{wrong}: field TmpfsOptions must not be specified")
     if mount.type == "volume":
         return _named(mount, destination, wrong)
+    if mount.type == "image":
+        raise NotSupported(
+            f"{wrong}: images cannot be mounted (a new volume begins with what the image has at its place: "
+            "run --rm -v NAME:/PATH IMAGE true)"
+        )
     raise InvalidArgument(f"{wrong}: mount type unknown")
 
 
@@ -207,6 +219,7 @@ def _bind(mount: Mount, destination: str, wrong: str) -> MountPoint:
         destination=destination,
         rw=not mount.read_only,
         propagation=options.propagation or "rprivate",
+        default_propagation=not options.propagation,
         recursive=not options.non_recursive,
         read_only_recursive=not options.read_only_non_recursive,
         id_map=options.id_map,
@@ -263,7 +276,7 @@ def _named(mount: Mount, destination: str, wrong: str) -> MountPoint:
         name=mount.source,
         destination=destination,
         driver="local",
-        mode="z" if mount.source else "",
+        mode="z",
         rw=not mount.read_only,
         copy_up=not options.no_copy and not options.subpath,
         sub_path=options.subpath,
@@ -295,17 +308,22 @@ def _volume(destination: str) -> MountPoint:
 
 
 def tmpfs_options(text: str) -> list[str]:
-    """Docker's defaults, each replaced by its opposite if asked for; ``InvalidArgument`` if unknown."""
+    """Docker's defaults, each replaced by its opposite if asked for; ``InvalidArgument`` if unknown.
+
+    Source: moby/sys, ``mount/flags_unix.go`` (``MergeTmpfsOptions``).
+    """
     options = [*_TMPFS_DEFAULT]
     for option in text.split(",") if text else ():
         key, equals, _ = option.partition("=")
         if equals and key in _TMPFS_VALUES:
             options = [each for each in options if each.partition("=")[0] != key]
-        elif equals or (option not in _TMPFS_OPPOSITES and option not in ("relatime", "strictatime")):
-            raise InvalidArgument(f"invalid tmpfs option: {option!r}")
-        else:
-            options = [each for each in options if each != _TMPFS_OPPOSITES.get(option)]
-        if option not in options:
+        elif option in _TMPFS_PROPAGATIONS:
+            options = [each for each in options if each not in _TMPFS_PROPAGATIONS]
+        elif option in _TMPFS_OPPOSITES:
+            options = [each for each in options if each != _TMPFS_OPPOSITES[option]]
+        elif option != "dirsync" and option not in _TMPFS_WITHOUT_EFFECT:
+            raise InvalidArgument(f'invalid tmpfs option "{key}"')
+        if option not in options and option not in _TMPFS_WITHOUT_EFFECT:
             options.append(option)
     return options
 

@@ -1,27 +1,48 @@
-"""Whether what is mounted on the host at the source of a bind mount passes mounts on, as it is asked to.
+"""How bind mounts pass on what is mounted below them, and whether they can.
 
-A mount that is shared or a slave says so in /proc/self/mountinfo: ``shared:N``, ``master:N``
-(mount_namespaces(7)). Where it is neither, nothing would ever be passed on, and Docker refuses.
+A bind of the engine's own root, of something in it or around it (``-v /:/host``), is ``rslave`` where nobody
+has asked for something else, as in Docker: mounts that come and go on the host do so in the container.
+
+What is mounted on the host at the source passes mounts on if it is shared or a slave. It says so in
+/proc/self/mountinfo: ``shared:N``, ``master:N`` (mount_namespaces(7)). Where it is neither, nothing is ever
+passed on, and Docker refuses that, but for its own default.
+Source: moby, ``daemon/volumes_linux.go`` and ``daemon/oci_linux.go``.
 """
 
 from __future__ import annotations
 
 import os
 
+import msgspec
+
 from ..errors import InvalidArgument
+from .record import MountPoint
 
 _WANTED = {"shared": ("shared:",), "slave": ("shared:", "master:")}
 
 
-def check(source: str, propagation: str) -> None:
-    """``InvalidArgument``, in Docker's words, for ``[r]shared`` or ``[r]slave`` of a mount that is not."""
-    kind = propagation.removeprefix("r")
-    if kind not in _WANTED or not os.path.lexists(source):
-        return
-    place, fields = _mounted(source)
-    if not any(field.startswith(_WANTED[kind]) for field in fields):
-        wanted = "shared" if kind == "shared" else "shared or slave"
-        raise InvalidArgument(f"path {source} is mounted on {place} but it is not a {wanted} mount")
+def settled(point: MountPoint, root: str) -> MountPoint:
+    """``point`` as it is recorded; ``root``: the engine's."""
+    if not point.default_propagation or point.type != "bind":
+        return point
+    pair = root, point.source
+    around = os.path.commonpath(pair) in pair
+    return msgspec.structs.replace(point, propagation="rslave") if around else point
+
+
+def possible(point: MountPoint) -> MountPoint:
+    """``point`` as it is mounted now. ``InvalidArgument``, in Docker's words, where ``[r]shared`` or
+    ``[r]slave`` was asked for of a mount that is not."""
+    kind = point.propagation.removeprefix("r")
+    if point.type != "bind" or kind not in _WANTED or not os.path.lexists(point.source):
+        return point
+    place, fields = _mounted(point.source)
+    if any(field.startswith(_WANTED[kind]) for field in fields):
+        return point
+    if point.default_propagation:
+        return msgspec.structs.replace(point, propagation="rprivate")
+    wanted = "shared" if kind == "shared" else "shared or slave"
+    raise InvalidArgument(f"path {point.source} is mounted on {place} but it is not a {wanted} mount")
 
 
 def _mounted(path: str) -> tuple[str, list[str]]:

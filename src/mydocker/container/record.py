@@ -22,6 +22,8 @@ class MountPoint(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     mode: str = ""
     rw: bool = msgspec.field(name="RW", default=True)
     propagation: str = ""
+    default_propagation: bool = False
+    """nobody has asked for another"""
     recursive: bool = True
     options: list[str] = []
     """for tmpfs: its mount options"""

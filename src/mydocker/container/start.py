@@ -12,6 +12,8 @@ import socket
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from .. import errors
 from ..forkserver.spawn import reserve
 from ..forkserver.spawn import spawn as spawn_by_server
@@ -20,7 +22,7 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, links, logs, propagation, rootfs, spec, supervise, volumes
+from . import events, files, health, links, logs, propagation, rootfs, sources, spec, supervise, volumes
 from .reconcile import GONE, attend, look_around, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -206,10 +208,10 @@ def plan(
         linked=links.environment(store, record),
     )
     for point in record.mounts:
-        if point.type == "bind" and "create" in point.options and not os.path.lexists(point.source):
-            os.makedirs(point.source, exist_ok=True)
-        if point.type == "bind":
-            propagation.check(point.source, point.propagation)
+        sources.make(point)
+    points = [propagation.possible(point) for point in record.mounts]
+    if points != record.mounts:
+        record = msgspec.structs.replace(record, mounts=points)
     return Plan(
         spec={**spec.document(record, around)},
         bundle=directory,

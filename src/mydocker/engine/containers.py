@@ -426,8 +426,7 @@ class Containers:
                 continue
             removed.append(container.id)
             freed += size
-        attributes = {"reclaimed": str(freed)}
-        events.emit(self._store, "container", "prune", "", attributes)
+        events.pruned(self._store, "container", freed)
         return removed, freed
 
     def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:

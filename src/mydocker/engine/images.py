@@ -207,8 +207,13 @@ class Images:
         """
         sweep(self._containers)
         pruned = prune(self._store, filters or {})
-        tell_removals(self._containers, pruned.removals)
+        tell_pruned(self._containers, pruned)
         return pruned
+
+
+def tell_pruned(store: Store, pruned: Pruned) -> None:
+    tell_removals(store, pruned.removals)
+    events.pruned(store, "image", pruned.reclaimed)
 
 
 def tell_removals(

@@ -155,6 +155,7 @@ class Networks:
                 continue  # in use, or removed by somebody else
             removed.append(network.name)
         attached.of(self._store).lower()
+        events.pruned(self._store, "network", 0)
         return removed
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Network]:

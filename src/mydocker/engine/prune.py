@@ -19,7 +19,7 @@ from ..image.filters import Filters
 from ..image.prune import Pruned, prune
 from ..image.store import ImageStore
 from .containers import Containers
-from .images import tell_removals
+from .images import tell_pruned
 from .networks import Networks
 from .volumes import Volumes, VolumesPruned
 
@@ -50,5 +50,5 @@ def everything(
     gone = Volumes(store).prune(filters) if volumes else VolumesPruned([], 0)
     chosen = {**filters, "dangling": ["false" if all else "true"]}
     pruned = prune(images, chosen, downloads=True)
-    tell_removals(store, pruned.removals)
+    tell_pruned(store, pruned)
     return SystemPruned(removed, left, gone.names, pruned, freed + gone.reclaimed + pruned.reclaimed)

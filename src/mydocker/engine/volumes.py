@@ -14,7 +14,7 @@ from ..archive.diff import pack
 from ..archive.extract import extract
 from ..archive.stream import Stream
 from ..archive.write import Writer
-from ..container import volumes
+from ..container import events, volumes
 from ..container.reconcile import reconcile
 from ..container.store import Store
 from ..content import files
@@ -187,7 +187,8 @@ class Volumes:
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> VolumesPruned:
         """Remove the anonymous volumes that no container has; with the filter ``all`` those with names too.
 
-        Other filters are ``label`` and ``label!``.
+        Those with options stay: their files may be elsewhere, and no room would be won. Other filters are
+        ``label`` and ``label!``.
         """
         chosen = filters or {}
         filtering.check(chosen, _PRUNING)
@@ -200,12 +201,13 @@ class Volumes:
             labels = volume.document.labels
             if volume.name in used or not (every or volume.document.anonymous):
                 continue
-            if not filtering.labelled(labels, chosen):
+            if volume.document.options or not filtering.labelled(labels, chosen):
                 continue
             size = usage(volume.mountpoint)
             if volumes.remove_unused(self._store, volume.name):
                 removed.append(volume.name)
                 freed += size
+        events.pruned(self._store, "volume", freed)
         return VolumesPruned(removed, freed)
 
 

@@ -29,7 +29,6 @@ PROPAGATION = {
 # build-time or module defaults may ask for (Documentation/filesystems/overlayfs.rst).
 WHOLE_LAYERS = ("redirect_dir=off", "metacopy=off", "index=off")
 _OPTIONS_LIMIT = 4096 - 1  # mount(2) copies one page
-_VALUE_LIMIT = 255  # fsconfig(2) copies 256 bytes
 
 
 class Detach(Step):
@@ -312,7 +311,7 @@ def _attach(tree: int, target: str, context: Context) -> None:
 
 def _short(path: str, held: list[int]) -> str:
     """``path``, or a name by descriptor where it is longer than fsconfig(2) takes."""
-    return path if len(os.fsencode(path)) <= _VALUE_LIMIT else _by_descriptor(path, held)
+    return path if len(os.fsencode(path)) <= mount.LONGEST_VALUE else _by_descriptor(path, held)
 
 
 def _by_descriptor(path: str, held: list[int]) -> str:

@@ -4,9 +4,10 @@
     type=tmpfs  o=[OPTION,…]   device=tmpfs      a file system in memory; ``size`` is its limit
     type=TYPE   o=[OPTION,…]   device=DEVICE     any other file system that the kernel has
 
-``o`` is what mount(8) takes as ``-o``. It becomes a mount that is attached nowhere, which whoever asked for
-it puts into a container: nothing of this is ever in the host's mount table. Who shares it with whom is
-decided in ``container/volumes.py``. Source of names and messages: moby, ``volume/local/local_unix.go``.
+``o`` is what mount(8) takes as ``-o``; for a bind, what it says of a file system is without effect. It
+becomes a mount that is attached nowhere, which whoever asked for it puts into a container: nothing of this is
+ever in the host's mount table. Who shares it with whom is decided in ``container/volumes.py``.
+Source of names and messages: moby, ``volume/local/local_unix.go``.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from ..runtime.steps import options as mount_options
 
 _KNOWN = ("type", "o", "device", "size")
 _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+_BINDS = frozenset(("bind", "rbind"))
 _SIZE = r"(\d+(?:\.\d+)?) ?(?:([kmgtp])?i?b?)"
 _UNITS = "bkmgtp"
+_CIFS = ("cifs", "smb3")
 
 Options = Mapping[str, str]
 
@@ -46,10 +49,21 @@ def check(name: str, options: Options) -> None:
                 f"create {name}: quota size requested but no quota support (a tmpfs has a size: --opt "
                 "type=tmpfs --opt device=tmpfs --opt size=SIZE)"
             )
-    if not has_source(options) or is_bind(options):
+    if not has_source(options):
         return
-    _parsed(name, options)
-    type = options["type"]
+    parsed = _parsed(name, options)
+    type, device = options["type"], options["device"]
+    if is_bind(options):
+        if not device.startswith("/"):
+            raise errors.InvalidArgument(f"create {name}: a bind needs an absolute path: device={device}")
+        return
+    if type in _CIFS and _server(device)[1]:
+        raise errors.InvalidArgument(
+            f"create {name}: port not allowed in CIFS device URL, include 'port' in 'o='"
+        )
+    for key, _, value in (("device", "=", device), *(option.partition("=") for option in parsed.data)):
+        if len(os.fsencode(value)) > mount.LONGEST_VALUE:
+            raise errors.NotSupported(f"create {name}: {key} is longer than the 255 bytes of fsconfig(2)")
     try:
         os.close(mount.fsopen(type))
     except OSError as error:
@@ -76,7 +90,7 @@ def has_source(options: Options) -> bool:
 
 def is_bind(options: Options) -> bool:
     """Whether that is a directory of the host; otherwise a file system of its own."""
-    return has_source(options) and not {"bind", "rbind"}.isdisjoint(options.get("o", "").split(","))
+    return has_source(options) and not _BINDS.isdisjoint(options.get("o", "").split(","))
 
 
 def is_recursive(options: Options) -> bool:
@@ -143,18 +157,32 @@ def opened(options: Options, mountpoint: str) -> Iterator[int]:
 def _parsed(name: str, options: Options) -> mount_options.Options:
     given = [option for option in options.get("o", "").split(",") if option]
     try:
-        return mount_options.parse(given, options["device"])
+        parsed = mount_options.parse([each for each in given if each not in _BINDS], options["device"])
     except (errors.InvalidArgument, errors.NotSupported) as error:
         raise type(error)(f"create {name}: {error}" if name else str(error)) from None
+    if is_bind(options):
+        parsed.recursive = "rbind" in given
+        parsed.data.clear()  # as mount(2) does with MS_BIND
+    return parsed
 
 
 def _data(options: Options, parsed: mount_options.Options) -> list[str]:
     data = [_resolved(option) for option in parsed.data]
+    if options["type"] in _CIFS and not any(option.startswith(("addr=", "ip=")) for option in data):
+        server, _ = _server(options["device"])
+        data += [_resolved(f"addr={server}")] if server else []
     if parsed.set & mount.MOUNT_ATTR_RDONLY:
         data.append("ro")  # of the file system too, as mount(2) does with MS_RDONLY
     if options.get("size"):
         data.append(f"size={parse_size('', options['size'])}")
     return data
+
+
+def _server(device: str) -> tuple[str, str]:
+    """Of ``//SERVER[:PORT]/SHARE``, an IPv6 address in brackets: the server and the port, either may be
+    empty."""
+    found = re.match(r"//(?:\[([^]/]*)\]|([^:/]*))(?::([^/]*))?", device)
+    return (found[1] or found[2], found[3] or "") if found else ("", "")
 
 
 def _resolved(option: str) -> str:

@@ -248,8 +248,13 @@ def test_volumes() -> None:
     for malformed in (":/x", "/a:", "/a::ro"):
         with pytest.raises(errors.InvalidArgument, match=f"^invalid spec: {malformed}: empty section"):
             mount.split_volumes([malformed])
-    with pytest.raises(errors.InvalidArgument, match="invalid volume specification"):
+    with pytest.raises(errors.InvalidArgument, match=r"^invalid spec: /a:/b:c:d: too many colons$"):
         mount.split_volumes(["/a:/b:c:d"])
+    with pytest.raises(errors.InvalidArgument, match=r"^invalid empty volume spec$"):
+        mount.split_volumes([""])
+    for hidden in (".", ".cache", ".env", "..a", "..", "./b/../c"):
+        assert mount.parse_volume(f"{hidden}:/x:ro") == f"{os.path.abspath(hidden)}:/x:ro"
+        assert mount.parse_mount(f"type=bind,src={hidden},dst=/x").source == os.path.abspath(hidden)
     assert mount.parse_mount("source=name,target=/x").source == "name"
 
 

@@ -16,7 +16,7 @@ from mydocker.container.config import (
     VolumeOptions,
 )
 from mydocker.container.record import MountPoint
-from mydocker.errors import InvalidArgument
+from mydocker.errors import InvalidArgument, NotSupported
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_bind_paths_are_cleaned() -> None:
         ("rel/ative:/x", 'create rel/ative: "rel/ative" includes invalid characters for a local volume name'),
         ("data:/x:rshared", "field BindOptions must not be specified"),
         ("data:/x:copy,nocopy", "invalid mode: copy,nocopy"),
-        ("/a:/b:nocopy", "there is nothing to copy to a bind mount"),
+        ("data:/x:copy", "invalid mode: copy"),
+        ("/a:/b:nocopy", 'invalid mount config for type "bind": field VolumeOptions must not be specified'),
         ("/a:relative", "mount path must be absolute"),
         ("/a:/", "destination can't be '/'"),
         ("/a:/b:bogus", "invalid mode: bogus"),
@@ -136,6 +137,10 @@ def test_mount_tmpfs() -> None:
         ("ro,mode=755", ["noexec", "nosuid", "nodev", "ro", "mode=755"]),
         ("size=1m,size=2m", ["noexec", "nosuid", "nodev", "size=2m"]),
         ("nodev", ["noexec", "nosuid", "nodev"]),
+        ("defaults", ["noexec", "nosuid", "nodev"]),
+        ("dirsync,mand,nomand", ["noexec", "nosuid", "nodev", "dirsync", "nomand"]),
+        ("strictatime,nostrictatime,relatime,norelatime", ["noexec", "nosuid", "nodev"]),
+        ("shared,rslave", ["noexec", "nosuid", "nodev", "rslave"]),
     ],
 )
 def test_tmpfs_options(text: str, options: list[str]) -> None:
@@ -166,6 +171,15 @@ def test_a_bind_takes_the_place_of_the_image_s_volume() -> None:
     assert {point.destination: point.type for point in points} == {"/data": "bind", "/v": "volume"}
 
 
+def test_a_volume_of_mount_is_labelled_as_docker_s() -> None:
+    assert mounts.parse_mount(Mount(type="volume", target="/x")).mode == "z"
+
+
+def test_no_mounts_of_images() -> None:
+    with pytest.raises(NotSupported, match=r'^invalid mount config for type "image": images cannot be'):
+        mounts.parse_mount(Mount(type="image", source="busybox", target="/x"))
+
+
 def destinations(points: list[MountPoint], host: HostConfig | None = None) -> list[str]:
     files = {"/etc/hosts": "/c/hosts"}
     made = document.oci_mounts(points, files, host=host or HostConfig(), shm=None)
@@ -175,7 +189,7 @@ def destinations(points: list[MountPoint], host: HostConfig | None = None) -> li
 def test_order_of_the_document() -> None:
     points = mounts.mount_points(Config(), HostConfig(binds=["/a:/x/y/z", "/b:/x", "/c:/x/y"]))
     found = destinations(points)
-    assert found[-4:] == ["/etc/hosts", "/x", "/x/y", "/x/y/z"]
+    assert found[-4:] == ["/x", "/etc/hosts", "/x/y", "/x/y/z"], "a mount on /etc is below the file in it"
     assert found.index("/dev") < found.index("/dev/pts")
 
 

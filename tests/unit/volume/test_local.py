@@ -37,6 +37,11 @@ def test_where_the_files_are(options: dict[str, str], source: bool, bind: bool, 
         ({"size": "1g"}, "create v: quota size requested but no quota support"),
         ({**TMPFS, "size": "-1"}, "create v: invalid size: '-1'"),
         ({**TMPFS, "size": "1x"}, "create v: invalid size: '1x'"),
+        (
+            {"type": "none", "o": "bind", "device": "./data"},
+            "create v: a bind needs an absolute path: device=./data",
+        ),
+        ({"type": "cifs", "device": "//nas:445/share"}, "create v: port not allowed in CIFS device URL"),
     ],
 )
 def test_refused(options: dict[str, str], message: str) -> None:
@@ -83,6 +88,41 @@ def test_not_mounted(options: dict[str, str], error: type[errors.Error], message
         "error while mounting volume '/v/_data': failed to mount local volume: "
     )
     assert message in str(caught.value)
+
+
+@pytest.mark.root
+def test_a_bind_has_no_options_of_a_file_system(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = {"type": "none", "o": "bind,uid=1000,sync,noexec", "device": str(tmp_path)}
+    local.check("v", options)
+    with local.opened(options, "/v/_data") as path:
+        assert os.listdir(path) == ["file"]
+        assert os.statvfs(path).f_flag & os.ST_NOEXEC
+
+
+def test_values_that_the_kernel_would_not_read() -> None:
+    options = {"type": "overlay", "device": "overlay", "o": f"lowerdir={'/a:' * 100}/b"}
+    with pytest.raises(errors.NotSupported, match=r"^create v: lowerdir is longer than the 255 bytes"):
+        local.check("v", options)
+
+
+@pytest.mark.parametrize(
+    ("device", "o", "data"),
+    [
+        ("//127.0.0.2/share", "user=me", ["user=me", "addr=127.0.0.2"]),
+        ("//[::1]/share", "user=me", ["user=me", "addr=::1"]),
+        ("//nas.invalid/share", "addr=127.0.0.2", ["addr=127.0.0.2"]),
+        ("//nas.invalid/share", "ip=127.0.0.2", ["ip=127.0.0.2"]),
+    ],
+)
+def test_the_server_of_a_share(device: str, o: str, data: list[str]) -> None:
+    options = {"type": "cifs", "device": device, "o": o}
+    assert local._data(options, local._parsed("", options)) == data
+
+
+def test_the_name_of_the_server_of_a_share() -> None:
+    options = {"type": "cifs", "device": "//localhost/share"}
+    assert local._data(options, local._parsed("", options)) in (["addr=127.0.0.1"], ["addr=::1"])
 
 
 def test_addresses_of_servers() -> None:

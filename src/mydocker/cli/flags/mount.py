@@ -26,23 +26,24 @@ _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-creat
 def parse_volume(text: str) -> str:
     """``-v``: a source that begins with ``.`` is relative to the current directory; all else stays."""
     source, colon, rest = text.partition(":")
-    if colon and rest and (source in (".", "..") or source.startswith(("./", "../"))):
-        return os.path.abspath(source) + colon + rest
-    return text
+    return _source(source) + colon + rest if colon and rest else text
 
 
 def split_volumes(given: list[str]) -> tuple[list[str], list[str]]:
-    """``-v`` values as ``(binds, anonymous volumes)``. Raises ``InvalidArgument``."""
+    """``-v`` values as ``(binds, anonymous volumes)``. Raises ``InvalidArgument`` in the words of docker/cli
+    (``internal/volumespec``)."""
     binds, anonymous = [], []
     for text in dict.fromkeys(given):
+        if not text:
+            raise errors.InvalidArgument("invalid empty volume spec")
         sections = text.split(":")
         if len(sections) == 1:
             anonymous.append(text)
             continue
-        if not all(sections):
+        if not all(sections[:3]):
             raise errors.InvalidArgument(f"invalid spec: {text}: empty section between colons")
         if len(sections) > 3:
-            raise errors.InvalidArgument(f"invalid volume specification: '{text}'")
+            raise errors.InvalidArgument(f"invalid spec: {text}: too many colons")
         binds.append(text)
     return binds, anonymous
 
@@ -99,6 +100,7 @@ def _build(values: dict[str, Any]) -> Mount:
         ),
         "bind": ("propagation", "recursive", "non_recursive", "create_mountpoint", "id_map"),
         "tmpfs": ("size_bytes", "mode"),
+        "image": ("image_subpath",),
     }
     for group, names in groups.items():
         if kind != group and any(name in values for name in names):
@@ -152,8 +154,7 @@ def _volume_options(values: dict[str, Any]) -> VolumeOptions | None:
 
 
 def _source(text: str) -> str:
-    relative = text in (".", "..") or text.startswith(("./", "../"))
-    return os.path.abspath(text) if relative else text
+    return os.path.abspath(text) if text.startswith(".") else text
 
 
 def _mode(text: str) -> int:
@@ -204,6 +205,7 @@ _KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "volume-subpath": ("volume_subpath", str),
     "volume-driver": ("volume_driver", str),
     "volume-opt": ("volume_options", _label),
+    "image-subpath": ("image_subpath", str),
     "tmpfs-size": ("size_bytes", parse_size),
     "tmpfs-mode": ("mode", _mode),
 }

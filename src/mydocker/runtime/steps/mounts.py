@@ -117,14 +117,22 @@ class _Attached(Step):
 
 
 class Filesystem(_Attached):
-    """proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has by name."""
+    """proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has by name.
 
-    __slots__ = ("copy", "source", "type")
+    A new tmpfs is empty, so one that is to be read-only is so only when what is mounted in it has its place
+    there: that is a step of its own, ``sealed``.
+    """
+
+    __slots__ = ("copy", "sealed", "source", "type")
 
     def __init__(self, type: str, source: str, destination: str, options: Options) -> None:
         super().__init__(destination, options)
         self.type = type
         self.source = source
+        self.sealed: Remount | None = None
+        if type == "tmpfs" and options.set & mount.MOUNT_ATTR_RDONLY:
+            options.set &= ~mount.MOUNT_ATTR_RDONLY
+            self.sealed = Remount(destination, parse(["ro"], destination))
         self.copy: Callable[[int, int], None] | None = None
         if options.copy_up:
             from mydocker.runtime import copyup
