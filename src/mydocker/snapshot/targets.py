@@ -67,13 +67,15 @@ class Targets:
                 if original is not None:
                     copied.append((original, f"{layer}/{parent}"))
             kind = TARGETS[path]
+            if kind not in (DIRECTORY, FILE):
+                os.symlink(kind, place)
+                continue
             if kind == DIRECTORY:
                 made.add(path)
                 os.mkdir(place, 0o755)
-            elif kind == FILE:
-                os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
             else:
-                os.symlink(kind, place)
+                os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
+            os.chmod(place, 0o755)  # whatever the umask of the caller
         for original, place in copied:  # at the end, for what was put into them has changed their times
             copy_attributes(original.path, original.status, place)
 

@@ -51,8 +51,16 @@ def mounted(stack: Stack) -> Iterator[Path]:
         command.run(["umount", str(merged)])
 
 
-def test_targets_in_an_empty_image(snapshotter: Snapshotter, layer: Path, container: Path) -> None:
-    stack = snapshotter.prepare(str(container), [str(layer)])
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_targets_in_an_empty_image(
+    snapshotter: Snapshotter, layer: Path, container: Path, umask: int
+) -> None:
+    """They are for all users of the container, whatever the umask of who makes it."""
+    before = os.umask(umask)
+    try:
+        stack = snapshotter.prepare(str(container), [str(layer)])
+    finally:
+        os.umask(before)
     assert stack.lowers == (str(container / "init"), str(layer))
     with mounted(stack) as root:
         found = tree.from_directory(str(root))
@@ -64,6 +72,7 @@ def test_targets_in_an_empty_image(snapshotter: Snapshotter, layer: Path, contai
         ),
         "etc/mtab": "symlink",
     }
+    assert {entry.mode for entry in found.values() if entry.kind != "symlink"} == {0o755}
     assert os.listdir(layer) == []
     assert os.listdir(stack.upper) == []
 
