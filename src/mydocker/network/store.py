@@ -240,6 +240,7 @@ class Networks:
     def _above(self, network: Network) -> Network:
         """With the word on whether the link that it is above is ours to make and to remove."""
         beside = self._beside(network)
+        above.check_beside(network, beside)
         shared = any(other.made_parent for other in beside)
         with Netlink() as kernel:
             missing = above.lacks_parent(kernel, network)
