@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ import pytest
 from support import command, hosts, probe
 from support.command import Runner
 from support.hosts import Host
+from support.leaks import filtered
 
 _NEEDED = probe.missing_programs("nft", "ip", "nsenter")
 pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
@@ -25,13 +25,6 @@ BRIDGE = "com.docker.network.bridge"
 
 def links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
-
-
-def filtered() -> set[str]:
-    """The bridges that our tables know."""
-    listed = json.loads(command.run(["nft", "-j", "list", "sets"]).out)["nftables"]
-    sets = [entry["set"] for entry in listed if "set" in entry]
-    return {bridge for each in sets if each["name"] == "bridges" for bridge in each.get("elem", ())}
 
 
 def bridge_of(mydocker: Runner, network: str) -> str:
@@ -84,6 +77,16 @@ def test_a_filter_that_refuses(mydocker: Runner, tmp_path: Path) -> None:
     assert bridge in filtered()
     mydocker("network", "rm", "held")
     assert bridge not in filtered()
+
+
+def test_a_filter_that_is_killed(mydocker: Runner, tmp_path: Path) -> None:
+    """Which is no refusal: nothing goes on without it."""
+    with nft_that("kill -KILL $$", tmp_path):
+        refused = mydocker("network", "create", "--subnet", "10.81.0.0/24", "x", check=1)
+    assert "the program nft was killed by signal 9 (try again)" in refused.err
+    mydocker("network", "rm", "x")
+    with mydocker.network("x", "--subnet", "10.81.0.0/24"):
+        assert bridge_of(mydocker, "x") in links() & filtered()
 
 
 def test_a_filter_that_was_flushed(mydocker: Runner) -> None:

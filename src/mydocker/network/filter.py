@@ -25,9 +25,10 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import NotSupported
+from ..errors import NotSupported, Unavailable
 from ..linux.nftables import Nftables, field
 from .document import Network, Port
 from .inside import packed
@@ -151,7 +152,8 @@ class Filter:
         """One after the other; what is not there is forgotten already."""
         if available():
             for commands in transactions:
-                self._try(commands)
+                with suppress(Unavailable):
+                    self._try(commands)
 
     def unpublish(self, ports: Iterable[Port]) -> list[Port]:
         """Forget them, together; one after the other if one of them is not there.
@@ -206,13 +208,15 @@ class Filter:
             raise _refused(message)
 
     def _try(self, commands: str) -> str:
-        """The first line of what nft says against it; empty when it is done."""
+        """The first line of what nft says against it, empty when it is done; ``Unavailable`` if killed."""
         program = shutil.which("nft", path=_PATH)
         if program is None:
             raise NotSupported(MISSING)
         done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
         if done.returncode == 0:
             return ""
+        if done.returncode < 0:
+            raise Unavailable(f"the program nft was killed by signal {-done.returncode} (try again)")
         return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"
 
 
