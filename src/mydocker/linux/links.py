@@ -58,12 +58,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 
 def is_name(text: str) -> bool:
     """Whether a link can be called so."""
-    return (
-        bool(text)
-        and len(os.fsencode(text)) <= LONGEST_NAME
-        and text not in (".", "..")
-        and (not _REFUSED & set(text))
-    )
+    return 0 < len(os.fsencode(text)) <= LONGEST_NAME and text not in (".", "..") and not _REFUSED & set(text)
 
 
 class Link:
