@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -138,6 +141,82 @@ def has(*kind: str) -> bool:
     if done.code == 0:
         command.run(["ip", "link", "delete", "probe0"])
     return done.code == 0
+
+
+@contextlib.contextmanager
+def a_link(*arguments: str) -> Iterator[None]:
+    """Of the host, named by the first argument."""
+    command.run(["ip", "link", "add", *arguments])
+    try:
+        yield
+    finally:
+        command.run(["ip", "link", "delete", arguments[0]])
+
+
+def test_a_host_that_has_the_same_names(mydocker: Runner, image: str, other: Host) -> None:
+    assert other
+    above(mydocker, "macvlan")
+    with a_link("eth0", "type", "veth", "peer", "name", "eth1"):
+        _, web = start(mydocker, image, "--network", "above", "--name", "web")
+        mydocker(
+            "network", "create", "-d", "macvlan", "-o", "parent=cable", "--subnet", "10.98.0.0/24", "two"
+        )
+        mydocker("network", "connect", "two", "web")
+        assert addresses(web, "eth1") == ["10.98.0.2"]
+        mydocker("network", "disconnect", "two", "web")
+        names = {each["ifname"] for each in json.loads(web.run("ip", "-j", "link").out)}
+        assert names == {"lo", "eth0"}
+    remove(mydocker)
+    mydocker("network", "rm", "two")
+
+
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
+def test_one_after_the_other(mydocker: Runner, image: str, other: Host, driver: str) -> None:
+    """Each gets the address of the one before, whose link the kernel has for a while; or somebody else."""
+    assert other
+    if not has("link", "cable", "type", driver):
+        pytest.skip(f"the kernel has no {driver}")
+    above(mydocker, driver)
+    for _ in range(4):
+        shown = mydocker("run", "--rm", "--network", "above", image, "ip", "address", "show", "eth0").out
+        assert "10.99.0.128" in shown
+    container, _ = start(mydocker, image, "--network", "above", "--name", "owner")
+    for _ in range(3):
+        mydocker("restart", "--timeout", "0", container)
+    _, guest = start(mydocker, image, "--network", "container:owner", "--name", "guest")
+    mydocker("stop", "--timeout", "0", container)
+    assert {each["ifname"] for each in json.loads(guest.run("ip", "-j", "link").out)} == {"lo"}
+    _, last = start(mydocker, image, "--network", "above")
+    assert addresses(last) == ["10.99.0.128"]
+    remove(mydocker)
+
+
+def test_what_goes_together_above_one_link(mydocker: Runner, other: Host) -> None:
+    assert other
+    option = ("-o", "parent=cable", "--subnet", "10.98.0.0/24")
+    above(mydocker, "macvlan")
+    refused = mydocker("network", "create", "-d", "ipvlan", *option, "second", check=1).err
+    assert "network above is above cable by macvlan, so none can be by ipvlan (l2, bridge)" in refused
+    mydocker("network", "create", "-d", "macvlan", "-o", "macvlan_mode=private", *option, "second")
+    mydocker("network", "rm", "above", "second")
+
+
+KILLED_AT_ONCE = """
+import os, signal
+from mydocker.linux.links import Netlink
+from mydocker.network import above
+from mydocker.network.document import Network
+Netlink.delete_link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+network = Network(name="n", id="1" * 64, created="", driver="macvlan", options={"parent": "cable"})
+with Netlink() as kernel:
+    above.probe(kernel, network)
+"""
+
+
+def test_who_tries_a_driver_is_killed(other: Host) -> None:
+    assert other
+    assert command.run([sys.executable, "-c", KILLED_AT_ONCE], check=False).code == -signal.SIGKILL
+    assert not [name for name in links() if name.startswith("mdv")]
 
 
 @pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])

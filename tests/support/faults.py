@@ -9,6 +9,7 @@ before it is a program). After that:
     system check is clean after one reconciling command
     what was there before, a container with its files and its log, is still there
     what the scenario was about is as it was before, or as it is after (``Scenario.allowed``)
+    no bridge is up that the packet filter does not know
     when the containers are removed, nothing is left (``leaks.py``)
 """
 
@@ -32,6 +33,7 @@ _POINTS = re.compile(r"points (\d+): (.*)")
 NAME = "victim"
 OTHER = "victim-renamed"
 VAULT = "vault"
+WIRE = "wire"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def scenarios(image: str) -> list[Scenario]:
                  allowed=frozenset({"running"})),
         Scenario("port rm", ("port", "rm", NAME, "80"), [published], allowed=frozenset({"running"})),
         *_of_volumes(image),
+        *_of_networks(image),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
     ]  # fmt: skip
@@ -109,6 +112,22 @@ def _of_volumes(image: str) -> list[Scenario]:
                  allowed=frozenset({"gone"}), names=frozenset({VAULT, f"{VAULT}-2"})),
         Scenario("volume clone", ("volume", "clone", VAULT, f"{VAULT}-2"), [filled],
                  allowed=frozenset({"gone"})),
+    ]  # fmt: skip
+
+
+def _of_networks(image: str) -> list[Scenario]:
+    made = ("network", "create", WIRE)
+    gone, running = frozenset({"gone"}), frozenset({"running"})
+    run = ("run", "-d", "--name", NAME)
+    last = (image, "sleep", "1000")
+    return [
+        Scenario("network create", ("network", "create", "--ipv6", WIRE), allowed=gone),
+        Scenario("network rm", ("network", "rm", WIRE), [made], allowed=gone),
+        Scenario("network prune", ("network", "prune", "--force"), [made], allowed=gone),
+        Scenario("network connect", ("network", "connect", WIRE, NAME), [made, (*run, *last)],
+                 allowed=running),
+        Scenario("network disconnect", ("network", "disconnect", WIRE, NAME),
+                 [made, (*run, "--network", WIRE, *last)], allowed=running),
     ]  # fmt: skip
 
 
@@ -192,6 +211,7 @@ class Injector:
         assert states <= scenario.allowed, f"lost or in another state: {shown}"
         checked = self._ask("system", "check")
         assert checked.code == 0, str(checked)
+        assert not leaks.unfiltered(), "up, and unknown to the packet filter"
         volumes = self._ask("volume", "ls", "-q").out.split()
         for name in scenario.names:
             found = self._ask("inspect", name)
@@ -230,6 +250,7 @@ class Injector:
         left = self._runner("ps", "-aq", "--no-trunc", "--filter", "name=victim").out.split()
         if left:
             self._runner("rm", "-f", "-v", *left, check=False)  # one of --rm may be gone by now; see _clean
+        self._runner("network", "prune", "--force", check=False)
 
 
 def sample(

@@ -140,6 +140,22 @@ def _filters(directories: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
+def filtered() -> set[str]:
+    """The bridges that our tables know."""
+    listed = json.loads(subprocess.run(["nft", "-j", "list", "sets"], capture_output=True, check=True).stdout)
+    sets = [entry["set"] for entry in listed["nftables"] if "set" in entry]
+    return {bridge for each in sets if each["name"] == "bridges" for bridge in each.get("elem", ())}
+
+
+def unfiltered() -> set[str]:
+    """Bridges of ours that are up and that our tables do not know."""
+    if probe.missing_programs("nft", "ip"):
+        return set()
+    argv = ["ip", "-j", "link", "show", "up", "type", "bridge"]
+    listed = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout or b"[]")
+    return {each["ifname"] for each in listed if each.get("ifname", "").startswith("md-")} - filtered()
+
+
 def _cgroups() -> frozenset[str]:
     """Every control group of the session, apart from the empty parents that are kept, and from those in which
     an init waits for its container."""

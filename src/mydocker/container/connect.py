@@ -81,34 +81,27 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
     made = attached.of(store)
     files.host_known(store, record)
     try:
-        with Netlink() as kernel:
-            if made.ready(kernel, network) is None:
-                made.prepare(network)
-            with made.connecting():
-                networks.check_still(made, network)
-                before = attached.read(store, record.id)
-                numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
-                number = next(each for each in range(len(numbers) + 1) if each not in numbers)
-                endpoint = networks.claim(made, record, network, asked, number, pid)
-                try:
-                    _add(store, record, before, endpoint)
-                    link = made.ready(kernel, network)
-                    if link is None:
-                        raise Conflict(f"somebody has removed the bridge {network.bridge} (try again)")
-                    way = endpoint.leads and not any(each.leads for each in before.endpoints)
-                    made.plug(kernel, link, network, endpoint, target, gateway=way)
-                    networks.limit(made, record, [endpoint])
-                    if networks.named([endpoint]) and not networks.named(before.endpoints):
-                        _resolve(store, record, pid, target)
-                    if not store.held(record.id):
-                        raise Conflict(f"container {record.id} has just ended")
-                except BaseException:
-                    if before.limited:
-                        Egress(made.filter).forget(record.id, [endpoint], all=False)
-                    _give_back(made, kernel, record.id, endpoint, target)
-                    with suppress(FileNotFoundError):
-                        attached.write(store, record.id, before)
-                    raise
+        with Netlink() as kernel, networks.ready(kernel, made, [network]) as (link,):
+            before = attached.read(store, record.id)
+            numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
+            number = next(each for each in range(len(numbers) + 1) if each not in numbers)
+            endpoint = networks.claim(made, record, network, asked, number, pid)
+            try:
+                _add(store, record, before, endpoint)
+                way = endpoint.leads and not any(each.leads for each in before.endpoints)
+                made.plug(kernel, link, network, endpoint, target, gateway=way)
+                networks.limit(made, record, [endpoint])
+                if networks.named([endpoint]) and not networks.named(before.endpoints):
+                    _resolve(store, record, pid, target)
+                if not store.held(record.id):
+                    raise Conflict(f"container {record.id} has just ended")
+            except BaseException:
+                if before.limited:
+                    Egress(made.filter).forget(record.id, [endpoint], all=False)
+                _give_back(made, kernel, record.id, endpoint, target)
+                with suppress(FileNotFoundError):
+                    attached.write(store, record.id, before)
+                raise
     finally:
         os.close(target)
 

@@ -103,7 +103,7 @@ def _gateway(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> str
         return ""
     network = next((each.network for each in endpoints if each.link), "bridge")
     pools = attached.of(store).get(network).pools
-    return str(min((gateway for _, _, gateway, _ in pools), key=lambda gateway: gateway.version))
+    return str(min((pool.gateway for pool in pools), key=lambda gateway: gateway.version))
 
 
 def resolv_conf(given: bytes, host: HostConfig, *, resolver: bool = False) -> bytes:

@@ -18,12 +18,12 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
 
-from ..errors import Conflict, InvalidArgument, NotFound, NotSupported
+from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, NotSupported
 from ..linux.host import interface_up
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
 from ..monitor.owner import Connected, Held
-from ..network import bridge, flows, rates
+from ..network import above, bridge, flows, rates
 from ..network.document import Attached, Endpoint, Network
 from ..network.egress import Egress, places
 from ..network.inside import Inside
@@ -87,10 +87,9 @@ def _plug_all(
     target: int,
     pid: int,
 ) -> list[Endpoint]:
-    with Netlink() as kernel, _ready(kernel, networks, [network for network, _ in wanted]) as links:
+    with Netlink() as kernel, ready(kernel, networks, [network for network, _ in wanted]) as links:
         endpoints: list[Endpoint] = []
         for number, (network, asked) in enumerate(wanted):
-            check_still(networks, network)
             endpoints.append(claim(networks, record, network, asked, number, pid))
         limited = record.host_config.egress is not None
         attached.write(store, record.id, Attached(endpoints=endpoints, limited=limited))
@@ -101,10 +100,13 @@ def _plug_all(
 
 
 @contextmanager
-def _ready(kernel: Netlink, networks: Networks, wanted: list[Network]) -> Iterator[list[Link]]:
-    """The bridges, which nobody takes down meanwhile."""
+def ready(kernel: Netlink, networks: Networks, wanted: list[Network]) -> Iterator[list[Link]]:
+    """The bridges and parents, which nobody takes down meanwhile; ``NotFound`` if somebody has removed one
+    of the networks."""
     while True:
         with networks.connecting():
+            for network in wanted:
+                _check_still(networks, network)
             links = [networks.ready(kernel, network) for network in wanted]
             found = [link for link in links if link is not None]
             if len(found) == len(wanted):
@@ -112,10 +114,10 @@ def _ready(kernel: Netlink, networks: Networks, wanted: list[Network]) -> Iterat
                 return
         for network, link in zip(wanted, links, strict=True):
             if link is None:
-                networks.prepare(network)
+                networks.prepare_bridge(network)
 
 
-def check_still(networks: Networks, network: Network) -> None:
+def _check_still(networks: Networks, network: Network) -> None:
     if networks.get(network.name).id != network.id:
         raise NotFound(f"network {network.name} not found")
 
@@ -138,15 +140,16 @@ def claim(
     )
     rate_in, rate_out = rates.parse(asked.driver_opts or {})
     changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
-    for subnet, _, _, _ in network.pools:
-        six = "6" if subnet.version == 6 else ""
+    for pool in network.pools:
+        version = pool.subnet.version
+        six = "6" if version == 6 else ""
         if f"address{six}" in changes:
             continue
         fixed = ipam.ipv6_address if six else ipam.ipv4_address
-        address = networks.leases.claim(network, record.id, address=fixed, version=subnet.version)
-        where = next(pool for pool in network.pools if address in pool[0])
-        changes |= {f"address{six}": str(address), f"prefix{six}": where[0].prefixlen}
-        changes[f"gateway{six}"] = "" if network.closed or network.routed else str(where[2])
+        address = networks.leases.claim(network, record.id, address=fixed, version=version)
+        where = next(each for each in network.pools if address in each.subnet)
+        changes |= {f"address{six}": str(address), f"prefix{six}": where.subnet.prefixlen}
+        changes[f"gateway{six}"] = "" if network.closed or network.routed else str(where.gateway)
         if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
             changes["mac"] = bridge.mac_of(address)
     return msgspec.structs.replace(endpoint, **changes)
@@ -175,6 +178,8 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         with Netlink() as kernel:
             for endpoint in document.endpoints:
                 bridge.unplug(kernel, endpoint)
+        if not all(endpoint.link for endpoint in document.endpoints):
+            _cut_off(store, identifier, document.endpoints)
         flows.end(networks.unpublish(document.ports, identifier))
         if document.limited:
             Egress(networks.filter).forget(identifier, document.endpoints, all=True)
@@ -189,6 +194,24 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
     for name in (path, f"{path}.new"):
         with suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _cut_off(store: Store, identifier: str, endpoints: list[Endpoint]) -> None:
+    """Take the links without an end at the host from containers that go on in the same namespace: their
+    addresses are given out again. As under Docker they have no network any more."""
+    for other in store.worked_on():
+        with suppress(NotFound, CorruptData):
+            if store.read_record(other).host_config.network_mode != f"container:{identifier}":
+                continue
+            found = attached.target(store, other)
+            if found is None:
+                continue
+            try:
+                for endpoint in endpoints:
+                    if not endpoint.link:
+                        above.unplug(endpoint, found[1])
+            finally:
+                os.close(found[1])
 
 
 def release_orphans(store: Store) -> None:

@@ -165,7 +165,8 @@ def _host(binding: PortBinding) -> str:
 
 
 def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> list[tuple[str, str]]:
-    """Host address and container address of a binding; one without a host address is at both of the host's.
+    """Host address and container address of a binding; one without a host address is at both of the host's,
+    or at the IPv4 address that the network is bound to.
 
     To the container's IPv4 address, the proxy leads what comes by IPv6; which knows no SCTP.
     """
@@ -174,10 +175,8 @@ def _places(network: Network, endpoint: Endpoint, host: str, protocol: str) -> l
         return [(host, (other or first) if ":" in host else (first or other))]
     bound = network.options.get(HOST_BINDING) or "0.0.0.0"
     places = [(bound, first or other)]
-    if other:
-        places.append(("::", other))
-    elif bound == "0.0.0.0" and protocol != "sctp" and ports.has_ipv6():
-        places.append(("::", first))
+    if bound == "0.0.0.0" and (other or (protocol != "sctp" and ports.has_ipv6())):
+        places.append(("::", other or first))
     return places
 
 

@@ -35,12 +35,12 @@ import msgspec
 
 from ..errors import Conflict, CorruptData, InvalidArgument, NotFound
 from ..monitor.protocol import ADDED
+from ..network.store import DEFAULT_STATE
 from . import record as records
 from .record import Record
 from .state import Health, State
 
 DEFAULT_ROOT = "/var/lib/mydocker"
-DEFAULT_STATE = "/run/mydocker"
 PAUSE_LOCK = "pause.lock"
 NETWORKS = "network.json"
 HEALTH = "health.json"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from ..container import boot
 from ..container.events import Message
 from ..container.reconcile import sweep
-from ..container.store import DEFAULT_ROOT, DEFAULT_STATE, Store
+from ..container.store import DEFAULT_ROOT, Store
 from ..errors import Error, Unauthorized
 from ..image.lists import Lists
 from ..image.store import ImageStore
+from ..network.store import DEFAULT_STATE
 from . import check as checking
 from . import events as listening
 from . import prune as pruning

@@ -7,6 +7,7 @@ Addresses are packed (4 or 16 bytes, ``socket.inet_pton``). Messages and refusal
 from __future__ import annotations
 
 import _socket
+import os
 import struct
 
 from .netlink import (
@@ -46,9 +47,18 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
+LONGEST_NAME = 15
+"""of a link: IFNAMSIZ (linux/if.h) less the NUL"""
+_REFUSED = frozenset("/:% \t\n\v\f\r\0")  # dev_valid_name() in net/core/dev.c
+
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+
+
+def is_name(text: str) -> bool:
+    """Whether a link can be called so."""
+    return 0 < len(os.fsencode(text)) <= LONGEST_NAME and text not in (".", "..") and not _REFUSED & set(text)
 
 
 class Link:
@@ -187,6 +197,11 @@ class Netlink(Socket):
         body = _LINK.pack(0, 0, index, 0, 0) + number(IFLA_NET_NS_FD, namespace) + text(IFLA_IFNAME, name)
         self.send(RTM_NEWLINK, NLM_F_ACK, body, name)
 
+    def rename(self, index: int, name: str) -> None:
+        """Of a link that is down: before Linux 6.2 one that is up keeps its name (EBUSY)."""
+        body = _LINK.pack(0, 0, index, 0, 0) + text(IFLA_IFNAME, name)
+        self.send(RTM_NEWLINK, NLM_F_ACK, body, name)
+
     def disable_port(self, index: int) -> None:
         """Have a bridge take nothing from a port, give it nothing, and forget what it has learned there.
 
@@ -256,7 +271,11 @@ class Netlink(Socket):
         self.new(RTM_NEWADDR, body, str(index))
 
     def add_default_route(self, gateway: bytes, index: int) -> None:
-        self._route(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, gateway, index)
+        family = _socket.AF_INET if len(gateway) == 4 else _socket.AF_INET6
+        body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+        body += attribute(RTA_GATEWAY, gateway) + number(RTA_OIF, index)
+        flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
+        self.send(RTM_NEWROUTE, flags, body, f"default via {_socket.inet_ntop(family, gateway)}")
 
     def add_default_link(self, size: int, index: int) -> None:
         """A default route without a gateway, for addresses of ``size`` bytes."""
@@ -264,15 +283,6 @@ class Netlink(Socket):
         body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0)
         flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
         self.send(RTM_NEWROUTE, flags, body + number(RTA_OIF, index), f"default dev {index}")
-
-    def delete_default_route(self, gateway: bytes, index: int) -> None:
-        self._route(RTM_DELROUTE, NLM_F_ACK, gateway, index)
-
-    def _route(self, message: int, flags: int, gateway: bytes, index: int) -> None:
-        family = _socket.AF_INET if len(gateway) == 4 else _socket.AF_INET6
-        body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
-        body += attribute(RTA_GATEWAY, gateway) + number(RTA_OIF, index)
-        self.send(message, flags, body, f"default via {_socket.inet_ntop(family, gateway)}")
 
     def routes(self) -> list[Route]:
         """Those of the main table, of both families."""

@@ -14,10 +14,20 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ..errors import Conflict, InvalidArgument, NotSupported
 from ..linux import namespace
-from ..linux.links import IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES, Link, Netlink
+from ..linux.links import (
+    IPVLAN_FLAGS,
+    IPVLAN_MODES,
+    LONGEST_NAME,
+    MACVLAN_MODES,
+    Link,
+    Netlink,
+    is_name,
+)
 from .document import PARENT, Endpoint, Network
 from .inside import Inside, settle
 
@@ -25,8 +35,6 @@ DRIVERS = ("macvlan", "ipvlan")
 MODES = {"macvlan": ("macvlan_mode", MACVLAN_MODES), "ipvlan": ("ipvlan_mode", IPVLAN_MODES)}
 FLAG = "ipvlan_flag"
 _PROBE = "mdvprobe"
-_LINK_NAME = 15
-"""IFNAMSIZ without the zero byte"""
 _VLANS = 4095
 
 
@@ -36,6 +44,26 @@ def check_options(driver: str, options: dict[str, str]) -> None:
     for key, known in ((name, modes), *(((FLAG, IPVLAN_FLAGS),) if driver == "ipvlan" else ())):
         if key in options and options[key] not in known:
             raise InvalidArgument(f"unknown {key} {options[key]} (there are {', '.join(known)})")
+
+
+def check_beside(network: Network, others: Iterable[Network]) -> None:
+    """``Conflict`` with other networks above the same link, where the kernel has one driver at a time; and of
+    ipvlan one mode and one flag, which the links that are there get from the next one."""
+    own = _manner(network)
+    for other in others:
+        there = _manner(other)
+        if own != there:
+            raise Conflict(
+                f"network {other.name} is above {network.parent} by {there}, so none can be by {own} "
+                "(use another parent, such as a VLAN of it)"
+            )
+
+
+def _manner(network: Network) -> str:
+    """What all networks above a link have in common."""
+    if network.driver == "ipvlan":
+        return f"ipvlan ({network.mode}, {network.options.get(FLAG, 'bridge')})"
+    return network.driver
 
 
 def find(kernel: Netlink, network: Network) -> Link:
@@ -67,8 +95,8 @@ def _vlan(kernel: Netlink, name: str) -> tuple[Link, int]:
         raise InvalidArgument(f"unable to parse a valid vlan id from: {number} (ex. eth0.10 for vlan 10)")
     if not 0 < int(number) < _VLANS:
         raise InvalidArgument(f"vlan id must be between 1-4094, received: {int(number)}")
-    if len(name) > _LINK_NAME:
-        raise InvalidArgument(f"the name of a link has at most {_LINK_NAME} characters: {name}")
+    if not is_name(name):
+        raise InvalidArgument(f"the name of a link has at most {LONGEST_NAME} characters: {name}")
     link = kernel.link(under)
     if link is None:
         raise Conflict(f"failed to find master interface {under} on the host: Link not found")
@@ -106,13 +134,29 @@ def remove_parent(kernel: Netlink, network: Network) -> None:
 def probe(kernel: Netlink, network: Network) -> None:
     """``NotSupported`` or ``Conflict`` if the kernel makes no such link above this parent."""
     parent = find(kernel, network)
-    own = namespace.open_namespace("network")
     name = f"{_PROBE}{os.getpid() & 0xFFFF:x}"
+    with _new_namespace() as target:
+        _add(kernel, parent, network, name, b"\x02" + os.urandom(5), target)
+        with Inside(target) as inside:
+            inside.delete_link(name)
+
+
+@contextmanager
+def _new_namespace() -> Iterator[int]:
+    """A network namespace that ends with its descriptor, so with this process too, and all links in it."""
+    before = namespace.open_namespace("network", "thread-self")
     try:
-        _add(kernel, parent, network, name, b"\x02" + os.urandom(5), own)
-        kernel.delete_link(name)
+        namespace.unshare(namespace.CLONE_NEWNET)
+        try:
+            made = namespace.open_namespace("network", "thread-self")
+        finally:
+            namespace.setns(before, namespace.CLONE_NEWNET)
     finally:
-        os.close(own)
+        os.close(before)
+    try:
+        yield made
+    finally:
+        os.close(made)
 
 
 def plug(
@@ -120,14 +164,20 @@ def plug(
 ) -> None:
     """As ``bridge.plug``."""
     mac = bytes.fromhex(endpoint.mac.replace(":", ""))
-    _add(kernel, parent, network, endpoint.interface, mac, target)
-    settle(target, endpoint, gateway=gateway)
+    _add(kernel, parent, network, _made(endpoint), mac, target)
+    settle(target, endpoint, gateway=gateway, made=_made(endpoint))
 
 
 def unplug(endpoint: Endpoint, target: int) -> None:
     """Take the link away from a container that goes on."""
     with Inside(target) as inside:
-        inside.delete_link(endpoint.interface)
+        if not inside.delete_link(_made(endpoint)):
+            inside.delete_link(endpoint.interface)
+
+
+def _made(endpoint: Endpoint) -> str:
+    """The link's name until it is inside: before Linux 6.15 none of the host's may have the same."""
+    return f"mdv{endpoint.id}"[:LONGEST_NAME]
 
 
 def _add(kernel: Netlink, parent: Link, network: Network, name: str, mac: bytes, target: int) -> None:

@@ -15,13 +15,10 @@ import errno
 import os
 
 from ..errors import Conflict, Forbidden, NotSupported
-from ..linux.links import Link, Netlink
+from ..linux.links import LONGEST_NAME, Link, Netlink
 from . import rates
 from .document import Address, Endpoint, Network
 from .inside import packed, settle, sysctl
-
-_LINK_NAME = 15
-"""IFNAMSIZ without the zero byte"""
 
 
 def find(kernel: Netlink, network: Network) -> Link | None:
@@ -31,36 +28,42 @@ def find(kernel: Netlink, network: Network) -> Link | None:
 
 
 def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
-    """The bridge with its addresses; needs the lock of all networks. What was made half is made anew.
+    """The bridge with its addresses; needs the lock of all networks.
 
-    ``forward``: the host is to pass on what its containers send to elsewhere.
+    One that is there already was made half, or somebody has set it down: as containers may be on it, what it
+    lacks is added. ``forward``: the host is to pass on what its containers send to elsewhere.
     """
-    old = kernel.link(network.bridge)
-    if old is not None and old.kind != "bridge":
+    link = kernel.link(network.bridge) or _add(kernel, network)
+    if link.kind != "bridge":
         raise Conflict(f"there is a link {network.bridge} that is no bridge")
-    try:
-        if old is not None:
-            kernel.delete_link(network.bridge)
-        kernel.add_bridge(network.bridge, address=b"\x02\x42" + os.urandom(4), mtu=network.mtu)
-    except OSError as error:
-        raise _refused(error, network) from error
-    link = kernel.link(network.bridge)
-    if link is None:
-        raise Conflict(f"somebody has removed the bridge {network.bridge}")
     conf = f"/proc/sys/net/ipv6/conf/{network.bridge}"
     if network.enable_ipv6:
         sysctl(f"{conf}/accept_ra", "0")
         sysctl(f"{conf}/accept_dad", "0")
     elif os.path.exists(conf):
         sysctl(f"{conf}/disable_ipv6", "1")
-    for subnet, _, gateway, _ in network.pools:
-        kernel.add_address(link.index, packed(gateway), subnet.prefixlen)
+    there = {(address, prefix) for index, address, prefix in kernel.addresses() if index == link.index}
+    for pool in network.pools:
+        wanted = packed(pool.gateway), pool.subnet.prefixlen
+        if wanted not in there:
+            kernel.add_address(link.index, *wanted)
     if forward and not network.internal:
         _forward("/proc/sys/net/ipv4/ip_forward")
         if network.enable_ipv6:
             _forward("/proc/sys/net/ipv6/conf/all/forwarding")
     kernel.set_up(link.index)
     return link
+
+
+def _add(kernel: Netlink, network: Network) -> Link:
+    try:
+        kernel.add_bridge(network.bridge, address=b"\x02\x42" + os.urandom(4), mtu=network.mtu)
+    except OSError as error:
+        raise _refused(error, network) from error
+    made = kernel.link(network.bridge)
+    if made is None:
+        raise Conflict(f"somebody has removed the bridge {network.bridge}")
+    return made
 
 
 def hairpin(kernel: Netlink, endpoint: Endpoint) -> None:
@@ -84,7 +87,7 @@ def remove(kernel: Netlink, network: Network) -> None:
 
 def link_name(container: str, pid: int, number: int) -> str:
     """The host's end: whose it is, which of them, and of which start."""
-    return f"mdv{container[:8]}{number:x}{pid & 0xFFF:03x}"[:_LINK_NAME]
+    return f"mdv{container[:8]}{number:x}{pid & 0xFFF:03x}"[:LONGEST_NAME]
 
 
 def mac_of(address: Address) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,12 +23,21 @@ OPTIONS = frozenset((BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, MTU, DEFAULT_BR
 
 
 class Pool(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
-    """A subnet and what of it is given out."""
+    """A subnet and what of it is given out, as text."""
 
     subnet: str = ""
     ip_range: str = msgspec.field(name="IPRange", default="")
     gateway: str = ""
     auxiliary_addresses: dict[str, str] = msgspec.field(name="AuxiliaryAddresses", default={})
+
+
+class AddressPool(NamedTuple):
+    """The same to reckon with: ``part`` of the subnet is given out, but not ``gateway`` and ``others``."""
+
+    subnet: Subnet
+    part: Subnet
+    gateway: Address
+    others: frozenset[Address]
 
 
 class Ipam(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -55,7 +65,7 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
 
     @property
     def enable_ipv4(self) -> bool:
-        return not self.pools or any(subnet.version == 4 for subnet, _, _, _ in self.pools)
+        return not self.pools or any(pool.subnet.version == 4 for pool in self.pools)
 
     @property
     def addressed(self) -> bool:
@@ -112,15 +122,14 @@ class Network(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, dict=T
         return int(self.options.get(MTU, "0"))
 
     @cached_property
-    def pools(self) -> list[tuple[Subnet, Subnet, Address, frozenset[Address]]]:
-        """For each subnet: what of it is given out, its gateway, and what is not to be given."""
+    def pools(self) -> list[AddressPool]:
         found = []
         for pool in self.ipam.config:
             subnet = ipaddress.ip_network(pool.subnet)
             part = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
             gateway = ipaddress.ip_address(pool.gateway)
             others = frozenset(ipaddress.ip_address(each) for each in pool.auxiliary_addresses.values())
-            found.append((subnet, part, gateway, others))
+            found.append(AddressPool(subnet, part, gateway, others))
         return found
 
 

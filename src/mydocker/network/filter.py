@@ -2,7 +2,7 @@
 
     bridges           the links of our networks
     internal          those of them whose networks lead nowhere
-    pairs             which two of them may talk: each with itself
+    pairs             which two of them may talk: each with itself, unless its containers may not
     subnets4/6        subnet . bridge
     masquerade4/6     subnets that get the host's address on their way out
     ports4/6          protocol . host address . host port : container . port       (published at an address)
@@ -25,9 +25,10 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import NotSupported
+from ..errors import NotSupported, Unavailable
 from ..linux.nftables import Nftables, field
 from .document import Network, Port
 from .inside import packed
@@ -89,6 +90,8 @@ add rule inet {t} forward iifname @bridges accept
 """
 
 _NUMBERS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+_ABSENT = (os.strerror(errno.ENOENT), "element does not exist")
+"""what nft says of a table, and of an element of a set of intervals"""
 MISSING = "the program nft is missing (Debian: apt install nftables)"
 
 
@@ -108,16 +111,20 @@ class Filter:
         self._run(_BASE.format(t=self.table) + self._elements("add", networks))
 
     def remove_network(self, network: Network) -> None:
-        """Forget it. If that fails the table is not there, which comes to the same."""
-        if not available():
-            return
-        self._try(self._elements("delete", [network]))
+        """Forget it; no error if it is not there."""
+        self._discard(self._elements("delete", [network]))
 
     def remove(self) -> None:
         """Remove the table; no error if it is not there."""
+        for family in ("inet", "bridge"):
+            self._discard(f"delete table {family} {self.table}\n")
+
+    def _discard(self, commands: str) -> None:
+        """Have something forgotten, which may not be there."""
         if available():
-            self._try(f"delete table inet {self.table}\n")
-            self._try(f"delete table bridge {self.table}\n")
+            message = self._try(commands)
+            if message and not any(each in message for each in _ABSENT):
+                raise _refused(message)
 
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
@@ -131,7 +138,7 @@ class Filter:
                 with Nftables() as kernel:
                     kernel.add_elements(self.table, wanted)
             except OSError as error:
-                raise NotSupported(f"the packet filter refuses ({error.strerror})") from error
+                raise _refused(error.strerror) from error
 
     def change(self, commands: str, networks: Iterable[Network]) -> None:
         """A transaction of somebody else's in this table, or tables of this name of other families.
@@ -145,7 +152,8 @@ class Filter:
         """One after the other; what is not there is forgotten already."""
         if available():
             for commands in transactions:
-                self._try(commands)
+                with suppress(Unavailable):
+                    self._try(commands)
 
     def unpublish(self, ports: Iterable[Port]) -> list[Port]:
         """Forget them, together; one after the other if one of them is not there.
@@ -183,29 +191,37 @@ class Filter:
                 continue
             bridge = f'"{network.bridge}"'
             element("bridges", bridge)
-            element("pairs", f"{bridge} . {bridge}")
+            if network.icc:
+                element("pairs", f"{bridge} . {bridge}")
             if network.internal:
                 element("internal", bridge)
-            for subnet, _, _, _ in network.pools:
-                element(f"subnets{subnet.version}", f"{subnet} . {bridge}")
+            for pool in network.pools:
+                version = pool.subnet.version
+                element(f"subnets{version}", f"{pool.subnet} . {bridge}")
                 if network.masquerade:
-                    element(f"masquerade{subnet.version}", str(subnet))
+                    element(f"masquerade{version}", str(pool.subnet))
         return "".join(lines)
 
     def _run(self, commands: str) -> None:
         message = self._try(commands)
         if message:
-            raise NotSupported(f"the packet filter refuses ({message})")
+            raise _refused(message)
 
     def _try(self, commands: str) -> str:
-        """The first line of what nft says against it; empty when it is done."""
+        """The first line of what nft says against it, empty when it is done; ``Unavailable`` if killed."""
         program = shutil.which("nft", path=_PATH)
         if program is None:
             raise NotSupported(MISSING)
         done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
         if done.returncode == 0:
             return ""
+        if done.returncode < 0:
+            raise Unavailable(f"the program nft was killed by signal {-done.returncode} (try again)")
         return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"
+
+
+def _refused(reason: str | None) -> NotSupported:
+    return NotSupported(f"the packet filter refuses ({reason})")
 
 
 def _element(port: Port) -> Element:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from ..errors import Conflict, NotSupported
 from ..linux import namespace
@@ -14,7 +15,7 @@ from . import rates
 from .document import Address, Endpoint
 
 _PATIENCE = 2.0
-"""seconds for the kernel to take apart a namespace that has ended: its links keep their MAC until then"""
+"""seconds for the kernel to take apart a namespace that has ended, and the links there"""
 
 
 def packed(address: str | Address) -> bytes:
@@ -49,24 +50,28 @@ class Inside:
         os.close(self._outside)
 
 
-def settle(target: int, endpoint: Endpoint, *, gateway: bool) -> None:
+def settle(target: int, endpoint: Endpoint, *, gateway: bool, made: str = "") -> None:
     """Give the link its addresses and bring it up; with ``gateway`` the default route goes this way.
 
-    ``target`` is a descriptor of the namespace.
+    ``target`` is a descriptor of the namespace, ``made`` what the link is called so far if not by its name.
     """
     with Inside(target) as inside:
-        link = inside.link(endpoint.interface)
+        link = inside.link(made or endpoint.interface)
         if link is None:
             raise Conflict(f"the link {endpoint.interface} is gone")
+        if made:
+            inside.rename(link.index, endpoint.interface)
         wanted = bool(endpoint.address6)
         if link.ipv6 is not None and link.ipv6 != wanted:
             sysctl(f"/proc/sys/net/ipv6/conf/{endpoint.interface}/disable_ipv6", "0" if wanted else "1")
-        if endpoint.address:
-            inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
-        if endpoint.address6:
-            inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
+        for address, prefix in (
+            (endpoint.address, endpoint.prefix),
+            (endpoint.address6, endpoint.prefix6),
+        ):
+            if address:
+                _patiently(endpoint, inside.add_address, link.index, packed(address), prefix)
         rates.hold(inside, link.index, endpoint.rate_out)
-        _up(inside, link.index)
+        _patiently(endpoint, inside.set_up, link.index)
         if gateway:
             lead(inside, endpoint, link.index)
 
@@ -80,17 +85,21 @@ def lead(inside: Netlink, endpoint: Endpoint, index: int) -> None:
             inside.add_default_link(len(packed(address)), index)
 
 
-def _up(inside: Netlink, index: int) -> None:
+def _patiently(endpoint: Endpoint, step: Callable[..., None], *arguments: object) -> None:
+    """Above a link of the host no two have one address (ipvlan) or one MAC (macvlan)."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
-            inside.set_up(index)
+            return step(*arguments)
         except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EBUSY) or time.monotonic() > end:
+            if error.errno not in (errno.EADDRINUSE, errno.EBUSY):
                 raise
+            if time.monotonic() > end:
+                raise Conflict(
+                    f"{endpoint.address or endpoint.address6} is in use above the same link, by something "
+                    "in the network namespace of a container that has ended (end it, or use --ip)"
+                ) from error
             time.sleep(0.005)
-        else:
-            return
 
 
 def sysctl(path: str, value: str) -> None:

@@ -129,11 +129,11 @@ def check(network: Network, text: str, version: int) -> Address:
             raise ValueError
     except ValueError:
         raise InvalidArgument(f"invalid IPv{version} address: {text}") from None
-    for subnet, _, gateway, others in network.pools:
-        if address in subnet:
-            if address == gateway or address in others:
+    for pool in network.pools:
+        if address in pool.subnet:
+            if address == pool.gateway or address in pool.others:
                 raise Forbidden("Address already in use")
-            if address == subnet.network_address or address == subnet.broadcast_address:
+            if address in (pool.subnet.network_address, pool.subnet.broadcast_address):
                 raise InvalidArgument(f"Invalid address {address}: it is the subnet's own")
             return address
     raise InvalidArgument(f"Invalid address {address}: It does not belong to any of this network's subnets")

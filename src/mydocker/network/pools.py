@@ -40,6 +40,43 @@ def overlaps(subnet: Subnet, others: Iterable[Subnet]) -> bool:
     return any(subnet.overlaps(other) for other in others if subnet.version == other.version)
 
 
+def settled(asked: Iterable[Pool], networks: list[Subnet], *, ipv4: bool, ipv6: bool) -> list[Pool]:
+    """The pools of a new network, those of IPv4 first: what was asked for, and what else it needs.
+
+    ``networks``: the subnets of the others. Errors as ``check``.
+    """
+    if not ipv4 and not ipv6:
+        raise InvalidArgument("IPv4 or IPv6 must be enabled")
+    found = [check(pool, networks) for pool in asked]
+    versions = {parse(pool.subnet).version for pool in found}
+    if 4 in versions and not ipv4:
+        raise InvalidArgument("an IPv4 subnet needs --ipv4")
+    if 6 in versions and not ipv6:
+        raise InvalidArgument("an IPv6 subnet needs --ipv6")
+    if ipv4 and 4 not in versions:
+        found.append(choose(networks + of_host()))
+    if ipv6 and 6 not in versions:
+        found.append(choose6())
+    found.sort(key=lambda pool: parse(pool.subnet).version)
+    subnets = [parse(pool.subnet) for pool in found]
+    for number, subnet in enumerate(subnets):
+        if overlaps(subnet, subnets[:number]):
+            raise Forbidden(_OVERLAP)
+    return found
+
+
+def of_link(kernel: Netlink, name: str) -> Pool | None:
+    """The pool of IPv4 of which a link has the gateway's address, if there is such a link."""
+    link = kernel.link(name)
+    if link is None:
+        return None
+    for index, address, prefix in kernel.addresses():
+        if index == link.index and len(address) == 4:
+            subnet = ipaddress.ip_network((address, prefix), strict=False)
+            return Pool(subnet=str(subnet), gateway=str(ipaddress.ip_address(address)))
+    return None
+
+
 def choose(taken: list[Subnet]) -> Pool:
     """The first of the defaults that nobody has."""
     for subnet in defaults():
@@ -63,9 +100,8 @@ def check(pool: Pool, networks: list[Subnet]) -> Pool:
     part = parse(pool.ip_range) if pool.ip_range else subnet
     if part.version != subnet.version or not part.subnet_of(subnet):  # type: ignore[arg-type]
         raise InvalidArgument(f"no matching subnet for range {pool.ip_range}")
-    gateway = first(part)
-    if pool.gateway:
-        gateway = _inside(pool.gateway, subnet, "gateway")
+    room = first(subnet if pool.gateway else part)
+    gateway = _inside(pool.gateway, subnet, "gateway") if pool.gateway else room
     for other in pool.auxiliary_addresses.values():
         if _inside(other, subnet, "aux-address") == gateway:
             raise Forbidden("Address already in use")

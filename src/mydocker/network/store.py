@@ -25,7 +25,7 @@ import msgspec
 from ..content import files
 from ..content.lock import Lock
 from ..errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotSupported
-from ..linux.links import Link, Netlink
+from ..linux.links import LONGEST_NAME, Link, Netlink, is_name
 from . import above, bridge, pools
 from .claims import Claims
 from .document import (
@@ -65,8 +65,9 @@ class Networks:
         self.leases = Leases(state)
         self.claims = Claims(state)
         # two engines on one host have their own links and their own table
-        self._suffix = "" if state == DEFAULT_STATE else hashlib.sha256(state.encode()).hexdigest()[:8]
-        self.filter = Filter(f"mydocker_{self._suffix}" if self._suffix else "mydocker")
+        suffix = "" if state == DEFAULT_STATE else hashlib.sha256(state.encode()).hexdigest()[:8]
+        self._bridge = f"md-{suffix}" if suffix else "mydocker0"
+        self.filter = Filter(f"mydocker_{suffix}" if suffix else "mydocker")
 
     # -- reading
 
@@ -166,21 +167,22 @@ class Networks:
             yield
 
     def _default(self) -> Network:
-        """``bridge``, made if there is none. Needs the lock."""
+        """``bridge``, made if there is none. Needs the lock.
+
+        A link that is there is of another root directory, whose containers may be on it. It is shared, as the
+        leases are.
+        """
         if os.path.exists(f"{self.root}/bridge.json"):
             return self.get("bridge")
-        name = f"md-{self._suffix}" if self._suffix else "mydocker0"
         with Netlink() as kernel:
-            left = kernel.link(name)
-            if left is not None and left.kind == "bridge":
-                kernel.delete_link(name)  # of a root directory that was removed
-        pool = pools.choose(self._subnets() + pools.of_host())
+            pool = pools.of_link(kernel, self._bridge)
+        pool = pool or pools.choose(self._subnets() + pools.of_host())
         options = {
             DEFAULT_BRIDGE: "true",
             ICC: "true",
             MASQUERADE: "true",
             HOST_BINDING: "0.0.0.0",
-            BRIDGE_NAME: name,
+            BRIDGE_NAME: self._bridge,
             MTU: "1500",
         }
         made = self._predefined("bridge", "bridge", Ipam(config=[pool]), options)
@@ -203,28 +205,13 @@ class Networks:
         """Make a network. Raises ``InvalidArgument``, ``Conflict``, ``Forbidden`` in Docker's words."""
         check_name(name)
         chosen = _options(driver, dict(options or {}))
-        if not ipv4 and not ipv6:
-            raise InvalidArgument("IPv4 or IPv6 must be enabled")
         with self._changing():
             if os.path.exists(f"{self.root}/{name}.json"):
                 raise Conflict(f"network with name {name} already exists")
-            identifier = os.urandom(32).hex()
-            own = self._subnets()
-            config = [pools.check(pool, own) for pool in ipam or ()]
-            versions = {pools.parse(pool.subnet).version for pool in config}
-            if 4 in versions and not ipv4:
-                raise InvalidArgument("an IPv4 subnet needs --ipv4")
-            if ipv4 and 4 not in versions:
-                config.insert(0, pools.choose(own + pools.of_host()))
-            if 6 in versions and not ipv6:
-                raise InvalidArgument("an IPv6 subnet needs --ipv6")
-            if ipv6 and 6 not in versions:
-                config.append(pools.choose6())
-            config.sort(key=lambda pool: pools.parse(pool.subnet).version)
-            _apart([pools.parse(pool.subnet) for pool in config])
+            config = pools.settled(ipam or (), self._subnets(), ipv4=ipv4, ipv6=ipv6)
             made = Network(
                 name=name,
-                id=identifier,
+                id=os.urandom(32).hex(),
                 created=_instant(datetime.now(UTC)),
                 driver=driver,
                 enable_ipv6=ipv6,
@@ -252,7 +239,9 @@ class Networks:
 
     def _above(self, network: Network) -> Network:
         """With the word on whether the link that it is above is ours to make and to remove."""
-        shared = any(other.made_parent for other in self._beside(network))
+        beside = self._beside(network)
+        above.check_beside(network, beside)
+        shared = any(other.made_parent for other in beside)
         with Netlink() as kernel:
             missing = above.lacks_parent(kernel, network)
         return msgspec.structs.replace(network, made_parent=missing or shared)
@@ -281,11 +270,10 @@ class Networks:
 
     def _remove(self, network: Network) -> None:
         """The document goes last, so that what was cut short can be done again."""
-        self.filter.remove_network(network)
-        with Netlink() as kernel:
-            if network.bridged:
-                bridge.remove(kernel, network)
-            elif network.made_parent and not self._beside(network):
+        if network.bridged:
+            self._lower(network)
+        elif network.made_parent and not self._beside(network):
+            with Netlink() as kernel:
                 above.remove_parent(kernel, network)
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{network.name}.json")
@@ -295,12 +283,21 @@ class Networks:
         with self._changing():
             if "bridge" not in self._stored() or not self.leases.close("bridge"):
                 return
-            network = self.get("bridge")
+            last = self._stored() == {"bridge"} and not self.leases.owners()
+            self._lower(self.get("bridge"), last=last)
+
+    def _lower(self, network: Network, *, last: bool = False) -> None:
+        """Filter last, as whoever finds the bridge takes it to be filtered. ``last``: no network needs the
+        table any more."""
+        with Netlink() as kernel:
+            bridge.remove(kernel, network)
+        try:
             self.filter.remove_network(network)
-            if self._stored() == {"bridge"}:
+            if last:
                 self.filter.remove()
-            with Netlink() as kernel:
-                bridge.remove(kernel, network)
+        except NotSupported:
+            if not self.unfiltered():
+                raise
 
     def ready(self, kernel: Netlink, network: Network) -> Link | None:
         """The network's bridge, if all that it needs in the kernel is there; or the link that it is above."""
@@ -320,11 +317,12 @@ class Networks:
         driver = bridge if network.bridged else above
         driver.plug(kernel, link, network, endpoint, target, gateway=gateway)
 
-    def prepare(self, network: Network) -> None:
-        """Make in the kernel what ``ready`` misses. Not to be called by who is ``connecting``."""
+    def prepare_bridge(self, network: Network) -> None:
+        """Make the bridge that ``ready`` misses. Not to be called by who is ``connecting``."""
         with self._changing(), Netlink() as kernel:
-            if bridge.find(kernel, self.get(network.name)) is None:
-                self._raise(network)
+            current = self.get(network.name)
+            if current.bridged and bridge.find(kernel, current) is None:
+                self._raise(current)
 
     def _raise(self, network: Network) -> None:
         """Filter first: no packet passes over a bridge that the filter does not know.
@@ -334,9 +332,9 @@ class Networks:
         try:
             self.filter.add_networks(self.bridged())
         except NotSupported as error:
+            files.replace(f"{self.state}/{_UNFILTERED}", str(error).encode(), 0o600)
             if network.internal:
                 raise NotSupported(f"an internal network needs the packet filter: {error}") from None
-            files.replace(f"{self.state}/{_UNFILTERED}", str(error).encode(), 0o600)
         else:
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.state}/{_UNFILTERED}")
@@ -354,11 +352,19 @@ class Networks:
             return ""
 
     def _check_bridge(self, network: Network) -> None:
-        if len(network.bridge) > 15:
-            raise InvalidArgument(f"the name of a bridge has at most 15 characters: {network.bridge}")
+        name = network.bridge
+        if not is_name(name):
+            raise InvalidArgument(f"invalid name of a bridge (of {LONGEST_NAME} characters at most): {name}")
+        taken = {self._bridge: predefined_id(self.root, "bridge")}
+        taken |= {other.bridge: other.id for other in self.bridged()}
+        if name in taken:
+            raise Forbidden(
+                f"cannot create network {network.id} ({name}): conflicts with network {taken[name]} "
+                f"({name}): networks have same bridge name"
+            )
         with Netlink() as kernel:
-            if kernel.link(network.bridge) is not None:
-                raise Conflict(f"there is a link {network.bridge} already")
+            if kernel.link(name) is not None:
+                raise Conflict(f"there is a link {name} already")
 
     def bridged(self) -> list[Network]:
         """Those that have a bridge, or will have when it is needed."""
@@ -370,7 +376,7 @@ class Networks:
                 yield self.get(name)
 
     def _subnets(self) -> list[Subnet]:
-        return [subnet for network in self._all_stored() for subnet, _, _, _ in network.pools]
+        return [pool.subnet for network in self._all_stored() for pool in network.pools]
 
     def _write(self, network: Network) -> None:
         files.replace(f"{self.root}/{network.name}.json", encoder.encode(network), 0o600)
@@ -402,15 +408,9 @@ def _options(driver: str, options: dict[str, str]) -> dict[str, str]:
             raise InvalidArgument(f"invalid value for {name}: {value} (use true or false)")
         if name == MTU and not (value.isdecimal() and 68 <= int(value) <= 65535):
             raise InvalidArgument(f"invalid value for {name}: {value} (use a number from 68 to 65535)")
-        if name == HOST_BINDING:
-            pools.address(value)
+        if name == HOST_BINDING and pools.address(value).version != 4:
+            raise InvalidArgument(f"invalid value for {name}: {value} (use an IPv4 address)")
     return options
-
-
-def _apart(subnets: list[Subnet]) -> None:
-    for number, subnet in enumerate(subnets):
-        if pools.overlaps(subnet, subnets[:number]):
-            raise Forbidden("Pool overlaps with other one on this address space")
 
 
 def _instant(instant: datetime) -> str:

@@ -11,14 +11,11 @@ import os
 
 from mydocker.errors import InvalidArgument, NotFound, StartFailed
 from mydocker.linux import namespace
-from mydocker.linux.links import Netlink
+from mydocker.linux.links import Netlink, is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mydocker.oci.runtime import NetDevice
-
-_LONGEST = 15  # IFNAMSIZ less the NUL
-_REFUSED = frozenset("/:% \t\n\v\f\r\0")  # dev_valid_name() in net/core/dev.c
 
 
 def check(devices: dict[str, NetDevice], own: set[str]) -> None:
@@ -27,7 +24,7 @@ def check(devices: dict[str, NetDevice], own: set[str]) -> None:
         raise InvalidArgument("linux.netDevices needs a network namespace in linux.namespaces")
     names = [device.get("name") or host for host, device in devices.items()]
     for name in (*devices, *names):
-        if not name or len(os.fsencode(name)) > _LONGEST or name in (".", "..") or _REFUSED & set(name):
+        if not is_name(name):
             raise InvalidArgument(f"linux.netDevices: not the name of a network interface: {name!r}")
     if len(set(names)) < len(names):
         raise InvalidArgument("linux.netDevices: two interfaces cannot have one name in the container")

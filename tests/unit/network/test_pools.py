@@ -36,6 +36,8 @@ def test_a_gateway_by_default() -> None:
     assert pools.check(Pool(subnet="10.1.0.0/16"), []).gateway == "10.1.0.1"
     assert pools.check(Pool(subnet="10.1.0.0/16", ip_range="10.1.4.0/24"), []).gateway == "10.1.4.1"
     assert pools.check(Pool(subnet="10.1.0.0/16", gateway="10.1.9.9"), []).gateway == "10.1.9.9"
+    narrow = Pool(subnet="10.1.0.0/16", ip_range="10.1.4.200/32", gateway="10.1.0.1")
+    assert pools.check(narrow, []) == narrow
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,8 @@ def test_a_gateway_by_default() -> None:
         (Pool(subnet="10.2.0.0"), errors.InvalidArgument, "invalid CIDR address"),
         (Pool(subnet="10.2.0.1/16"), errors.InvalidArgument, "it should be 10.2.0.0/16"),
         (Pool(subnet="10.2.0.0/31"), errors.InvalidArgument, "no room"),
+        (Pool(subnet="10.2.0.0/31", gateway="10.2.0.1"), errors.InvalidArgument, "no room"),
+        (Pool(subnet="10.2.0.0/16", ip_range="10.2.4.200/32"), errors.InvalidArgument, "no room"),
         (Pool(subnet="10.2.0.0/16", gateway="10.3.0.1"), errors.InvalidArgument, "no matching subnet"),
         (Pool(subnet="10.2.0.0/16", gateway="x"), errors.InvalidArgument, "invalid gateway address"),
         (Pool(subnet="10.2.0.0/16", ip_range="10.3.0.0/24"), errors.InvalidArgument, "no matching subnet"),
@@ -54,3 +58,17 @@ def test_a_gateway_by_default() -> None:
 def test_refused(pool: Pool, error: type[errors.Error], message: str) -> None:
     with pytest.raises(error, match=message):
         pools.check(pool, nets("10.1.5.0/24"))
+
+
+def test_the_pools_of_a_network() -> None:
+    six, four = Pool(subnet="fd77::/64"), Pool(subnet="10.2.0.0/16")
+    given = pools.settled([six, four], [], ipv4=True, ipv6=True)
+    assert [pool.subnet for pool in given] == ["10.2.0.0/16", "fd77::/64"]
+    (chosen,) = pools.settled([], [], ipv4=False, ipv6=True)
+    assert chosen.subnet.startswith("fd")
+    for asked, message in (
+        ([six], "an IPv6 subnet needs --ipv6"),
+        ([four, Pool(subnet="10.2.1.0/24")], "Pool overlaps with other one on this address space"),
+    ):
+        with pytest.raises(errors.Error, match=message):
+            pools.settled(asked, [], ipv4=True, ipv6=False)
