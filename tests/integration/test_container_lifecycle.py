@@ -16,9 +16,9 @@ from mydocker.container import reconcile
 from mydocker.container.record import Record
 from mydocker.container.store import Lock, Store
 from mydocker.engine import AttachOptions, Config, Container, Engine, Event, HostConfig
-from support.cgroups import wait_until
 from support.killing import parent
 from support.session import hear, hear_until
+from support.waiting import wait_until
 
 
 def create(engine: Engine, rootfs: str, *command: str, name: str | None = None, **host: object) -> Container:

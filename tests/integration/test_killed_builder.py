@@ -14,6 +14,7 @@ import pytest
 from support import cgroups, probe
 from support.command import Runner
 from support.killing import MONITOR, Process, parent, processes
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a freezer")
 
@@ -29,7 +30,7 @@ def frozen(pid: int) -> Iterator[None]:
         switch, on, off = Path(f"{places['freezer']}{paths['freezer']}/freezer.state"), "FROZEN", "THAWED"
     try:
         switch.write_text(on)
-        cgroups.wait_until(cgroups.freezer(pid))
+        wait_until(cgroups.freezer(pid))
         yield
     finally:
         switch.write_text(off)
@@ -41,7 +42,7 @@ def added(monitor: int, init: int) -> list[Process]:
 
 def kill_builder(monitor: int, init: int) -> int:
     """When it has cloned a process; the number of that."""
-    cgroups.wait_until(lambda: bool(added(monitor, init)))
+    wait_until(lambda: bool(added(monitor, init)))
     (stranger,) = added(monitor, init)
     (builder,) = [p for p in processes() if p.parent == monitor and p.levels == 1 and p.name == MONITOR]
     os.kill(builder.pid, signal.SIGKILL)
@@ -57,7 +58,7 @@ def test_its_process_is_ended_and_reaped(mydocker: Runner, image: str) -> None:
     _, error = client.communicate(timeout=20)
     assert client.returncode == 126
     assert b"the process that was to start it was killed" in error
-    cgroups.wait_until(lambda: not os.path.exists(f"/proc/{stranger}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{stranger}"))
     assert mydocker("exec", container, "echo", "still there").line == "still there"
     assert parent(init) == monitor
 

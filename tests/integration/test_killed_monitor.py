@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from mydocker.container.store import Store
-from support import cgroups, probe
+from support import probe
 from support.command import Runner
 from support.killing import parent
+from support.waiting import wait_until
 
 needs_bridge = pytest.mark.skipif(
     bool(probe.missing_programs("nft")), reason=probe.missing_programs("nft") or ""
@@ -24,7 +25,7 @@ def orphan(mydocker: Runner, image: str, *flags: str) -> tuple[str, int]:
     container, init = mydocker.start(image, *flags)
     os.kill(parent(init), signal.SIGKILL)
     store = Store(mydocker.root, mydocker.state)
-    cgroups.wait_until(lambda: not store.held(container))
+    wait_until(lambda: not store.held(container))
     os.utime(f"{mydocker.state}/looked")
     return container, init
 

@@ -20,6 +20,7 @@ from mydocker.snapshot.overlay import OverlaySnapshotter
 from support import cgroups, hosts, killing, leaks, probe
 from support.command import Runner
 from support.session import hear
+from support.waiting import wait_until
 
 # -- restart
 
@@ -41,7 +42,7 @@ def test_restart_keeps_a_container_that_removes_itself(mydocker: Runner, image: 
     mydocker("restart", "-t", "0", container)
     mydocker("exec", container, "ls", "/kept")
     mydocker("kill", container)
-    cgroups.wait_until(lambda: container not in mydocker.containers())
+    wait_until(lambda: container not in mydocker.containers())
 
 
 def test_the_signal_of_restart(mydocker: Runner, image: str) -> None:
@@ -657,7 +658,7 @@ def test_start_attaches_to_what_runs_already(mydocker: Runner, image: str) -> No
         image, command=("sh", "-c", "until [ -e /go ]; do sleep 0.05; done; echo heard; exit 6")
     )
     attached = mydocker.popen("start", "--attach", container)
-    cgroups.wait_until(
+    wait_until(
         lambda: "attach" in mydocker("events", "--since", "60s", "--until", "0s", "--filter",
                                      f"container={container}", "--format", "{{.Action}}").out.split()
     )  # fmt: skip

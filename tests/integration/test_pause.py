@@ -11,6 +11,7 @@ from mydocker.container import pause as pausing
 from mydocker.engine import Engine
 from support import cgroups
 from support.command import Runner
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a freezer")
 
@@ -102,7 +103,7 @@ def test_a_pause_that_is_killed_before_the_state_says_so(
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    cgroups.wait_until(lambda: not is_frozen())
+    wait_until(lambda: not is_frozen())
     assert status(mydocker, container) == "running"
 
 
@@ -139,6 +140,6 @@ def test_a_monitor_that_is_killed_while_its_container_is_paused(mydocker: Runner
     os.kill(monitor, signal.SIGKILL)
     state = mydocker.inspect(container)["State"]
     assert (state["Status"], state["ExitCode"], state["Paused"]) == ("exited", 137, False)
-    cgroups.wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     mydocker("start", container)
     assert status(mydocker, container) == "running"

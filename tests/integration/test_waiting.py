@@ -10,13 +10,15 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
 from support import leaks, probe
 from support.command import Runner
+from support.waiting import wait_until
 
 PATIENCE = 20.0
 KINDS = ("net", "ipc", "uts", "pid")
@@ -52,7 +54,7 @@ def server(mydocker: Runner, image: str) -> Iterator[Server]:  # noqa: ARG001 - 
     yield Server(directory, runner)
     runner.remove_all()
     # builders outlive the server for a moment, even one that has yet to write its note, and take that away
-    _until(lambda: not _stop(directory), "what serves to end")
+    wait_until(lambda: not _stop(directory), "what serves to end")
     assert glob.glob(f"{directory}/waiting/*") == []
     shutil.rmtree(directory)
 
@@ -61,15 +63,9 @@ def _stop(directory: str) -> set[int]:
     """End the server there, also one that has only begun; what lives on yet."""
     living = leaks.serving(directory)
     for pid in living & leaks.forkservers():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return living
-
-
-def _until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.01)
 
 
 def _is_gone(pid: int) -> bool:
@@ -170,7 +166,7 @@ def test_descriptors_arrive_under_their_numbers(server: Server, image: str, tmp_
         mounts = [text for n in range(count) for text in ("-v", f"{tmp_path}/{n}:/given/{n}")]
         script = f"for n in $(seq 0 {count - 1}); do test $(cat /given/$n) = $n || echo $n; done; echo done"
         assert server.mydocker("run", "--rm", *mounts, image, "sh", "-c", script).line == "done"
-        _until(functools.partial(_is_gone, pid), "the one that waited")
+        wait_until(functools.partial(_is_gone, pid), "the one that waited")
         assert places(identifier) == []
 
 
@@ -224,7 +220,7 @@ def test_one_that_is_started_again_has_its_own(server: Server, image: str) -> No
     assert server.mydocker("create", image, "hostname").line != identifier
     name = server.mydocker("ps", "-lq", "--no-trunc").line
     assert server.mydocker("start", "-a", name).line == name[:12]
-    _until(lambda: places(name) == [], "its cgroups to go")
+    wait_until(lambda: places(name) == [], "its cgroups to go")
     taken, _ = server.wait()
     assert taken != name
     server.mydocker("rm", name)
@@ -241,11 +237,11 @@ def test_killed_while_it_waits(server: Server, image: str, victim: str) -> None:
         parent = int(file.read().rpartition(")")[2].split()[1])
     os.kill({"init": pid, "builder": builder, "monitor": monitor, "server": parent}[victim], signal.SIGKILL)
     if victim in ("monitor", "server"):  # the builder sees it, and clears up
-        _until(lambda: not places(identifier), "the cgroups to go")
+        wait_until(lambda: not places(identifier), "the cgroups to go")
     script = "cat /proc/self/cgroup | wc -l; ps | wc -l"
     assert server.mydocker("run", "--rm", image, "sh", "-c", script).out.split()
-    _until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")
-    _until(lambda: _is_gone(pid), "the init to go")
+    wait_until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")
+    wait_until(lambda: _is_gone(pid), "the init to go")
     server.wait()
 
 
