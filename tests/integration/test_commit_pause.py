@@ -57,7 +57,10 @@ def test_a_running_container_is_frozen(mydocker: Runner, engine: Engine, image: 
     def look() -> None:
         seen.append(is_frozen())
         first = counter.stat().st_size
-        time.sleep(0.2)
+        if pause:
+            time.sleep(0.2)
+        else:
+            wait_until(lambda: counter.stat().st_size > first)
         seen.append(counter.stat().st_size == first)
 
     with while_packing(look):

@@ -229,8 +229,7 @@ def test_everything_in_it_ends_with_init(engine: Engine, busybox_rootfs: str) ->
     container = create(engine, busybox_rootfs, "sh", "-c", "sleep 987654 & echo $!; exit 0", pid_mode="host")
     session = container.start(attach=AttachOptions())
     pid = int(hear(session).stdout)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     container.remove()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from support import leaks
 from support.command import Runner
-from support.killing import parent
+from support.killing import children, parent
 from support.waiting import wait_until
 
 
@@ -22,11 +22,6 @@ def own_memory(pid: int) -> int:
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1])
     raise AssertionError(f"{pid} has none")
-
-
-def children(pid: int) -> list[int]:
-    """Zombies too."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture

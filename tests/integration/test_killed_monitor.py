@@ -47,7 +47,7 @@ def test_its_name_stays_its_own(mydocker: Runner, image: str) -> None:
     dead, init = orphan(mydocker, image, "--name", "orphan")
     refused = mydocker("run", "--rm", "--name", "orphan", image, "true", check=125)
     assert f'The container name "/orphan" is already in use by container "{dead}"' in refused.err
-    assert not os.path.exists(f"/proc/{init}"), "it has been looked at"
+    wait_until(lambda: not os.path.exists(f"/proc/{init}"), "its end, for it has been looked at")
     assert mydocker.inspect("orphan")["State"]["ExitCode"] == 137
 
 
@@ -84,5 +84,5 @@ def test_nobody_comes_upon_it(mydocker: Runner, image: str, command: tuple[str, 
     dead, init = orphan(mydocker, image)
     os.utime(f"{mydocker.state}/looked", (0, 0))
     mydocker(*command, image, "true")
-    assert not os.path.exists(f"/proc/{init}")
+    wait_until(lambda: not os.path.exists(f"/proc/{init}"))
     assert Store(mydocker.root, mydocker.state).read_state(dead).exit_code == 137

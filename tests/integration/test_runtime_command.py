@@ -581,5 +581,5 @@ def test_the_processors_of_an_added_process(runtime: Runtime, busybox_rootfs: st
 def _alive(pid: int) -> bool:
     try:
         return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -12,7 +12,8 @@ import pytest
 
 from support import probe, terminal
 from support.command import Runner
-from support.terminal import DETACH, INSIDE, OUTSIDE, Terminal
+from support.terminal import DETACH, INSIDE, OUTSIDE, Terminal, is_foreground
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.both_ways,
@@ -33,9 +34,7 @@ def test_window_size(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     assert screen.ask("stty size", INSIDE) == "31 87"
     screen.resize(45, 111)
-    end = time.monotonic() + 5
-    while screen.ask("stty size", INSIDE) != "45 111":
-        assert time.monotonic() < end, "SIGWINCH never came through"
+    wait_until(lambda: screen.ask("stty size", INSIDE) == "45 111", "SIGWINCH")
     screen.type("exit 3")
     screen.outside()
     assert screen.status() == 3
@@ -57,7 +56,7 @@ def test_interrupt_reaches_the_foreground_only(screen: Terminal, image: str) -> 
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("sleep 1000")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x03")
     screen.see(INSIDE)
     assert screen.ask("echo $?", INSIDE) == "130"
@@ -67,7 +66,7 @@ def test_job_control(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("sleep 1000")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x1a")
     screen.see("Stopped")
     screen.see(INSIDE)
@@ -77,7 +76,7 @@ def test_job_control(screen: Terminal, image: str) -> None:
     assert "Running" in screen.ask("jobs", INSIDE)
     screen.type("fg")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x03")
     screen.see(INSIDE)
 
@@ -161,10 +160,9 @@ def test_modes_are_restored_after_sigkill_of_every_client(
     for pid in {terminal.clients("attach", container)[0], _holder_of_the_terminal(screen)}:
         os.kill(pid, signal.SIGKILL)
     screen.see(OUTSIDE)
-    time.sleep(0.5)  # a carriage return typed before the guard has been there stays one
-    end = time.monotonic() + 5
-    while screen.modes() != before:
-        assert time.monotonic() < end, "the terminal stayed raw"
+    # a carriage return typed before the guard has been there stays one
+    wait_until(lambda: not screen.is_raw(), "the guard")
+    assert screen.modes() == before
     assert mydocker.inspect(container)["State"]["Running"]
 
 
@@ -214,9 +212,8 @@ def test_suspended_from_outside(screen: Terminal, image: str) -> None:
     assert screen.modes() == before
     screen.resize(44, 101)
     screen.type("fg")
-    screen.see("\r\n")
-    time.sleep(0.3)
-    assert screen.ask("stty size", INSIDE) == "44 101"
+    wait_until(screen.is_raw)
+    wait_until(lambda: screen.ask("stty size", INSIDE) == "44 101", "SIGWINCH")
 
 
 # Detach and attach
@@ -243,7 +240,7 @@ def test_half_of_the_detach_keys_is_input(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("cat -v")
     screen.see("cat -v\r\n")
-    time.sleep(0.1)
+    wait_until(lambda: is_foreground("cat"))
     screen.press("\x10x\x16\x10y\r")
     screen.see("^Px^Py\r\n")
 
@@ -268,8 +265,9 @@ def test_detach_from_exec(screen: Terminal, mydocker: Runner, image: str) -> Non
 
 def test_attach_draws_the_screen_again(screen: Terminal, mydocker: Runner, image: str) -> None:
     """A program that waits for nothing but a change of size has to hear of one."""
-    script = "trap 'echo drawn $(stty size)' WINCH; while :; do sleep 0.05; done"
+    script = "trap 'echo drawn $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done"
     mydocker("run", "-dit", "--name", "term-redraw", image, "sh", "-c", script)
+    mydocker.wait_for_log("term-redraw", "ready\r\n")
     screen.run("attach", "term-redraw")
     screen.see("drawn 31 87")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import os
@@ -9,18 +10,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
-from support import leaks, probe
+from support import command, leaks, probe
 from support.command import Runner
 from support.waiting import wait_until
 
-PATIENCE = 20.0
 KINDS = ("net", "ipc", "uts", "pid")
 
 
@@ -36,14 +35,12 @@ class Server:
 
     def wait(self) -> tuple[str, int]:
         """The identifier that the next container will have, and the init that waits for it."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            for identifier in self.notes():
-                found = processes(identifier)
-                if len(found) == 1 and holders(identifier):
-                    return identifier, found[0]
-            time.sleep(0.01)
-        raise AssertionError(f"no init waits: {self.notes()}")
+        return wait_until(self._waiting, "an init that waits")[0]
+
+    def _waiting(self) -> list[tuple[str, int]]:
+        """Those that have let go of what they have from their builder."""
+        found = [(identifier, processes(identifier)) for identifier in self.notes()]
+        return [(name, pids[0]) for name, pids in found if len(pids) == 1 and len(holders(name)) == 1]
 
 
 @pytest.fixture
@@ -82,8 +79,12 @@ def processes(identifier: str) -> list[int]:
     """What is in its cgroups, in all of them alike."""
     found = []
     for place in places(identifier):
-        with open(f"{place}/cgroup.procs") as file:
-            found.append([int(line) for line in file])
+        try:
+            with open(f"{place}/cgroup.procs") as file:
+                found.append([int(line) for line in file])
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # it has just been removed
+                raise
     return found[0] if found and all(each == found[0] for each in found) else []
 
 
@@ -106,10 +107,7 @@ def test_what_it_is_in(server: Server) -> None:
         assert inode(pid, kind) != inode("self", kind), kind
     for kind in ("mnt", "user", "time"):
         assert inode(pid, kind) == inode("self", kind), kind
-    names = {
-        os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0] for name in os.listdir(f"/proc/{pid}/fd")
-    }
-    assert names == {"/dev/null", "socket"}
+    wait_until(lambda: {name.partition(":")[0] for name in leaks.descriptors(pid)} == {"/dev/null", "socket"})
 
 
 def test_it_becomes_the_containers_init(server: Server, image: str) -> None:
@@ -140,8 +138,7 @@ def test_its_network_has_the_parameters_of_a_containers(server: Server, image: s
     names = [f"/proc/sys/{name.replace('.', '/')}" for name in wanted]
     _, pid = server.wait()
     enter = ["nsenter", "--target", str(pid), "--net", "cat", *names]
-    outside = subprocess.run(enter, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert outside == [*wanted.values()]
+    wait_until(lambda: command.run(enter).out.splitlines() == [*wanted.values()])
     asked = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=99")
     identifier = server.mydocker("run", "-d", *asked, image, "sleep", "100").line
     assert server.mydocker.inspect(identifier)["State"]["Pid"] == pid
