@@ -50,7 +50,7 @@ def test_a_follower_over_rotations(mydocker: Runner, image: str) -> None:
             tries=0
             until [ -e /go-$part ] || [ $tries = 1000 ]; do usleep 20000; tries=$((tries+1)); done
             i=0
-            while [ $i -lt 50 ]; do echo line $part $i; i=$((i+1)); done
+            while [ $i -lt 60 ]; do echo line $part $i; i=$((i+1)); done
         done
     """
     options = ("--log-opt", "max-size=4k", "--log-opt", "max-file=5")
@@ -59,7 +59,7 @@ def test_a_follower_over_rotations(mydocker: Runner, image: str) -> None:
         assert follower.stdout is not None
         for part in range(6):
             mydocker("exec", container, "touch", f"/go-{part}")
-            for number in range(50):
+            for number in range(60):
                 assert follower.stdout.readline() == b"line %d %d\n" % (part, number)
         assert follower.stdout.read() == b""
     assert len(log_files(mydocker, container)) == 5

@@ -359,36 +359,30 @@ def test_a_flow_of_udp_follows_the_port(mydocker: Runner, image: str) -> None:
         argv = other.argv("python3", "-c", ASK_AGAIN, HERE, str(port))
         client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-        def ask(patience: float) -> str:
+        def expect(answer: str) -> None:
             assert client.stdin is not None
             assert client.stdout is not None
-            client.stdin.write(b"%f\n" % patience)
+            client.stdin.write(b"0.3\n" if answer == "nobody" else b"10\n")
             client.stdin.flush()
-            return client.stdout.readline().decode().strip()
-
-        def is_answered() -> bool:
-            return ask(10) == THERE
-
-        def is_unanswered() -> bool:
-            return ask(0.3) == "nobody"
+            assert client.stdout.readline().decode().strip() == answer
 
         try:
-            assert is_unanswered()
+            expect("nobody")
             container, guest = start(mydocker, image, "-p", f"{port}:5000/udp")
             with guest.echo("udp", 5000):
-                assert is_answered()
+                expect(THERE)
             mydocker("stop", "--timeout", "0", container)
-            assert is_unanswered()
+            expect("nobody")
             _, thief = start(mydocker, image)  # it gets the address
             with thief.echo("udp", 5000):
-                assert is_unanswered()
+                expect("nobody")
             mydocker("start", container)
             with Host(mydocker.inspect(container)["State"]["Pid"]).echo("udp", 5000):
-                assert is_answered()
+                expect(THERE)
                 mydocker("port", "rm", container, f"{port}:5000/udp")
-                assert is_unanswered()
+                expect("nobody")
                 mydocker("port", "add", container, f"{port}:5000/udp")
-                assert is_answered()
+                expect(THERE)
         finally:
             client.kill()
             client.wait()

@@ -6,11 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
-from support import probe, terminal
+from support import leaks, probe, terminal
 from support.command import Runner
 from support.terminal import DETACH, INSIDE, OUTSIDE, Terminal, is_foreground
 from support.waiting import wait_until
@@ -134,9 +134,15 @@ def _kill_container(_: Terminal, mydocker: Runner) -> None:
     mydocker("kill", "term-modes")
 
 
-def _kill_client(_: Terminal, mydocker: Runner) -> None:
+def _kill_client(screen: Terminal, mydocker: Runner) -> None:
     # The oldest: monitor and guard are forked from it when there is no forkserver, and are called the same.
     os.kill(terminal.clients("run", "term-modes", mydocker.root)[0], signal.SIGKILL)
+    _wait_for_the_guard(screen)
+
+
+def _wait_for_the_guard(screen: Terminal) -> None:
+    """A carriage return that is typed before it has been there stays one."""
+    wait_until(lambda: not screen.is_raw(), "the guard")
 
 
 @pytest.mark.parametrize("leave", [_exit, _detach, _kill_container, _kill_client])
@@ -157,29 +163,28 @@ def test_modes_are_restored_after_sigkill_of_every_client(
     before = screen.modes()
     screen.run("attach", container)
     screen.see("/ # ")
-    for pid in {terminal.clients("attach", container)[0], _holder_of_the_terminal(screen)}:
+    wait_until(
+        lambda: {0} in _streams_on(screen).values(), "the guard, which has the terminal as its input only"
+    )
+    holder = max(pid for pid, streams in _streams_on(screen).items() if streams == {0, 1})
+    for pid in {terminal.clients("attach", container)[0], holder}:
         os.kill(pid, signal.SIGKILL)
     screen.see(OUTSIDE)
-    # a carriage return typed before the guard has been there stays one
-    wait_until(lambda: not screen.is_raw(), "the guard")
+    _wait_for_the_guard(screen)
     assert screen.modes() == before
     assert mydocker.inspect(container)["State"]["Running"]
 
 
-def _holder_of_the_terminal(screen: Terminal) -> int:
-    """The process of ours, other than the shell, that has the terminal as its input and is not the guard."""
-    ours = []
+def _streams_on(screen: Terminal) -> dict[int, set[int]]:
+    """Whose input and output, 0 and 1, the terminal is, apart from the shell's."""
     name = os.readlink(f"/proc/{screen.child.pid}/fd/0")
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == screen.child.pid:
-            continue
-        try:
-            if os.readlink(process / "fd/0") == name and os.readlink(process / "fd/1") == name:
-                ours.append(int(process.name))
-        except OSError:
-            continue
-    assert ours
-    return max(ours)
+    found: dict[int, set[int]] = {}
+    for pid in leaks.pids():
+        for number in (0, 1):
+            with suppress(OSError):
+                if pid != screen.child.pid and os.readlink(f"/proc/{pid}/fd/{number}") == name:
+                    found.setdefault(pid, set()).add(number)
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])

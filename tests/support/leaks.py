@@ -236,11 +236,11 @@ def pids() -> list[int]:
 
 def descriptors(pid: int) -> set[str]:
     found = set()
-    try:
+    gone = suppress(FileNotFoundError, ProcessLookupError, PermissionError)  # the last of one that is ending
+    with gone:
         for name in os.listdir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        pass  # it has ended, or does so now (PermissionError): it holds nothing
+            with gone:  # closed meanwhile: there may be others
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
 
 
