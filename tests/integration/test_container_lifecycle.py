@@ -16,9 +16,9 @@ from mydocker.container import reconcile
 from mydocker.container.record import Record
 from mydocker.container.store import Lock, Store
 from mydocker.engine import AttachOptions, Config, Container, Engine, Event, HostConfig
-from support.cgroups import wait_until
 from support.killing import parent
 from support.session import hear, hear_until
+from support.waiting import wait_until
 
 
 def create(engine: Engine, rootfs: str, *command: str, name: str | None = None, **host: object) -> Container:
@@ -229,8 +229,7 @@ def test_everything_in_it_ends_with_init(engine: Engine, busybox_rootfs: str) ->
     container = create(engine, busybox_rootfs, "sh", "-c", "sleep 987654 & echo $!; exit 0", pid_mode="host")
     session = container.start(attach=AttachOptions())
     pid = int(hear(session).stdout)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     container.remove()
 
 

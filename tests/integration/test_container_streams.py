@@ -13,6 +13,8 @@ import pytest
 from mydocker import errors
 from mydocker.engine import AttachOptions, Config, Container, Engine, HostConfig, LogConfig
 from support.session import Heard, hear, hear_until
+from support.terminal import is_foreground
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_terminal(engine: Engine, busybox_rootfs: str) -> None:
     session.send(b"stty size\n")
     hear_until(session, b"50 120")
     session.send(b"sleep 1000\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     session.send(b"\x03")
     session.send(b"echo code $?\n")
     hear_until(session, b"code 130")

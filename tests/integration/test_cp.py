@@ -14,6 +14,7 @@ import pytest
 from support import archives, cgroups
 from support.archives import Member, symlink
 from support.command import Runner
+from support.waiting import wait_until
 
 STATES = ["running", "stopped", "created"]
 
@@ -222,7 +223,7 @@ def test_a_stopped_container_is_not_started_meanwhile(mydocker: Runner, image: s
     archive = archives.layer([Member("f", b"x" * 3_000_000)])
     copying.stdin.write(archive[:2_000_000])
     copying.stdin.flush()
-    cgroups.wait_until(lambda: os.path.exists(f"{mydocker.state}/container/{container}/lock"))
+    wait_until(lambda: os.path.exists(f"{mydocker.state}/container/{container}/lock"))
     starting = mydocker.popen("start", container)
     with pytest.raises(subprocess.TimeoutExpired):
         starting.wait(0.5)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support import cgroups, leaks
+from support import leaks
 from support.command import Runner
-from support.killing import parent
+from support.killing import children, parent
+from support.waiting import wait_until
 
 
 def own_memory(pid: int) -> int:
@@ -23,22 +24,17 @@ def own_memory(pid: int) -> int:
     raise AssertionError(f"{pid} has none")
 
 
-def children(pid: int) -> list[int]:
-    """Zombies too."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.fixture
 def server(mydocker: Runner) -> None:
     mydocker("ps")
-    cgroups.wait_until(lambda: bool(leaks.waiting()), patience=30)
+    wait_until(lambda: bool(leaks.waiting()), patience=30)
 
 
 @pytest.mark.usefixtures("server")
 def test_who_only_looks_does_not_wake_it(mydocker: Runner, image: str) -> None:
     _, init = mydocker.start(image, "--name", "idle")
     monitor = parent(init)
-    cgroups.wait_until(lambda: children(monitor) == [init])  # the builder is reaped
+    wait_until(lambda: children(monitor) == [init])  # the builder is reaped
     before = own_memory(monitor)
     assert mydocker.inspect("idle")["ExecIDs"] is None
     assert mydocker("logs", "idle").out == ""
@@ -118,5 +114,5 @@ def test_killed_while_it_sleeps(mydocker: Runner, image: str) -> None:
     """Its container ends with it, and the next command says so."""
     container, init = mydocker.start(image)
     os.kill(parent(init), signal.SIGKILL)
-    cgroups.wait_until(lambda: not os.path.exists(f"/proc/{init}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{init}"))
     assert mydocker.inspect(container)["State"]["Status"] == "exited"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support import cgroups
 from support.command import Runner
+from support.waiting import wait_until
 
 
 def test_an_export(mydocker: Runner, image: str, tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_an_export(mydocker: Runner, image: str, tmp_path: Path) -> None:
         f"{script}; touch /scratch/s; sleep 1000",
     )
     container = mydocker("run", "-d", *arguments).line
-    cgroups.wait_until(lambda: mydocker("exec", container, "ls", "/scratch").line == "s")
+    wait_until(lambda: mydocker("exec", container, "ls", "/scratch").line == "s")
     path = str(tmp_path / "running.tar")
     mydocker("container", "export", "-o", path, container)
     with tarfile.open(path) as found:

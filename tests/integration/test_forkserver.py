@@ -23,6 +23,8 @@ from pathlib import Path
 import pytest
 
 import mydocker
+from support import leaks
+from support.waiting import wait_until
 
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from launcher import main; del sys.path[0]; main()"
 PROBE = """
@@ -90,11 +92,17 @@ class Installation:
 
     def servers(self) -> list[int]:
         """Every server of this installation, in any namespace: processes of its name, not their children."""
-        ours = {int(name) for name in os.listdir("/proc") if name.isdigit() and self._is_server(name)}
-        return sorted(pid for pid in ours if _parent(pid) not in ours)
+        ours = {pid for pid in leaks.pids() if self._is_server(pid)}
+        parents = {pid: _parent(pid) for pid in ours}
+        return sorted(pid for pid, parent in parents.items() if parent not in ours | {0})
 
-    def _is_server(self, pid: str) -> bool:
-        return f"\0{self.packages}\0server\0" in _cmdline(int(pid))
+    def _is_server(self, pid: int) -> bool:
+        return f"\0{self.packages}\0server\0" in _cmdline(pid)
+
+    def is_starting_one(self) -> bool:
+        """Whether anybody has the lock under which a server starts."""
+        lock = f"{self.sockets}/forkserver.lock"
+        return any(lock in leaks.descriptors(pid) for pid in leaks.pids())
 
     def wait_for_server(self, *, different_from: int = 0) -> int:
         """Start one, if there is none, and return its PID."""
@@ -110,7 +118,7 @@ class Installation:
 
     def kill_servers(self) -> None:
         for pid in self.servers():
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid)
 
 
 @pytest.fixture(scope="module", params=["python", "perl"])
@@ -151,18 +159,17 @@ def _cmdline(pid: int) -> str:
         return ""
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # what a server leaves behind ends by itself
+        os.kill(pid, signal.SIGKILL)
+
+
 def _parent(pid: int) -> int:
+    """Its parent's PID; 0 if there is no such process any more."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.01)
 
 
 def _state(pid: int) -> str:
@@ -314,7 +321,7 @@ def test_signal_ends_the_command(installation: Installation, way: str, number: s
         worker = int(process.stdout.readline())
         os.kill(process.pid, number)
         assert process.wait(10) == -number
-        _wait_until(lambda: _state(worker) in ("", "Z"), "the end of the worker")
+        wait_until(lambda: _state(worker) in ("", "Z"), "the end of the worker")
 
 
 @both_ways
@@ -339,14 +346,16 @@ status = caught[0]
 
 
 def test_stop_and_continue(installation: Installation) -> None:
-    program = "print(os.getpid(), flush=True); time.sleep(2); status = 4"
+    program = "print(os.getpid(), flush=True); sys.stdin.read(); status = 4"
     # In a group that is no orphan, as from a shell with job control: others ignore SIGTSTP (man 2 setpgid).
-    with installation.popen(program, process_group=0) as process:
+    with installation.popen(program, process_group=0, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
+        assert process.stdin is not None
         worker = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGTSTP)
-        _wait_until(lambda: _state(worker) == _state(process.pid) == "T", "launcher and worker stopped")
+        wait_until(lambda: _state(worker) == _state(process.pid) == "T", "launcher and worker stopped")
         os.kill(process.pid, signal.SIGCONT)
+        process.stdin.close()
         assert process.wait(10) == 4
 
 
@@ -371,7 +380,7 @@ def test_launcher_killed_hangs_up_the_worker(installation: Installation) -> None
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         process.kill()
-        _wait_until(lambda: _state(worker) in ("", "Z"), "SIGHUP has ended the worker")
+        wait_until(lambda: _state(worker) in ("", "Z"), "SIGHUP has ended the worker")
 
 
 def test_launcher_killed_after_the_server(installation: Installation, server: int) -> None:
@@ -380,7 +389,7 @@ def test_launcher_killed_after_the_server(installation: Installation, server: in
         worker = int(process.stdout.readline())
         os.kill(server, signal.SIGKILL)
         process.kill()
-        _wait_until(lambda: _state(worker) in ("", "Z"), "SIGHUP has ended the worker")
+        wait_until(lambda: _state(worker) in ("", "Z"), "SIGHUP has ended the worker")
 
 
 def test_data_on_the_connection_is_no_hangup(installation: Installation) -> None:
@@ -401,7 +410,7 @@ def test_ignored_hangup_lets_the_worker_finish(installation: Installation, tmp_p
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
-    _wait_until((tmp_path / "done").exists, "the worker's last act")
+    wait_until((tmp_path / "done").exists, "the worker's last act")
 
 
 # ---- the server may be killed at any time
@@ -423,7 +432,7 @@ def test_server_killed_at_any_instant(installation: Installation) -> None:
         with installation.popen("print('ran'); status = 21") as process:
             time.sleep(turn * 0.001)
             for pid in {server, *installation.servers()} - {0}:
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
             out, err = process.communicate(timeout=20)
         assert (process.returncode, out, err) == (21, "ran\n", "")
 
@@ -447,8 +456,8 @@ def test_many_commands_at_once_start_one_server(installation: Installation) -> N
         process.communicate(timeout=60)
         assert process.returncode == 31
     installation.wait_for_server()
-    time.sleep(1)
-    assert len(installation.servers()) == 1
+    wait_until(lambda: not installation.is_starting_one(), "those that found it started to leave")
+    wait_until(lambda: len(installation.servers()) == 1, "one server")
 
 
 def test_stopped_server_is_not_waited_for_when_it_dies(installation: Installation, server: int) -> None:
@@ -506,8 +515,19 @@ def test_installed_library_reaches_no_stale_server(installation: Installation, s
 def test_other_namespace_has_another_server(installation: Installation, server: int, kind: str) -> None:
     links = "os.readlink(f'/proc/self/ns/{name}') for name in sorted(os.listdir('/proc/self/ns'))"
     program = f"print(os.getppid(), *[{links}])"
-    env = {**os.environ, "MYDOCKER_FORKSERVER": installation.sockets}
-    inside = 'for n in 1 2 3 4 5 6 7 8; do "$@"; sleep 0.2; done; readlink /proc/self/ns/* | tr "\\n" " "'
+    env = {
+        **os.environ,
+        "MYDOCKER_FORKSERVER": installation.sockets,
+        "SERVER": f" {installation.packages} server ",
+    }
+    inside = """
+        for n in $(seq 200); do
+            line=$("$@") && echo "$line"
+            tr '\\0' ' ' < /proc/${line%% *}/cmdline | grep -qF -- "$SERVER" && break
+            sleep 0.1
+        done
+        readlink /proc/self/ns/* | tr '\\n' ' '
+    """
     result = subprocess.run(
         ["unshare", kind, "sh", "-c", inside, "sh", *installation.argv(program)],
         env=env,
@@ -522,7 +542,7 @@ def test_other_namespace_has_another_server(installation: Installation, server: 
     for line in lines:
         assert line.split()[1:] == own.split()
     for pid in parents & set(installation.servers()):
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
 
 
 def test_fewer_capabilities_have_another_server(installation: Installation, server: int) -> None:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from support.command import Runner
+from support.waiting import wait_until
 
 OFTEN = ("--health-interval", "50ms")
-
-
-def until(condition: Callable[[], bool], patience: float = 15) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def health(mydocker: Runner, container: str) -> dict[str, Any]:
@@ -26,7 +19,7 @@ def health(mydocker: Runner, container: str) -> dict[str, Any]:
 
 
 def becomes(mydocker: Runner, container: str, status: str) -> dict[str, Any]:
-    until(lambda: bool(health(mydocker, container)["Status"] == status))
+    wait_until(lambda: bool(health(mydocker, container)["Status"] == status))
     return health(mydocker, container)
 
 
@@ -43,7 +36,7 @@ def test_from_starting_to_unhealthy_and_back(mydocker: Runner, image: str) -> No
     mydocker("exec", container, "touch", "/ok")
     found = becomes(mydocker, container, "healthy")
     assert found["FailingStreak"] == 0
-    until(lambda: len(health(mydocker, container)["Log"]) == 5)
+    wait_until(lambda: len(health(mydocker, container)["Log"]) == 5)
     assert mydocker("ps", "--format", "{{.Status}}").line.endswith(" (healthy)")
     for value, ids in (("healthy", [container[:12]]), ("unhealthy", []), ("none", [])):
         assert mydocker("ps", "-q", "--filter", f"health={value}").out.split() == ids
@@ -91,7 +84,7 @@ def test_a_check_that_hangs_or_cannot_start(mydocker: Runner, image: str) -> Non
     assert found["Log"][0]["ExitCode"] == -1
     # on a busy machine a check may be over before its shell has come to say anything
     wanted = "Health check exceeded timeout (100ms): so far\n"
-    until(lambda: wanted in [each["Output"] for each in health(mydocker, hangs)["Log"]])
+    wait_until(lambda: wanted in [each["Output"] for each in health(mydocker, hangs)["Log"]])
     gone, _ = mydocker.start(image, *OFTEN, "--health-cmd", "true", command=("sleep", "1000"))
     mydocker("exec", gone, "mv", "/bin/sh", "/bin/away")
     found = becomes(mydocker, gone, "unhealthy")
@@ -105,7 +98,7 @@ def test_failures_of_the_start_period_do_not_count(mydocker: Runner, image: str)
         image, "--health-cmd", "test -e /ok", "--health-retries", "1", "--health-interval", "1h",
         "--health-start-period", "1h", "--health-start-interval", "20ms",
     )  # fmt: skip
-    until(lambda: len(health(mydocker, container)["Log"]) >= 3)
+    wait_until(lambda: len(health(mydocker, container)["Log"]) >= 3)
     found = health(mydocker, container)
     assert (found["Status"], found["FailingStreak"]) == ("starting", 0)
     assert {each["ExitCode"] for each in found["Log"]} == {1}
@@ -124,19 +117,25 @@ def test_it_does_not_hold_up_the_container(mydocker: Runner, image: str) -> None
     ("action", "code", "restarts"), [("kill", 137, False), ("stop", 9, False), ("restart", 9, True)]
 )
 def test_what_is_done_about_it(mydocker: Runner, image: str, action: str, code: int, restarts: bool) -> None:
-    script = "trap 'exit 9' TERM; while :; do sleep 0.05; done"
+    # each start has a /dev/shm of its own
+    script = "trap 'exit 9' TERM; touch /dev/shm/set; while :; do sleep 0.05; done"
+    check = "test ! -e /dev/shm/set -o -e /ok"
     container, _ = mydocker.start(
-        image, *OFTEN, "--health-cmd", "test -e /ok", "--health-retries", "1", "--health-on-failure", action,
+        image, *OFTEN, "--health-cmd", check, "--health-retries", "1", "--health-on-failure", action,
         command=("sh", "-c", script),
     )  # fmt: skip
     if not restarts:
         assert mydocker.wait_for_exit(container) == code
         return
-    until(lambda: bool(mydocker.inspect(container)["RestartCount"] >= 1))
-    until(lambda: mydocker("exec", container, "touch", "/ok", check=False).code == 0)
+    wait_until(lambda: bool(mydocker.inspect(container)["RestartCount"] >= 1))
+    wait_until(lambda: mydocker("exec", container, "touch", "/ok", check=False).code == 0)
     becomes(mydocker, container, "healthy")
     mydocker("stop", container)
-    assert mydocker.wait_for_exit(container) == code
+    said = mydocker(
+        "events", "--since", "1h", "--until", "0s", "--filter", f"container={container}",
+        "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}",
+    ).out  # fmt: skip
+    assert int(said.split()[0]) == code
 
 
 def test_stop_has_the_last_word_over_the_policy_and_kill_has_not(mydocker: Runner, image: str) -> None:
@@ -145,7 +144,7 @@ def test_stop_has_the_last_word_over_the_policy_and_kill_has_not(mydocker: Runne
     assert mydocker.wait_for_exit(stopped) == 137
     assert mydocker.inspect(stopped)["RestartCount"] == 0
     killed, _ = mydocker.start(image, *flags, "--health-on-failure", "kill")
-    until(lambda: bool(mydocker.inspect(killed)["RestartCount"] >= 2))
+    wait_until(lambda: bool(mydocker.inspect(killed)["RestartCount"] >= 2))
 
 
 def test_a_paused_one_is_not_looked_at(mydocker: Runner, image: str) -> None:
@@ -156,7 +155,7 @@ def test_a_paused_one_is_not_looked_at(mydocker: Runner, image: str) -> None:
     time.sleep(0.3)
     assert health(mydocker, container) == before
     mydocker("unpause", container)
-    until(lambda: health(mydocker, container) != before)
+    wait_until(lambda: health(mydocker, container) != before)
     assert health(mydocker, container)["Status"] == "healthy"
 
 

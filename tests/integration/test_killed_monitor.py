@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from mydocker.container.store import Store
-from support import cgroups, probe
+from support import probe
 from support.command import Runner
 from support.killing import parent
+from support.waiting import wait_until
 
 needs_bridge = pytest.mark.skipif(
     bool(probe.missing_programs("nft")), reason=probe.missing_programs("nft") or ""
@@ -24,7 +25,7 @@ def orphan(mydocker: Runner, image: str, *flags: str) -> tuple[str, int]:
     container, init = mydocker.start(image, *flags)
     os.kill(parent(init), signal.SIGKILL)
     store = Store(mydocker.root, mydocker.state)
-    cgroups.wait_until(lambda: not store.held(container))
+    wait_until(lambda: not store.held(container))
     os.utime(f"{mydocker.state}/looked")
     return container, init
 
@@ -46,7 +47,7 @@ def test_its_name_stays_its_own(mydocker: Runner, image: str) -> None:
     dead, init = orphan(mydocker, image, "--name", "orphan")
     refused = mydocker("run", "--rm", "--name", "orphan", image, "true", check=125)
     assert f'The container name "/orphan" is already in use by container "{dead}"' in refused.err
-    assert not os.path.exists(f"/proc/{init}"), "it has been looked at"
+    wait_until(lambda: not os.path.exists(f"/proc/{init}"), "its end, for it has been looked at")
     assert mydocker.inspect("orphan")["State"]["ExitCode"] == 137
 
 
@@ -83,5 +84,5 @@ def test_nobody_comes_upon_it(mydocker: Runner, image: str, command: tuple[str, 
     dead, init = orphan(mydocker, image)
     os.utime(f"{mydocker.state}/looked", (0, 0))
     mydocker(*command, image, "true")
-    assert not os.path.exists(f"/proc/{init}")
+    wait_until(lambda: not os.path.exists(f"/proc/{init}"))
     assert Store(mydocker.root, mydocker.state).read_state(dead).exit_code == 137

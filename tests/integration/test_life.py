@@ -20,6 +20,7 @@ from mydocker.snapshot.overlay import OverlaySnapshotter
 from support import cgroups, hosts, killing, leaks, probe
 from support.command import Runner
 from support.session import hear
+from support.waiting import wait_until
 
 # -- restart
 
@@ -41,13 +42,14 @@ def test_restart_keeps_a_container_that_removes_itself(mydocker: Runner, image: 
     mydocker("restart", "-t", "0", container)
     mydocker("exec", container, "ls", "/kept")
     mydocker("kill", container)
-    cgroups.wait_until(lambda: container not in mydocker.containers())
+    wait_until(lambda: container not in mydocker.containers())
 
 
 def test_the_signal_of_restart(mydocker: Runner, image: str) -> None:
     container, _ = mydocker.start(
-        image, command=("sh", "-c", "trap 'echo usr1; exit' USR1; while :; do sleep 0.1; done")
+        image, command=("sh", "-c", "trap 'echo usr1; exit' USR1; echo ready; while :; do sleep 0.1; done")
     )
+    mydocker.wait_for_log(container, "ready\n")
     mydocker("restart", "--signal", "USR1", "--timeout", "20", container)
     assert "usr1" in mydocker("logs", container).out
 
@@ -139,20 +141,34 @@ def test_wait_for_several(mydocker: Runner, image: str) -> None:
     assert mixed.err == "mydocker: No such container: nope\n"
 
 
+UNTIL_TOLD = "until [ -e /go ]; do sleep 0.05; done"
+
+
+def is_awaited() -> bool:
+    """Whether anybody is connected to a monitor, as who waits for its end is."""
+    with open("/proc/net/unix") as lines:
+        fields = [line.split() for line in lines]
+    # Num RefCount Protocol Flags Type St Inode Path; state 3 is SS_CONNECTED
+    return any(each[5] == "03" and each[-1].endswith("/monitor.sock") for each in fields)
+
+
 def test_wait_for_the_next_exit(mydocker: Runner, image: str) -> None:
-    container = mydocker("run", "-d", image, "sh", "-c", "sleep 0.3; exit 5").line
+    container = mydocker("run", "-d", image, "sh", "-c", f"[ -e /x ] && {UNTIL_TOLD}; touch /x; exit 5").line
     mydocker("wait", container)
     waiting = mydocker.popen("wait", "--condition", "next-exit", container)
     assert waiting.poll() is None
     mydocker("start", container)
+    wait_until(is_awaited)
+    mydocker("exec", container, "touch", "/go")
     assert waiting.communicate(timeout=20)[0] == b"5\n"
 
 
 def test_wait_for_the_removal(mydocker: Runner, image: str) -> None:
-    container = mydocker("run", "-d", image, "sh", "-c", "exit 4").line
-    mydocker("wait", container)
+    container = mydocker("run", "-d", image, "sh", "-c", f"{UNTIL_TOLD}; exit 4").line
     waiting = mydocker.popen("wait", "--condition", "removed", container)
-    time.sleep(0.2)
+    wait_until(is_awaited)
+    mydocker("exec", container, "touch", "/go")
+    assert mydocker("wait", container).line == "4"
     assert waiting.poll() is None
     mydocker("rm", container)
     assert waiting.communicate(timeout=20)[0] == b"4\n"
@@ -638,12 +654,14 @@ def test_several_containers_are_stopped_together(mydocker: Runner, image: str) -
     """Each of them ends only when all have had the signal."""
     names = [f"together-{number}" for number in range(3)]
     for name in names:
-        script = f"trap 'touch /shared/{name}' TERM; until [ $(ls /shared | wc -l) = 3 ]; do sleep 0.05; done"
+        loop = "until [ $(ls /shared | wc -l) = 3 ]; do sleep 0.05; done"
+        script = f"trap 'touch /shared/{name}' TERM; echo ready; {loop}"
         mydocker(
             "run", "-d", "--name", name, "-v", f"{mydocker.state}/shared:/shared", image, "sh", "-c", script
         )
+        mydocker.wait_for_log(name, "ready\n")
     try:
-        done = mydocker("stop", "--timeout", "50", *names, "nope", check=1, timeout=40)
+        done = mydocker("stop", "--timeout", "40", *names, "nope", check=1)
         assert done.out.split() == names
         assert done.err == "mydocker: No such container: nope\n"
         assert [mydocker.inspect(name)["State"]["ExitCode"] for name in names] == [0, 0, 0]
@@ -657,7 +675,7 @@ def test_start_attaches_to_what_runs_already(mydocker: Runner, image: str) -> No
         image, command=("sh", "-c", "until [ -e /go ]; do sleep 0.05; done; echo heard; exit 6")
     )
     attached = mydocker.popen("start", "--attach", container)
-    cgroups.wait_until(
+    wait_until(
         lambda: "attach" in mydocker("events", "--since", "60s", "--until", "0s", "--filter",
                                      f"container={container}", "--format", "{{.Action}}").out.split()
     )  # fmt: skip

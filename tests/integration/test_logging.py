@@ -44,11 +44,24 @@ def test_rotation(mydocker: Runner, image: str, compress: str) -> None:
 
 
 def test_a_follower_over_rotations(mydocker: Runner, image: str) -> None:
-    script = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); usleep 2000; done"
+    """In parts, each of them more than one file and less than all: a follower that is late misses nothing."""
+    script = """
+        for part in 0 1 2 3 4 5; do
+            tries=0
+            until [ -e /go-$part ] || [ $tries = 1000 ]; do usleep 20000; tries=$((tries+1)); done
+            i=0
+            while [ $i -lt 60 ]; do echo line $part $i; i=$((i+1)); done
+        done
+    """
     options = ("--log-opt", "max-size=4k", "--log-opt", "max-file=5")
     container = mydocker("run", "-d", *options, image, "sh", "-c", script).line
-    found = mydocker("logs", "-f", container).out.splitlines()
-    assert found == [f"line {number}" for number in range(300)]
+    with mydocker.popen("logs", "-f", container, stdin=subprocess.DEVNULL) as follower:
+        assert follower.stdout is not None
+        for part in range(6):
+            mydocker("exec", container, "touch", f"/go-{part}")
+            for number in range(60):
+                assert follower.stdout.readline() == b"line %d %d\n" % (part, number)
+        assert follower.stdout.read() == b""
     assert len(log_files(mydocker, container)) == 5
 
 
@@ -182,10 +195,11 @@ def test_journald(mydocker: Runner, image: str, journal: socket.socket) -> None:
 
 
 def test_a_log_that_cannot_be_written_kills_nobody(mydocker: Runner, image: str) -> None:
-    script = "sleep 0.3; echo lost; sleep 0.3; echo more; exit 6"
+    script = "until [ -e /go ]; do sleep 0.05; done; echo lost; sleep 0.3; echo more; exit 6"
     container = mydocker("run", "-d", image, "sh", "-c", script).line
     log = f"{mydocker.root}/container/{container}/log"
     os.mkdir(log)
+    mydocker("exec", container, "touch", "/go")
     assert mydocker("wait", container).line == "6"
     os.rmdir(log)
     assert mydocker("start", "-a", container, check=6).out == "lost\nmore\n"

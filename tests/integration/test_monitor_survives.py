@@ -6,9 +6,9 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from mydocker.monitor import client
 from mydocker.monitor.protocol import Kind
 from support import hosts, killing, probe
 from support.command import Runner
+from support.waiting import wait_until
 
 _PTRACE_SEIZE = 0x4206
 _LONG = "x" * 30_000
@@ -50,26 +51,26 @@ def test_commands_as_long_as_a_request_may_be(mydocker: Runner, image: str) -> N
 def test_a_health_check_that_is_long(mydocker: Runner, image: str) -> None:
     flags = ("--health-cmd", f": {_LONG}{_LONG}", "--health-interval", "100ms")
     container, _ = mydocker.start(image, *flags)
-    end = time.monotonic() + 20
-    while mydocker.inspect(container)["State"]["Health"]["Status"] != "healthy":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: mydocker.inspect(container)["State"]["Health"]["Status"] == "healthy")
 
 
 def test_a_restart_leaves_no_descriptor(mydocker: Runner, image: str) -> None:
-    container = mydocker("run", "-d", "--restart", "always", image, "sleep", "0.3").line
-    monitor = 0
-    found = []
-    for count in (2, 5):
-        end = time.monotonic() + 30
-        while (now := mydocker.inspect(container))["RestartCount"] < count or not now["State"]["Pid"]:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        monitor = monitor or killing.parent(now["State"]["Pid"])
-        mydocker("pause", container)
-        found.append(sorted(os.listdir(f"/proc/{monitor}/fd")))
-        mydocker("unpause", container)
-    assert found[0] == found[1]
+    container, pid = mydocker.start(image, "--restart", "always")
+    monitor = killing.parent(pid)
+
+    def descriptors() -> set[str]:
+        return set(os.listdir(f"/proc/{monitor}/fd"))
+
+    seen = []
+    for count in range(1, 6):
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: mydocker.inspect(container)["RestartCount"] == count)  # noqa: B023
+        wait_until(lambda: mydocker.inspect(container)["State"]["Status"] == "running")
+        pid = mydocker.inspect(container)["State"]["Pid"]
+        wait_until(lambda: killing.children(monitor) == [pid], "the end of the builder")  # noqa: B023
+        seen.append(descriptors())
+    # what was open each time, and not for a moment of one
+    wait_until(lambda: descriptors() == set.intersection(*seen[1:]), "nothing to be open that was not")
     mydocker("rm", "-f", container)
 
 
@@ -87,10 +88,7 @@ def test_a_process_that_is_traced(mydocker: Runner, image: str) -> None:
     assert libc.ptrace(_PTRACE_SEIZE, traced, 0, 0) == 0, os.strerror(ctypes.get_errno())
     attached.stdin.write(b"\n")
     attached.stdin.flush()
-    end = time.monotonic() + 20
-    while "\nState:\tZ" not in Path(f"/proc/{traced}/status").read_text():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: "\nState:\tZ" in Path(f"/proc/{traced}/status").read_text())
     goes_on(mydocker, container)
     assert attached.poll() is None, "its exit code is not known yet"
     os.waitpid(traced, 0)
@@ -105,10 +103,7 @@ def test_an_init_that_is_traced(mydocker: Runner, image: str) -> None:
     assert libc.ptrace(_PTRACE_SEIZE, pid, 0, 0) == 0, os.strerror(ctypes.get_errno())
     attached = mydocker.popen("attach", container, stdin=subprocess.DEVNULL)
     mydocker("kill", container)
-    end = time.monotonic() + 20
-    while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
     mydocker.inspect(container)
     assert mydocker("exec", container, "true", check=1).err
     os.waitpid(pid, 0)

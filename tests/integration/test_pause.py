@@ -8,9 +8,11 @@ import signal
 import pytest
 
 from mydocker.container import pause as pausing
+from mydocker.container.store import Store
 from mydocker.engine import Engine
 from support import cgroups
 from support.command import Runner
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not cgroups.can_freeze(), reason="needs a freezer")
 
@@ -57,15 +59,16 @@ def test_what_a_paused_container_refuses(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["kill"], 137), (["stop", "-t", "5"], 143), (["rm", "-f"], None)]
+    ("words", "code"), [(["kill"], 137), (["stop", "-t", "30"], 143), (["rm", "-f"], None)]
 )
 def test_what_ends_a_paused_container(
     mydocker: Runner, image: str, words: list[str], code: int | None
 ) -> None:
     """A frozen process takes no signal, so it is let go for the one that it is to end by."""
     container, _ = mydocker.start(
-        image, command=("sh", "-c", "trap 'exit 143' TERM; while :; do sleep 1; done")
+        image, command=("sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done")
     )
+    mydocker.wait_for_log(container, "ready\n")
     mydocker("pause", container)
     mydocker(*words, container)
     if code is None:
@@ -102,7 +105,7 @@ def test_a_pause_that_is_killed_before_the_state_says_so(
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    cgroups.wait_until(lambda: not is_frozen())
+    wait_until(lambda: not is_frozen())
     assert status(mydocker, container) == "running"
 
 
@@ -137,8 +140,10 @@ def test_a_monitor_that_is_killed_while_its_container_is_paused(mydocker: Runner
     with open(f"/proc/{pid}/stat") as file:
         monitor = int(file.read().rpartition(")")[2].split()[1])
     os.kill(monitor, signal.SIGKILL)
+    store = Store(mydocker.root, mydocker.state)
+    wait_until(lambda: not store.held(container))
     state = mydocker.inspect(container)["State"]
     assert (state["Status"], state["ExitCode"], state["Paused"]) == ("exited", 137, False)
-    cgroups.wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     mydocker("start", container)
     assert status(mydocker, container) == "running"

@@ -7,18 +7,13 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from support import leaks
 from support.command import Runner
-
-
-def until(condition: Callable[[], bool], patience: float = 15) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
+from support.waiting import wait_until
 
 
 def status(mydocker: Runner, container: str) -> str:
@@ -62,8 +57,8 @@ def test_it_keeps_its_files_and_sees_its_input_end(mydocker: Runner, image: str)
 
 def test_always_until_it_is_stopped(mydocker: Runner, image: str) -> None:
     container = mydocker("run", "-d", "--restart", "always", image, "sh", "-c", "exit 5").line
-    until(lambda: count(mydocker, container) >= 4)
-    until(lambda: status(mydocker, container) == "restarting")
+    wait_until(lambda: count(mydocker, container) >= 4)
+    wait_until(lambda: status(mydocker, container) == "restarting")
     shown = mydocker.inspect(container)["State"]
     if shown["Status"] == "restarting":
         assert (shown["Running"], shown["Restarting"], shown["Pid"], shown["ExitCode"]) == (True, True, 0, 5)
@@ -81,8 +76,8 @@ def test_always_until_it_is_stopped(mydocker: Runner, image: str) -> None:
 
 def test_what_cannot_be_done_while_it_waits(mydocker: Runner, image: str) -> None:
     container = mydocker("run", "-d", "--restart", "always", image, "false").line
-    until(lambda: count(mydocker, container) >= 5)
-    until(lambda: status(mydocker, container) == "restarting")
+    wait_until(lambda: count(mydocker, container) >= 5)
+    wait_until(lambda: status(mydocker, container) == "restarting")
     waiting = f"Container {container} is restarting, wait until the container is running"
     asked = (
         ("exec", container, "true"),
@@ -110,8 +105,8 @@ def test_a_running_one_that_is_stopped_stays_so(mydocker: Runner, image: str) ->
 def test_one_that_dies_of_another_signal_is_started_again(mydocker: Runner, image: str) -> None:
     container, pid = mydocker.start(image, "--restart", "unless-stopped")
     os.kill(pid, signal.SIGKILL)
-    until(lambda: count(mydocker, container) == 1)
-    until(lambda: status(mydocker, container) == "running")
+    wait_until(lambda: count(mydocker, container) == 1)
+    wait_until(lambda: status(mydocker, container) == "running")
     assert mydocker.inspect(container)["State"]["Pid"] not in (0, pid)
     assert mydocker("exec", container, "echo", "here").line == "here"
     mydocker("restart", "-t", "0", container)
@@ -134,9 +129,9 @@ def test_update_changes_the_policy(mydocker: Runner, image: str) -> None:
     policy = mydocker.inspect(container)["HostConfig"]["RestartPolicy"]
     assert policy == {"Name": "on-failure", "MaximumRetryCount": 1}
     os.kill(pid, signal.SIGKILL)
-    until(lambda: count(mydocker, container) == 1)
+    wait_until(lambda: count(mydocker, container) == 1)
     mydocker("update", "--restart", "no", container)
-    until(lambda: status(mydocker, container) == "running")
+    wait_until(lambda: status(mydocker, container) == "running")
     os.kill(mydocker.inspect(container)["State"]["Pid"], signal.SIGKILL)
     assert mydocker.wait_for_exit(container) == 137
     assert count(mydocker, container) == 1
@@ -174,11 +169,11 @@ def test_it_survives_all_of_ours_but_its_monitor(mydocker: Runner, image: str) -
     container, pid = mydocker.start(image, "--restart", "always", "--health-cmd", "true",
                                     "--health-interval", "50ms")  # fmt: skip
     for victim in leaks.forkservers():
-        os.kill(victim, signal.SIGKILL)
-    until(lambda: not leaks.forkservers())
+        _kill(victim)
+    wait_until(lambda: not leaks.forkservers())
     os.kill(pid, signal.SIGKILL)
-    until(lambda: count(mydocker, container) == 1)
-    until(lambda: mydocker.inspect(container)["State"].get("Health", {}).get("Status") == "healthy")
+    wait_until(lambda: count(mydocker, container) == 1)
+    wait_until(lambda: mydocker.inspect(container)["State"].get("Health", {}).get("Status") == "healthy")
     assert mydocker("exec", container, "echo", "here").line == "here"
 
 
@@ -189,18 +184,20 @@ def booted(fresh: Runner, busybox_tar: str) -> Iterator[Callable[[], None]]:
 
     def reboot() -> None:
         running = fresh("ps", "-q", "--no-trunc").out.split()
-        for container in running:
-            os.kill(fresh.inspect(container)["State"]["Pid"], signal.SIGKILL)
-        before = [pid for pid in leaks.pids() if _monitors(pid, fresh.state)]
-        for pid in before:
-            os.kill(pid, signal.SIGKILL)
-        for server in leaks.forkservers():
-            os.kill(server, signal.SIGKILL)
-        until(lambda: not any(_monitors(pid, fresh.state) for pid in leaks.pids()))
+        inits = [fresh.inspect(container)["State"]["Pid"] for container in running]
+        monitors = [pid for pid in leaks.pids() if _monitors(pid, fresh.state)]
+        for pid in (*monitors, *inits, *leaks.forkservers()):
+            _kill(pid)
+        wait_until(lambda: not any(_monitors(pid, fresh.state) for pid in leaks.pids()))
         shutil.rmtree(fresh.state)
 
     yield reboot
     fresh.remove_all()
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it dies with one that has just been killed
+        os.kill(pid, signal.SIGKILL)
 
 
 def _monitors(pid: int, state: str) -> bool:
@@ -219,7 +216,6 @@ def test_what_a_boot_starts(fresh: Runner, booted: Callable[[], None]) -> None:
     sleeper("plain", "no")
     fresh("create", "--name", "never", "--restart", "always", "busybox:test", "sleep", "1000")
     fresh("stop", "-t", "0", "halted")
-    # the monitors die with their containers, before any of them could start one again
     booted()
     assert set(fresh("ps", "--format", "{{.Names}}").out.split()) == set()
     assert fresh("system", "start").out.split() == ["first", "kept", "joins"]

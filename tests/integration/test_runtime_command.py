@@ -14,6 +14,7 @@ import pytest
 
 from support import bundle, command, probe
 from support.oci import Runtime
+from support.waiting import wait_until
 
 
 def _cgroup(pid: int, controller: str) -> str:
@@ -49,7 +50,7 @@ def test_the_states_of_a_container(runtime: Runtime, busybox_rootfs: str) -> Non
     assert runtime.state("c")["status"] == "paused"
     runtime("resume", "c")
     runtime("kill", "c", "KILL")
-    _wait_for(lambda: runtime.state("c")["status"] == "stopped")
+    wait_until(lambda: runtime.state("c")["status"] == "stopped")
     assert runtime.state("c")["pid"] == 0
     runtime("delete", "c")
     assert runtime("state", "c", check=1).err.endswith(f"container c does not exist in {runtime.root}\n")
@@ -80,7 +81,7 @@ def test_a_command_in_the_wrong_state(
         runtime("pause", "c")
     if status == "stopped":
         runtime("kill", "c", "KILL")
-        _wait_for(lambda: runtime.state("c")["status"] == "stopped")
+        wait_until(lambda: runtime.state("c")["status"] == "stopped")
     result = runtime(*command_, check=255 if command_[0] == "exec" else 1)
     assert message in result.err
     assert runtime.state("c")["status"] == status
@@ -149,10 +150,10 @@ def test_kill_all_reaches_every_process(runtime: Runtime, busybox_rootfs: str) -
     script = "sleep 1001 & sleep 1002 & wait"
     namespaces = bundle.namespaces("mount", "network", "ipc", "uts")
     runtime.start("c", runtime.bundle(busybox_rootfs, ["sh", "-c", script], linux={"namespaces": namespaces}))
-    _wait_for(lambda: len(runtime("ps", "--format", "json", "c").json()) == 3)
+    wait_until(lambda: len(runtime("ps", "--format", "json", "c").json()) == 3)
     pids = runtime("ps", "--format", "json", "c").json()
     runtime("kill", "--all", "c", "SIGKILL")
-    _wait_for(lambda: not [pid for pid in pids if _alive(pid)])
+    wait_until(lambda: not [pid for pid in pids if _alive(pid)])
 
 
 def test_kill_all_of_what_has_ended_is_no_error(runtime: Runtime, busybox_rootfs: str) -> None:
@@ -464,7 +465,7 @@ def test_events_end_with_the_container(runtime: Runtime, busybox_rootfs: str) ->
     program = [runtime.program, "--root", runtime.root]
     with subprocess.Popen([*program, "run", "--bundle", place, "c"], stdin=subprocess.PIPE) as container:
         assert container.stdin is not None
-        _wait_for(lambda: runtime("state", "c", check=False).out.find('"running"') > 0)
+        wait_until(lambda: runtime("state", "c", check=False).out.find('"running"') > 0)
         watching = [*program, "events", "--interval", "20ms", "c"]
         with subprocess.Popen(watching, stdout=subprocess.PIPE) as events:
             assert events.stdout is not None
@@ -580,12 +581,5 @@ def test_the_processors_of_an_added_process(runtime: Runtime, busybox_rootfs: st
 def _alive(pid: int) -> bool:
     try:
         return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _wait_for(condition: Any, patience: float = 20) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "did not come about in time"
-        time.sleep(0.02)

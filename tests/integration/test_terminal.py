@@ -6,13 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
-from support import probe, terminal
+from support import leaks, probe, terminal
 from support.command import Runner
-from support.terminal import DETACH, INSIDE, OUTSIDE, Terminal
+from support.terminal import DETACH, INSIDE, OUTSIDE, Terminal, is_foreground
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.both_ways,
@@ -33,9 +34,7 @@ def test_window_size(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     assert screen.ask("stty size", INSIDE) == "31 87"
     screen.resize(45, 111)
-    end = time.monotonic() + 5
-    while screen.ask("stty size", INSIDE) != "45 111":
-        assert time.monotonic() < end, "SIGWINCH never came through"
+    wait_until(lambda: screen.ask("stty size", INSIDE) == "45 111", "SIGWINCH")
     screen.type("exit 3")
     screen.outside()
     assert screen.status() == 3
@@ -57,7 +56,7 @@ def test_interrupt_reaches_the_foreground_only(screen: Terminal, image: str) -> 
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("sleep 1000")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x03")
     screen.see(INSIDE)
     assert screen.ask("echo $?", INSIDE) == "130"
@@ -67,7 +66,7 @@ def test_job_control(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("sleep 1000")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x1a")
     screen.see("Stopped")
     screen.see(INSIDE)
@@ -77,7 +76,7 @@ def test_job_control(screen: Terminal, image: str) -> None:
     assert "Running" in screen.ask("jobs", INSIDE)
     screen.type("fg")
     screen.see("sleep 1000\r\n")
-    time.sleep(0.2)
+    wait_until(lambda: is_foreground("sleep"))
     screen.press("\x03")
     screen.see(INSIDE)
 
@@ -135,9 +134,15 @@ def _kill_container(_: Terminal, mydocker: Runner) -> None:
     mydocker("kill", "term-modes")
 
 
-def _kill_client(_: Terminal, mydocker: Runner) -> None:
+def _kill_client(screen: Terminal, mydocker: Runner) -> None:
     # The oldest: monitor and guard are forked from it when there is no forkserver, and are called the same.
     os.kill(terminal.clients("run", "term-modes", mydocker.root)[0], signal.SIGKILL)
+    _wait_for_the_guard(screen)
+
+
+def _wait_for_the_guard(screen: Terminal) -> None:
+    """A carriage return that is typed before it has been there stays one."""
+    wait_until(lambda: not screen.is_raw(), "the guard")
 
 
 @pytest.mark.parametrize("leave", [_exit, _detach, _kill_container, _kill_client])
@@ -158,30 +163,28 @@ def test_modes_are_restored_after_sigkill_of_every_client(
     before = screen.modes()
     screen.run("attach", container)
     screen.see("/ # ")
-    for pid in {terminal.clients("attach", container)[0], _holder_of_the_terminal(screen)}:
+    wait_until(
+        lambda: {0} in _streams_on(screen).values(), "the guard, which has the terminal as its input only"
+    )
+    holder = max(pid for pid, streams in _streams_on(screen).items() if streams == {0, 1})
+    for pid in {terminal.clients("attach", container)[0], holder}:
         os.kill(pid, signal.SIGKILL)
     screen.see(OUTSIDE)
-    time.sleep(0.5)  # a carriage return typed before the guard has been there stays one
-    end = time.monotonic() + 5
-    while screen.modes() != before:
-        assert time.monotonic() < end, "the terminal stayed raw"
+    _wait_for_the_guard(screen)
+    assert screen.modes() == before
     assert mydocker.inspect(container)["State"]["Running"]
 
 
-def _holder_of_the_terminal(screen: Terminal) -> int:
-    """The process of ours, other than the shell, that has the terminal as its input and is not the guard."""
-    ours = []
+def _streams_on(screen: Terminal) -> dict[int, set[int]]:
+    """Whose input and output, 0 and 1, the terminal is, apart from the shell's."""
     name = os.readlink(f"/proc/{screen.child.pid}/fd/0")
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == screen.child.pid:
-            continue
-        try:
-            if os.readlink(process / "fd/0") == name and os.readlink(process / "fd/1") == name:
-                ours.append(int(process.name))
-        except OSError:
-            continue
-    assert ours
-    return max(ours)
+    found: dict[int, set[int]] = {}
+    for pid in leaks.pids():
+        for number in (0, 1):
+            with suppress(OSError):
+                if pid != screen.child.pid and os.readlink(f"/proc/{pid}/fd/{number}") == name:
+                    found.setdefault(pid, set()).add(number)
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
@@ -214,9 +217,8 @@ def test_suspended_from_outside(screen: Terminal, image: str) -> None:
     assert screen.modes() == before
     screen.resize(44, 101)
     screen.type("fg")
-    screen.see("\r\n")
-    time.sleep(0.3)
-    assert screen.ask("stty size", INSIDE) == "44 101"
+    wait_until(screen.is_raw)
+    wait_until(lambda: screen.ask("stty size", INSIDE) == "44 101", "SIGWINCH")
 
 
 # Detach and attach
@@ -243,7 +245,7 @@ def test_half_of_the_detach_keys_is_input(screen: Terminal, image: str) -> None:
     screen.inside(*RUN, "--rm", image, "sh")
     screen.type("cat -v")
     screen.see("cat -v\r\n")
-    time.sleep(0.1)
+    wait_until(lambda: is_foreground("cat"))
     screen.press("\x10x\x16\x10y\r")
     screen.see("^Px^Py\r\n")
 
@@ -268,8 +270,9 @@ def test_detach_from_exec(screen: Terminal, mydocker: Runner, image: str) -> Non
 
 def test_attach_draws_the_screen_again(screen: Terminal, mydocker: Runner, image: str) -> None:
     """A program that waits for nothing but a change of size has to hear of one."""
-    script = "trap 'echo drawn $(stty size)' WINCH; while :; do sleep 0.05; done"
+    script = "trap 'echo drawn $(stty size)' WINCH; echo ready; while :; do sleep 0.05; done"
     mydocker("run", "-dit", "--name", "term-redraw", image, "sh", "-c", script)
+    mydocker.wait_for_log("term-redraw", "ready\r\n")
     screen.run("attach", "term-redraw")
     screen.see("drawn 31 87")
 

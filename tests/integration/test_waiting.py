@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import os
@@ -9,16 +10,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
-from support import leaks, probe
+from support import command, leaks, probe
 from support.command import Runner
+from support.waiting import wait_until
 
-PATIENCE = 20.0
 KINDS = ("net", "ipc", "uts", "pid")
 
 
@@ -34,14 +35,12 @@ class Server:
 
     def wait(self) -> tuple[str, int]:
         """The identifier that the next container will have, and the init that waits for it."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            for identifier in self.notes():
-                found = processes(identifier)
-                if len(found) == 1 and holders(identifier):
-                    return identifier, found[0]
-            time.sleep(0.01)
-        raise AssertionError(f"no init waits: {self.notes()}")
+        return wait_until(self._waiting, "an init that waits")[0]
+
+    def _waiting(self) -> list[tuple[str, int]]:
+        """Those that have let go of what they have from their builder."""
+        found = [(identifier, processes(identifier)) for identifier in self.notes()]
+        return [(name, pids[0]) for name, pids in found if len(pids) == 1 and len(holders(name)) == 1]
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def server(mydocker: Runner, image: str) -> Iterator[Server]:  # noqa: ARG001 - 
     yield Server(directory, runner)
     runner.remove_all()
     # builders outlive the server for a moment, even one that has yet to write its note, and take that away
-    _until(lambda: not _stop(directory), "what serves to end")
+    wait_until(lambda: not _stop(directory), "what serves to end")
     assert glob.glob(f"{directory}/waiting/*") == []
     shutil.rmtree(directory)
 
@@ -61,15 +60,9 @@ def _stop(directory: str) -> set[int]:
     """End the server there, also one that has only begun; what lives on yet."""
     living = leaks.serving(directory)
     for pid in living & leaks.forkservers():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return living
-
-
-def _until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.01)
 
 
 def _is_gone(pid: int) -> bool:
@@ -86,8 +79,12 @@ def processes(identifier: str) -> list[int]:
     """What is in its cgroups, in all of them alike."""
     found = []
     for place in places(identifier):
-        with open(f"{place}/cgroup.procs") as file:
-            found.append([int(line) for line in file])
+        try:
+            with open(f"{place}/cgroup.procs") as file:
+                found.append([int(line) for line in file])
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # it has just been removed
+                raise
     return found[0] if found and all(each == found[0] for each in found) else []
 
 
@@ -110,10 +107,7 @@ def test_what_it_is_in(server: Server) -> None:
         assert inode(pid, kind) != inode("self", kind), kind
     for kind in ("mnt", "user", "time"):
         assert inode(pid, kind) == inode("self", kind), kind
-    names = {
-        os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0] for name in os.listdir(f"/proc/{pid}/fd")
-    }
-    assert names == {"/dev/null", "socket"}
+    wait_until(lambda: {name.partition(":")[0] for name in leaks.descriptors(pid)} == {"/dev/null", "socket"})
 
 
 def test_it_becomes_the_containers_init(server: Server, image: str) -> None:
@@ -144,8 +138,7 @@ def test_its_network_has_the_parameters_of_a_containers(server: Server, image: s
     names = [f"/proc/sys/{name.replace('.', '/')}" for name in wanted]
     _, pid = server.wait()
     enter = ["nsenter", "--target", str(pid), "--net", "cat", *names]
-    outside = subprocess.run(enter, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert outside == [*wanted.values()]
+    wait_until(lambda: command.run(enter).out.splitlines() == [*wanted.values()])
     asked = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=99")
     identifier = server.mydocker("run", "-d", *asked, image, "sleep", "100").line
     assert server.mydocker.inspect(identifier)["State"]["Pid"] == pid
@@ -170,7 +163,7 @@ def test_descriptors_arrive_under_their_numbers(server: Server, image: str, tmp_
         mounts = [text for n in range(count) for text in ("-v", f"{tmp_path}/{n}:/given/{n}")]
         script = f"for n in $(seq 0 {count - 1}); do test $(cat /given/$n) = $n || echo $n; done; echo done"
         assert server.mydocker("run", "--rm", *mounts, image, "sh", "-c", script).line == "done"
-        _until(functools.partial(_is_gone, pid), "the one that waited")
+        wait_until(functools.partial(_is_gone, pid), "the one that waited")
         assert places(identifier) == []
 
 
@@ -224,7 +217,7 @@ def test_one_that_is_started_again_has_its_own(server: Server, image: str) -> No
     assert server.mydocker("create", image, "hostname").line != identifier
     name = server.mydocker("ps", "-lq", "--no-trunc").line
     assert server.mydocker("start", "-a", name).line == name[:12]
-    _until(lambda: places(name) == [], "its cgroups to go")
+    wait_until(lambda: places(name) == [], "its cgroups to go")
     taken, _ = server.wait()
     assert taken != name
     server.mydocker("rm", name)
@@ -241,11 +234,11 @@ def test_killed_while_it_waits(server: Server, image: str, victim: str) -> None:
         parent = int(file.read().rpartition(")")[2].split()[1])
     os.kill({"init": pid, "builder": builder, "monitor": monitor, "server": parent}[victim], signal.SIGKILL)
     if victim in ("monitor", "server"):  # the builder sees it, and clears up
-        _until(lambda: not places(identifier), "the cgroups to go")
+        wait_until(lambda: not places(identifier), "the cgroups to go")
     script = "cat /proc/self/cgroup | wc -l; ps | wc -l"
     assert server.mydocker("run", "--rm", image, "sh", "-c", script).out.split()
-    _until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")
-    _until(lambda: _is_gone(pid), "the init to go")
+    wait_until(lambda: not places(identifier) and identifier not in server.notes(), f"{identifier} to go")
+    wait_until(lambda: _is_gone(pid), "the init to go")
     server.wait()
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from support import command, leaks, peers, probe
 from support.peers import Tool
+from support.waiting import wait_until
 
 OURS = "mydocker-runtime"
 
@@ -119,8 +120,8 @@ def test_docker_tty_limits_exec_and_stop(docker_with_ours: Tool) -> None:
         *("sh", "-c", "tty; exec sleep 1000"),
     ).line
     try:
-        assert docker("exec", container, "cat", "/proc/1/comm").line == "sleep"
-        assert docker("logs", container).out.strip() == "/dev/pts/0"
+        wait_until(lambda: docker("exec", container, "cat", "/proc/1/comm").line == "sleep")
+        wait_until(lambda: docker("logs", container).out.strip() == "/dev/pts/0")
         pid = docker("inspect", container).json()[0]["State"]["Pid"]
         place = probe.cgroup_of("pids")
         if place:

@@ -15,7 +15,6 @@ import ctypes
 import mmap
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -251,10 +250,3 @@ def usage(cgroup: Cgroup) -> int:
     memory = cgroup.stats().memory
     assert memory is not None
     return memory.usage
-
-
-def wait_until(condition: Callable[[], bool], patience: float = 10.0) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "did not come about in time"
-        time.sleep(0.01)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from support.waiting import wait_until
+
 TIMEOUT = 60
 
 
@@ -159,6 +161,9 @@ class Runner:
         """Before its directories are removed: whatever they have in the kernel goes."""
         self.remove_all()
         self("network", "prune", "--force")
+        # who has waited for a container that removes itself has its exit code before its directories are gone
+        places = (os.path.join(self.root, "removed"), os.path.join(self.state, "container"))
+        wait_until(lambda: not any(os.path.exists(place) and os.listdir(place) for place in places))
 
 
 def run_with_streams(arguments: Sequence[str], stream: IO[bytes], timeout: float = TIMEOUT) -> None:

@@ -27,6 +27,8 @@ from dataclasses import dataclass, field
 
 from support import leaks
 from support.command import Result, Runner
+from support.terminal import clients
+from support.waiting import wait_until
 
 TRACER = os.path.join(os.path.dirname(__file__), "tracer.py")
 _POINTS = re.compile(r"points (\d+): (.*)")
@@ -205,7 +207,7 @@ class Injector:
     def _check(self, scenario: Scenario) -> None:
         shown = self._listed(scenario)
         if not shown:  # who was not killed may be about to make it
-            time.sleep(0.2)
+            wait_until(lambda: not clients(self._runner.state), "the end of who was not killed")
             shown = self._listed(scenario)
         states = set(shown.values()) or {"gone"}
         assert states <= scenario.allowed, f"lost or in another state: {shown}"

@@ -53,6 +53,12 @@ def parent(pid: int) -> int:
     return next(each.parent for each in processes() if each.pid == pid)
 
 
+def children(pid: int) -> list[int]:
+    """Zombies too."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(each) for each in file.read().split()]
+
+
 def find(role: str, launcher: subprocess.Popen[bytes]) -> list[int]:
     """PIDs that have this role now."""
     if not isolation.entered():

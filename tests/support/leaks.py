@@ -30,7 +30,7 @@ KEPT_IN_ROOT = ("image", "layer", "network", "volume", "seccomp")
 KEPT_DIRECTORIES = ("container/by-name",)
 # The parents, and where podman keeps the processes that watch its containers
 KEPT_CGROUPS = ("mydocker", "mydocker-runtime", "mydocker-peers", "conmon")
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,12 @@ def unfiltered() -> set[str]:
 
 def _cgroups() -> frozenset[str]:
     """Every control group of the session, apart from the empty parents that are kept, and from those in which
-    an init waits for its container."""
-    found = []
-    kept = {*KEPT_CGROUPS, *waiting()}
-    for place in set(probe.cgroup_hierarchies().values()):
-        for directory, _, _ in os.walk(place):
-            if os.path.basename(directory) not in kept:
-                found.append(directory)
-    return frozenset(found)
+    an init waits for its container, or has done so until now."""
+    before = waiting()
+    places = set(probe.cgroup_hierarchies().values())
+    found = [directory for place in places for directory, _, _ in os.walk(place)]
+    kept = {*KEPT_CGROUPS, *before, *waiting()}
+    return frozenset(directory for directory in found if os.path.basename(directory) not in kept)
 
 
 def waiting() -> set[str]:
@@ -254,11 +252,11 @@ def pids() -> list[int]:
 
 def descriptors(pid: int) -> set[str]:
     found = set()
-    try:
+    gone = suppress(FileNotFoundError, ProcessLookupError, PermissionError)  # the last of one that is ending
+    with gone:
         for name in os.listdir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # it has ended: it holds nothing
+            with gone:  # closed meanwhile: there may be others
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
 
 

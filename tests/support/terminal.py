@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pexpect
 
+from support import leaks
 from support.command import Runner
 
 OUTSIDE = "OUTSIDE> "
 INSIDE = "INSIDE> "
-TIMEOUT = 8
+TIMEOUT = 30
 DETACH = "\x10\x11"
 
 
@@ -80,6 +82,11 @@ class Terminal:
         """Every setting of the terminal, as stty(1) saves them."""
         return self.ask("stty -g")
 
+    def is_raw(self) -> bool:
+        """Whether what is typed arrives as it is: bytes and not lines."""
+        local_modes: int = termios.tcgetattr(self.child.child_fd)[3]
+        return not local_modes & termios.ICANON
+
     def resize(self, rows: int, columns: int) -> None:
         self.child.setwinsize(rows, columns)
 
@@ -91,6 +98,20 @@ def opened(runner: Runner, rows: int = 31, columns: int = 87) -> Iterator[Termin
         yield terminal
     finally:
         terminal.child.close(force=True)
+
+
+def is_foreground(command: str) -> bool:
+    """Whether a process of this name is in the foreground of its terminal: keys are for it."""
+    for pid in leaks.pids():
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, group, _, _, foreground = rest.split()[:6]
+        if name == command and state in "RS" and group == foreground:
+            return True
+    return False
 
 
 def clients(*words: str) -> list[int]:

@@ -126,7 +126,8 @@ def sweep(directory: str) -> None:
     for name in os.listdir(directory):
         path = f"{directory}/{name}"
         if name.startswith("forkserver-") and not _answers(path):
-            os.unlink(path)
+            with suppress(FileNotFoundError):  # of another that has just left, and taken it away
+                os.unlink(path)
 
 
 def _answers(path: str) -> bool:

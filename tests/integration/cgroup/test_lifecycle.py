@@ -22,8 +22,8 @@ from support.cgroups import (
     controllers,
     existing,
     idle,
-    wait_until,
 )
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from mydocker.runtime.cgroup import Cgroup

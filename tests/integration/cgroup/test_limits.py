@@ -19,8 +19,8 @@ from support.cgroups import (
     need,
     usage,
     values,
-    wait_until,
 )
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from mydocker.runtime.cgroup import Cgroup

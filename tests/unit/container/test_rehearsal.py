@@ -12,7 +12,7 @@ import pytest
 
 from mydocker.container import rehearsal
 from mydocker.linux import mount
-from support import cgroups
+from support.waiting import wait_until
 
 
 def test_nothing_is_left() -> None:
@@ -61,7 +61,7 @@ def test_killed_in_between() -> None:
     script = "from mydocker.container.rehearsal import rehearse; rehearse(10**9)"
     with subprocess.Popen([sys.executable, "-c", script]) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        cgroups.wait_until(lambda: children.read_text() != "")
+        wait_until(lambda: children.read_text() != "")
         (played,) = children.read_text().split()
         process.kill()
-    cgroups.wait_until(lambda: not Path(f"/proc/{played}").exists())
+    wait_until(lambda: not Path(f"/proc/{played}").exists())

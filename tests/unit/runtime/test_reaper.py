@@ -15,6 +15,8 @@ import pytest
 
 from mydocker.linux.process import clone3, default_signals, ignored_signals
 from mydocker.runtime.reaper import become_init
+from support.terminal import is_foreground
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -117,7 +119,7 @@ def test_the_command_is_not_process_1_and_process_1_is_ours(start: Start) -> Non
     assert init.proc("comm") == b"mydocker-init\n"
     assert init.proc("cmdline").rstrip(b"\0").split(b"\0")[0] == b"mydocker-init"
     assert not init.proc("environ").strip(b"\0")
-    assert os.listdir(f"/proc/{init.pid}/fd") == []
+    wait_until(lambda: os.listdir(f"/proc/{init.pid}/fd") == [])
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "INT", "QUIT", "USR1", "WINCH", "CONT", "RTMIN+3"])
@@ -177,7 +179,7 @@ def test_ctrl_c_reaches_the_command_once(start: Start) -> None:
 
 def test_job_control_works_on_its_terminal(start: Start) -> None:
     init = start("set -m; sleep 30; echo stopped $?; jobs; kill %1; fg; echo end", True)
-    time.sleep(0.3)
+    wait_until(lambda: is_foreground("sleep"))
     os.write(init.master, b"\x1a")
     seen = init.expect(b"end")
     assert b"stopped 148" in seen
