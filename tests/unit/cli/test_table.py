@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from mydocker.cli import table
@@ -23,6 +26,19 @@ def test_each_command(name: str) -> None:
     help = entry.load().help(name)
     assert help.startswith(f"Usage:  mydocker {name}")
     assert entry.summary.rstrip(".").split()[0] in help
+
+
+def test_each_module_can_be_the_first() -> None:
+    """A command loads its own module, and what that needs: nothing of it may need the module first."""
+    script = """
+import sys
+for name in sys.argv[1:]:
+    for loaded in [each for each in sys.modules if each.startswith("mydocker.cli.commands.")]:
+        del sys.modules[loaded]
+    __import__(f"mydocker.cli.commands.{name}")
+"""
+    modules = sorted({entry.module for entry in ENTRIES.values()})
+    subprocess.run([sys.executable, "-c", script, *modules], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("group", table.GROUPS)

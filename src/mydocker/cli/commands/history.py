@@ -9,11 +9,10 @@ from typing import Any
 
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.commands.images import short
 from mydocker.cli.commands.ps import FORMAT_HELP
 from mydocker.cli.flags.pflag import switch, text
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago_or_unknown, ellipsis, human_size
+from mydocker.cli.format.units import ago_or_unknown, ellipsis, human_size, short
 
 _COLUMNS = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 _EXACT_COLUMNS = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"

@@ -13,7 +13,7 @@ from mydocker.cli.commands.ps import FORMAT_HELP
 from mydocker.cli.flags.filter import parse_filter, timed_filters
 from mydocker.cli.flags.pflag import switch, text, unbuilt, values
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339
+from mydocker.cli.format.units import ago_or_unknown, human_size, local_time, parse_rfc3339, short
 from mydocker.errors import NotFound
 from mydocker.image.filters import fits
 
@@ -37,7 +37,6 @@ HEADINGS = {
 }
 _TYPE = "*formatter.imageContext"
 _NONE, _UNKNOWN = "<none>", "N/A"
-_ID_WIDTH = 12
 
 
 class Name(NamedTuple):
@@ -64,10 +63,6 @@ def row(image: Image, name: Name, *, truncate: bool, now: float) -> rows.Row:
         "UniqueSize": _UNKNOWN,
         "Containers": _UNKNOWN,
     }
-
-
-def short(identifier: str) -> str:
-    return identifier.removeprefix("sha256:")[:_ID_WIDTH]
 
 
 def names(image: Image, patterns: Sequence[str] = (), *, digests: bool, column: bool) -> list[Name]:

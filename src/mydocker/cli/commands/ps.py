@@ -8,12 +8,11 @@ from typing import Any
 
 from mydocker.cli import output
 from mydocker.cli.command import Command, Invocation
-from mydocker.cli.commands.images import short
 from mydocker.cli.flags.filter import parse_filter, to_filters
 from mydocker.cli.flags.go import quote
 from mydocker.cli.flags.pflag import number, switch, text, values
 from mydocker.cli.format import rows
-from mydocker.cli.format.units import ago, ellipsis, human_size, local_time
+from mydocker.cli.format.units import ago, ellipsis, human_size, local_time, short
 from mydocker.errors import InvalidArgument
 from mydocker.oci import reference
 

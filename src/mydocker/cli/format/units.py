@@ -1,4 +1,4 @@
-"""Sizes and times as Docker shows them to people (docker/go-units)."""
+"""Sizes, times and identifiers as Docker shows them to people (docker/go-units)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _ZERO_SECONDS = -62135596800
+_ID_WIDTH = 12
 
 
 def human_size(size: float, digits: int = 4) -> str:
@@ -68,6 +69,11 @@ def exact_time(text: str) -> str:
     date, _, clock = text.removesuffix("Z").partition("T")
     seconds, _, fraction = clock.partition(".")
     return f"{date} {f'{seconds}.{fraction}'.rstrip('0').rstrip('.')} +0000 UTC"
+
+
+def short(identifier: str) -> str:
+    """The beginning of ``sha256:…``, or of an identifier of something else."""
+    return identifier.removeprefix("sha256:")[:_ID_WIDTH]
 
 
 def ellipsis(text: str, most: int) -> str:
