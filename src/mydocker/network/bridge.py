@@ -114,7 +114,7 @@ def plug(
             raise Conflict(f"the link {endpoint.link} is gone")
         if not network.icc:
             kernel.isolate_port(port.index)
-        rates.hold(kernel, port.index, endpoint.rate_in)
+        rates.hold(kernel, port, endpoint.rate_in)
     settle(target, endpoint, gateway=gateway)
 
 

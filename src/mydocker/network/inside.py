@@ -65,7 +65,7 @@ def settle(target: int, endpoint: Endpoint, *, gateway: bool) -> None:
             inside.add_address(link.index, packed(endpoint.address), endpoint.prefix)
         if endpoint.address6:
             inside.add_address(link.index, packed(endpoint.address6), endpoint.prefix6)
-        rates.hold(inside, link.index, endpoint.rate_out)
+        rates.hold(inside, link, endpoint.rate_out)
         _up(inside, link.index)
         if gateway:
             lead(inside, endpoint, link.index)
