@@ -4,15 +4,18 @@
     HOST:PORT[/tcp|udp]                  a name, or an address ([fd00::1]:443), at one port of both or one
 
 Outside is whatever is not in a network of the container's own: neighbours are reached as before, and so is
-who talks to it first. In the packet filter (``filter.py``) each such container has, named after it,
+who talks to it first. What counts is where a packet was sent to, whoever gets it: a port that is published
+leads on from the host's address. In the packet filter (``filter.py``) each such container has, by its name,
 
     chain egress_<id>         jumped to for its addresses (maps limited4/6), from forward and input
     sets egressnet4/6_<id>    subnets
     sets egress4/6_<id>       address . protocol . port; those of names with a timeout: they are put there
                               when the container's resolver is told an address by those that it asks
 
-and in a table of the bridge family the links that may only send from addresses of theirs. Other names than
-those in the list are asked nobody outside. Out of scope: the resolver itself.
+and in a table of the bridge family the links that may only send from addresses of theirs; beside that only
+neighbours are looked for, from addresses that no host passes anything on from. Other names than those in the
+list are asked nobody outside. Out of scope: the resolver itself, and when an endpoint is limited
+(``container/endpoints.py``).
 """
 
 from __future__ import annotations
@@ -33,11 +36,13 @@ LASTING = 3600
 _LABEL = frozenset(string.ascii_letters + string.digits + "-_")
 
 _NEIGHBOURS = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }"
+_PORT = "meta l4proto . ct original proto-dst"
 _TABLE = """
 add chain inet {t} input {{ type filter hook input priority filter; policy accept; }}
 flush chain inet {t} input
 add rule inet {t} input iifname != @bridges accept
 add rule inet {t} input ct state established,related accept
+add rule inet {t} input icmpv6 type {neighbours} ip6 hoplimit 255 accept
 add rule inet {t} input ip saddr vmap @limited4
 add rule inet {t} input ip6 saddr vmap @limited6
 add table bridge {t}
@@ -50,7 +55,7 @@ add rule bridge {t} prerouting iifname != @limited accept
 add rule bridge {t} prerouting ether type ip iifname . ip saddr @own4 accept
 add rule bridge {t} prerouting ether type arp iifname . arp saddr ip @own4 accept
 add rule bridge {t} prerouting ether type ip6 iifname . ip6 saddr @own6 accept
-add rule bridge {t} prerouting icmpv6 type {neighbours} accept
+add rule bridge {t} prerouting ip6 saddr {{ ::, fe80::/10 }} icmpv6 type {neighbours} accept
 add rule bridge {t} prerouting drop
 """
 _CHAIN = """
@@ -60,11 +65,12 @@ add set inet {t} egressnet4_{id} {{ type ipv4_addr; flags interval; }}
 add set inet {t} egressnet6_{id} {{ type ipv6_addr; flags interval; }}
 add chain inet {t} egress_{id}
 flush chain inet {t} egress_{id}
-add rule inet {t} egress_{id} ip daddr @egressnet4_{id} return
-add rule inet {t} egress_{id} ip6 daddr @egressnet6_{id} return
-add rule inet {t} egress_{id} ip daddr . meta l4proto . th dport @egress4_{id} return
-add rule inet {t} egress_{id} ip6 daddr . meta l4proto . th dport @egress6_{id} return
-add rule inet {t} egress_{id} icmpv6 type {neighbours} return
+add rule inet {t} egress_{id} ct original ip daddr @egressnet4_{id} return
+add rule inet {t} egress_{id} ct original ip6 daddr @egressnet6_{id} return
+add rule inet {t} egress_{id} meta l4proto tcp ct original ip daddr . {port} @egress4_{id} return
+add rule inet {t} egress_{id} meta l4proto udp ct original ip daddr . {port} @egress4_{id} return
+add rule inet {t} egress_{id} meta l4proto tcp ct original ip6 daddr . {port} @egress6_{id} return
+add rule inet {t} egress_{id} meta l4proto udp ct original ip6 daddr . {port} @egress6_{id} return
 add rule inet {t} egress_{id} meta l4proto tcp reject with tcp reset
 add rule inet {t} egress_{id} reject with icmpx admin-prohibited
 """
@@ -173,7 +179,7 @@ class Egress:
         self._filter.forget([self._text(each, container) for each in commands])
 
     def _text(self, commands: str, container: str) -> str:
-        return commands.format(t=self._filter.table, id=container[:12], neighbours=_NEIGHBOURS)
+        return commands.format(t=self._filter.table, id=container[:12], neighbours=_NEIGHBOURS, port=_PORT)
 
     def _allowed(self, allowed: list[Place]) -> str:
         lines = []
