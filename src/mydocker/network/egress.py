@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 import string
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ LASTING = 3600
 """seconds at least for which an address that a name server has told is good: programs remember addresses"""
 _LABEL = frozenset(string.ascii_letters + string.digits + "-_")
 
+LONGEST = 86400
+"""seconds at most"""
 _NEIGHBOURS = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }"
 _PORT = "meta l4proto . ct original proto-dst"
 _TABLE = """
@@ -82,6 +85,10 @@ delete set inet {t} egress6_{id}
 delete set inet {t} egressnet4_{id}
 delete set inet {t} egressnet6_{id}
 """
+
+
+Key = tuple[str, int, str]
+"""address, port, protocol"""
 
 
 class Place(NamedTuple):
@@ -144,6 +151,31 @@ def _is_name(text: str) -> bool:
     )
 
 
+def is_outside(address: str) -> bool:
+    """Whether what a name server tells may be an address of somebody else than the host and its link."""
+    found = ipaddress.ip_address(address)
+    return not (found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified)
+
+
+class Remembered:
+    """What was allowed for a while, so that the packet filter need not be told again with every answer."""
+
+    def __init__(self) -> None:
+        self._whose: object = None
+        self._until: dict[Key, float] = {}
+
+    def due(self, whose: object, keys: Iterable[Key], seconds: float) -> list[Key]:
+        """Those that more than half of ``seconds`` are over for; all of them if ``whose`` is another."""
+        now = time.monotonic()
+        if whose != self._whose:
+            self._whose, self._until = whose, {}
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return [key for key in keys if self._until.get(key, now) - now < seconds / 2]
+
+    def note(self, keys: Iterable[Key], seconds: float) -> None:
+        self._until |= dict.fromkeys(keys, time.monotonic() + seconds)
+
+
 class Egress:
     """The lists of containers in the packet filter."""
 
@@ -161,8 +193,8 @@ class Egress:
         except NotSupported as error:
             raise NotSupported(f"--egress needs nftables, with its bridge family: {error}") from None
 
-    def allow(self, container: str, addresses: list[tuple[str, int, str]], seconds: int) -> None:
-        """Address, port and protocol, for a while; from now on if it is there already."""
+    def allow(self, container: str, addresses: Iterable[Key], seconds: int) -> None:
+        """Of a name, for a while; from now on if it is there already."""
         lines = []
         for address, port, protocol in addresses:
             version = 6 if ":" in address else 4
