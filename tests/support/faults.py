@@ -32,6 +32,8 @@ _POINTS = re.compile(r"points (\d+): (.*)")
 NAME = "victim"
 OTHER = "victim-renamed"
 VAULT = "vault"
+TOWN = "town"
+"""a network that stays"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Scenario:
     allowed: frozenset[str] = frozenset()
     """states of the container in the end; ``gone``: there is none"""
     names: frozenset[str] = frozenset({NAME})
+    settled: tuple[Sequence[str], str] | None = None
+    """a command, and what it prints after all that and the same command again"""
 
 
 def scenarios(image: str) -> list[Scenario]:
@@ -84,6 +88,7 @@ def scenarios(image: str) -> list[Scenario]:
                  allowed=frozenset({"running"})),
         Scenario("port rm", ("port", "rm", NAME, "80"), [published], allowed=frozenset({"running"})),
         *_of_volumes(image),
+        *_of_networks(published),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
     ]  # fmt: skip
@@ -112,6 +117,23 @@ def _of_volumes(image: str) -> list[Scenario]:
     ]  # fmt: skip
 
 
+def _of_networks(published: Sequence[str]) -> list[Scenario]:
+    """A container with a list of places and a port, which the next network is to publish."""
+    *flags, image, sleep, seconds = published
+    run = (*flags, "--egress", "none", image, sleep, seconds)
+    connect = ("network", "connect", TOWN, NAME)
+    links = ("exec", NAME, "ls", "/sys/class/net")
+    return [
+        Scenario("network connect", connect, [run], allowed=frozenset({"running"}),
+                 settled=(links, "eth0\neth1\nlo\n")),
+        Scenario("network disconnect", ("network", "disconnect", "bridge", NAME), [run, connect],
+                 allowed=frozenset({"running"}),
+                 settled=(("port", NAME), "80/tcp -> 0.0.0.0:24999\n80/tcp -> [::]:24999\n")),
+        Scenario("network leave", ("network", "disconnect", "bridge", NAME), [run],
+                 allowed=frozenset({"running"}), settled=(links, "lo\n")),
+    ]  # fmt: skip
+
+
 @dataclass
 class Outcome:
     points: int = 0
@@ -135,6 +157,7 @@ class Injector:
         self._image = image
         self._runner("run", "--name", "bystander", image, "sh", "-c", "echo kept; echo kept > /kept")
         self._runner("version")
+        self._runner("network", "create", TOWN)
         self._before = leaks.Snapshot.take(runner.root, runner.state)
 
     def _traced(self, scenario: Scenario, point: int, *, after: bool) -> tuple[int, str]:
@@ -202,6 +225,10 @@ class Injector:
             still = self._runner("ps", "-q", "--filter", "name=victim").out
             assert works.out == "works\n" or not still, str(works)
         self._ask(*scenario.command)
+        if scenario.settled is not None:
+            command, wanted = scenario.settled
+            found = self._ask(*command)
+            assert found.out == wanted, str(found)
         assert self._ask("logs", "bystander").out == "kept\n", "the log of the other container is lost"
         for name in self._ask("volume", "ls", "-q").out.split():
             data = os.path.join(self._runner.root, "volume", name, "_data")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 
 from ..errors import Conflict, InvalidArgument, NotSupported
 from ..linux import namespace
@@ -116,7 +117,13 @@ def probe(kernel: Netlink, network: Network) -> None:
 
 
 def plug(
-    kernel: Netlink, parent: Link, network: Network, endpoint: Endpoint, target: int, *, gateway: bool
+    kernel: Netlink,
+    parent: Link,
+    network: Network,
+    endpoint: Endpoint,
+    target: int,
+    *,
+    gateway: Collection[int],
 ) -> None:
     """As ``bridge.plug``."""
     mac = bytes.fromhex(endpoint.mac.replace(":", ""))

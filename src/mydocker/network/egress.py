@@ -182,12 +182,9 @@ class Egress:
     def __init__(self, filter: Filter) -> None:
         self._filter = filter
 
-    def limit(
-        self, container: str, endpoints: Iterable[Endpoint], allowed: list[Place], networks: list[Network]
-    ) -> None:
-        """Have these endpoints reach only what is ``allowed``. To be repeated with one that is new."""
-        commands = _TABLE + _CHAIN + self._allowed(allowed)
-        commands += "".join(self._endpoint("add", endpoint) for endpoint in endpoints)
+    def on(self, container: str, endpoint: Endpoint, allowed: list[Place], networks: list[Network]) -> None:
+        """Have an endpoint, whose link need not be there yet, reach only what is ``allowed``."""
+        commands = _TABLE + _CHAIN + self._allowed(allowed) + self._endpoint("add", endpoint)
         try:
             self._filter.change(self._text(commands, container), networks)
         except NotSupported as error:
@@ -203,12 +200,10 @@ class Egress:
                 lines.append(f"{verb} element inet {{t}} egress{version}_{{id}} {{{{ {key}{more} }}}}\n")
         self._filter.change(self._text("".join(lines), container), [])
 
-    def forget(self, container: str, endpoints: Iterable[Endpoint], *, all: bool) -> None:
-        """These endpoints are gone; ``all``: and no other is left. No error for what is not there."""
-        commands = [self._endpoint("delete", endpoint) for endpoint in endpoints]
-        if all:
-            commands.append(_GONE)
-        self._filter.forget([self._text(each, container) for each in commands])
+    def off(self, container: str, endpoint: Endpoint, *, last: bool) -> None:
+        """An endpoint is gone; ``last``: and no other is left. No error for what is not there."""
+        commands = self._endpoint("delete", endpoint) + (_GONE if last else "")
+        self._filter.forget(self._text(commands, container))
 
     def _text(self, commands: str, container: str) -> str:
         return commands.format(t=self._filter.table, id=container[:12], neighbours=_NEIGHBOURS, port=_PORT)

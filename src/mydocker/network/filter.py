@@ -89,6 +89,15 @@ add rule inet {t} forward iifname @bridges accept
 """
 
 _NUMBERS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+_ABSENT = (
+    os.strerror(errno.ENOENT),
+    "element does not exist",  # of a set of intervals
+    "cache initialization failed",  # a kernel without nftables
+    os.strerror(errno.EPERM),  # who may make nothing there has made nothing
+)
+"""what nft says of what is not there"""
+_PATIENCE = 30
+"""seconds for the program nft"""
 MISSING = "the program nft is missing (Debian: apt install nftables)"
 
 
@@ -108,16 +117,12 @@ class Filter:
         self._run(_BASE.format(t=self.table) + self._elements("add", networks))
 
     def remove_network(self, network: Network) -> None:
-        """Forget it. If that fails the table is not there, which comes to the same."""
-        if not available():
-            return
-        self._try(self._elements("delete", [network]))
+        """Forget it; no error for what is not there."""
+        self.forget(self._elements("delete", [network]))
 
     def remove(self) -> None:
         """Remove the table; no error if it is not there."""
-        if available():
-            self._try(f"delete table inet {self.table}\n")
-            self._try(f"delete table bridge {self.table}\n")
+        self.forget(f"delete table inet {self.table}\ndelete table bridge {self.table}\n")
 
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
@@ -141,11 +146,20 @@ class Filter:
         known = self._elements("add", networks)
         self._run((_BASE.format(t=self.table) + known if known else "") + commands)
 
-    def forget(self, transactions: Iterable[str]) -> None:
-        """One after the other; what is not there is forgotten already."""
-        if available():
-            for commands in transactions:
-                self._try(commands)
+    def forget(self, commands: str) -> None:
+        """Deletions, together; one after the other if anything of it is not there, which is no error.
+
+        ``NotSupported`` with what else nft says.
+        """
+        if not commands or not available():
+            return
+        message = self._try(commands)
+        if message and not any(each in message for each in _ABSENT):
+            raise NotSupported(f"the packet filter refuses ({message})")
+        lines = commands.split("\n")
+        if message and len(lines) > 2:
+            for line in filter(None, lines):
+                self.forget(f"{line}\n")
 
     def unpublish(self, ports: Iterable[Port]) -> list[Port]:
         """Forget them, together; one after the other if one of them is not there.
@@ -202,7 +216,16 @@ class Filter:
         program = shutil.which("nft", path=_PATH)
         if program is None:
             raise NotSupported(MISSING)
-        done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
+        try:
+            done = subprocess.run(
+                [program, "-f", "-"],
+                input=commands.encode(),
+                capture_output=True,
+                check=False,
+                timeout=_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return f"nft has not ended after {_PATIENCE} seconds"
         if done.returncode == 0:
             return ""
         return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"
