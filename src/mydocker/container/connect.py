@@ -168,9 +168,11 @@ def _attach(
 def _detach(
     made: Networks, kernel: Netlink, record: Record, left: Attached, endpoint: Endpoint, target: int | None
 ) -> None:
-    """``left``: what the container has without the endpoint."""
+    """``left``: what the container has without the endpoint, and talks by from now on."""
     last, limited = not left.endpoints, endpoints.limited(record)
     endpoints.detach(made, kernel, record.id, endpoint, target, limited=limited, last=last)
+    if target is not None:
+        _new_ways(left.endpoints, target)
 
 
 def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
@@ -210,8 +212,6 @@ def _unplug(store: Store, record: Record, network: Network) -> bool:
         _note(store, record.id, left)
         events.disconnected(store, gone, record.id)
         files.write_network(store, record, rest, links.hosts(store, record))
-        if target is not None:
-            _new_ways(rest, target)
     finally:
         if target is not None:
             os.close(target)
