@@ -23,6 +23,7 @@ def prepared(fresh: Runner, busybox_tar: str) -> Iterator[Runner]:
     fresh("import", busybox_tar, "busybox:test")
     yield fresh
     fresh.remove_all()
+    fresh("network", "rm", faults.TOWN)
 
 
 @pytest.mark.slow

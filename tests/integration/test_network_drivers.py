@@ -118,6 +118,18 @@ def test_macvlan_beside_a_bridge(mydocker: Runner, image: str, other: Host) -> N
     remove(mydocker)
 
 
+def test_the_reason_of_a_failure(mydocker: Runner, image: str, other: Host) -> None:
+    """And not that the link that the first try has made is in the way of the second one."""
+    assert other
+    above(mydocker, "macvlan")
+    port = hosts.free_port()
+    start(mydocker, image, "-p", f"{port}:80")
+    container = mydocker("create", "--network", "above", "-p", f"{port}:80", image, "true").line
+    mydocker("network", "connect", "bridge", container)
+    assert "port is already allocated" in mydocker("start", container, check=1).err
+    remove(mydocker)
+
+
 def test_what_macvlan_has_not(mydocker: Runner, image: str, other: Host) -> None:
     assert other
     above(mydocker, "macvlan")

@@ -248,11 +248,134 @@ def test_one_more_network(mydocker: Runner, image: str, net: str) -> None:
         del container
 
 
+def test_one_that_starts_without_networks(mydocker: Runner, image: str) -> None:
+    """It is limited from its first network on, by names too; and the next who has its address is not."""
+    container = mydocker("create", "--egress", f"{THERE}:7", image, "sleep", "1000").line
+    mydocker("network", "disconnect", "bridge", container)
+    mydocker("start", container)
+    mydocker("network", "connect", "bridge", container)
+    guest = Host(mydocker.inspect(container)["State"]["Pid"])
+    with hosts.outside() as other, other.echo("tcp", 7), other.echo("tcp", 8):
+        assert guest.ask("tcp", THERE, 7).startswith("hello")
+        assert guest.ask("tcp", THERE, 8) == REFUSED
+        assert "NXDOMAIN" in mydocker("exec", container, "nslookup", "bad.example", check=1).out
+        mydocker("network", "disconnect", "bridge", container)
+        assert listed(container) == {}
+        mydocker("network", "connect", "bridge", container)
+        mydocker("rm", "-f", container)
+        assert listed(container) == {}
+        _, heir = start(mydocker, image)
+        assert heir.ask("tcp", THERE, 8).startswith("hello")
+
+
+def test_a_published_port_is_where_it_is_published(mydocker: Runner, image: str, net: str) -> None:
+    """Whoever it leads to: the list names the host's address."""
+    port = hosts.free_port()
+    _, server = start(mydocker, image, "--network", net, "-p", f"{port}:80", "-p", f"{port}:80/udp")
+    with hosts.outside(), server.echo("tcp", 80), server.echo("udp", 80):
+        _, guest = start(mydocker, image, "--egress", f"{HERE}:{port}")
+        assert guest.ask("tcp", HERE, port).startswith("hello")
+        assert guest.ask("udp", HERE, port).startswith("hello")
+        _, other = start(mydocker, image, "--egress", f"{HERE}:80,10.91.0.0/24")
+        assert other.ask("tcp", HERE, port, patience=1) in (REFUSED, *PROHIBITED)
+
+
+ASK_FROM = """
+import socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.settimeout(float(sys.argv[2]))
+client.bind(("", 999))
+try:
+    client.sendto(b"hello", (sys.argv[1], 7))
+    print(client.recv(100).decode())
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_what_another_has_begun(mydocker: Runner, image: str, net: str) -> None:
+    """A connection of whoever had the address before does not go on."""
+    with hosts.outside() as other, other.echo("udp", 7):
+        before, guest = start(mydocker, image, "--network", net, "--ip", "10.91.0.9")
+        assert guest.run("python3", "-c", ASK_FROM, THERE, "5").line.startswith("hello")
+        mydocker("rm", "-f", before)
+        _, guest = start(mydocker, image, "--network", net, "--ip", "10.91.0.9", "--egress", "none")
+        assert guest.run("python3", "-c", ASK_FROM, THERE, "1").line in PROHIBITED
+
+
+def test_names_of_the_host(mydocker: Runner, image: str, tmp_path: Path) -> None:
+    """Whoever owns a name cannot open with it what the host serves to itself."""
+    if probe.program("dnsmasq") is None:
+        pytest.skip("needs dnsmasq (see tests/apt-packages.txt)")
+    names = {"host": HERE, "self": "127.0.0.1", "cloud": "169.254.169.254", "good": THERE}
+    with hosts.name_server(tmp_path, **names), hosts.outside():
+        flags = [word for name in names for word in ("--egress", f"{name}.example:7/tcp")]
+        container, _ = start(mydocker, image, *flags)
+        for name, at in names.items():
+            _wait_for(mydocker, container, f"{name}.example", at)
+        (only,) = listed(container)["egress4"]
+        assert only["elem"]["val"] == {"concat": [THERE, "tcp", 7]}  # type: ignore[index]
+
+
+SIX_THERE = "fd99::2"
+NEIGHBOURS = """
+import socket, struct, sys
+source, target, name = sys.argv[1:]
+ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target)
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for kind in (133, 135, 136):
+    body = struct.pack("!BBHI", kind, 0, 0, 0) + name.encode().ljust(16)
+    total = sum(struct.unpack("!%dH" % ((len(ends) + len(body)) // 2), ends + body)) + len(body) + 58
+    total = (total & 0xFFFF) + (total >> 16)
+    body = body[:2] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + body[4:]
+    raw.sendto(struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + ends + body, (target, 0))
+"""
+HEAR_NEIGHBOURS = """
+import socket
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+print("ready", flush=True)
+while True:
+    data = raw.recv(99)
+    if data[8:] and b":" not in data[8:] and data[8:24].strip().isalpha():
+        print(data[0], data[8:24].decode().strip(), flush=True)
+"""
+
+
 def test_ipv6(mydocker: Runner, image: str) -> None:
     mydocker("network", "create", "--ipv6", "--subnet", "fd91::/64", "six")
     with hosts.session().echo("tcp", 7, "::"), hosts.session().echo("tcp", 8, "::"):
         _, guest = start(mydocker, image, "--network", "six", "--egress", "[fd91::1]:7")
+        _, near = start(mydocker, image, "--network", "six")
         assert guest.ask("tcp", "fd91::1", 7).startswith("hello")
         assert guest.ask("tcp", "fd91::1", 8) == REFUSED
+        with near.echo("tcp", 9, "::"), guest.echo("tcp", 9, "::"):
+            assert guest.ask("tcp", "fd91::3", 9).startswith("hello")
+            assert near.ask("tcp", "fd91::2", 9).startswith("hello")
+            assert hosts.session().ask("tcp", "fd91::2", 9).startswith("hello")
     mydocker.remove_all()
     mydocker("network", "rm", "six")
+
+
+def test_who_looks_for_neighbours_finds_none_outside(mydocker: Runner, image: str) -> None:
+    """Whatever it says that it is, by a message of neighbour discovery nothing is sent beyond the bridge."""
+    with mydocker.network("six", "--ipv6", "--subnet", "fd91::/64") as six, hosts.outside() as other:
+        command.run(["ip", "address", "add", "fd99::1/64", "dev", "cable", "nodad"])
+        other.run("ip", "address", "add", f"{SIX_THERE}/64", "dev", "eth0", "nodad")
+        other.run("ip", "route", "add", "default", "via", "fd99::1")
+        heard = other.popen("python3", "-c", HEAR_NEIGHBOURS)
+        assert heard.stdout is not None
+        assert heard.stdout.readline() == b"ready\n"
+        try:
+            _, guest = start(mydocker, image, "--network", six, "--egress", "none")
+            _, free = start(mydocker, image, "--network", six)
+            for source in ("fd91::2", "fd91::99", "fd77::1"):
+                guest.run("python3", "-c", NEIGHBOURS, source, SIX_THERE, "limited")
+            free.run("python3", "-c", NEIGHBOURS, "fd91::3", SIX_THERE, "free")
+            assert [heard.stdout.readline() for _ in range(3)] == [
+                b"133 free\n",
+                b"135 free\n",
+                b"136 free\n",
+            ]
+        finally:
+            heard.kill()
+            heard.wait()

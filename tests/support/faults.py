@@ -36,6 +36,9 @@ NAME = "victim"
 OTHER = "victim-renamed"
 VAULT = "vault"
 WIRE = "wire"
+TOWN = "town"
+"""a network that stays"""
+_PRUNE = ("network", "prune", "--force", "--filter", "label!=stays")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Scenario:
     allowed: frozenset[str] = frozenset()
     """states of the container in the end; ``gone``: there is none"""
     names: frozenset[str] = frozenset({NAME})
+    settled: tuple[Sequence[str], str] | None = None
+    """a command, and what it prints after all that and the same command again"""
 
 
 def scenarios(image: str) -> list[Scenario]:
@@ -88,7 +93,8 @@ def scenarios(image: str) -> list[Scenario]:
                  allowed=frozenset({"running"})),
         Scenario("port rm", ("port", "rm", NAME, "80"), [published], allowed=frozenset({"running"})),
         *_of_volumes(image),
-        *_of_networks(image),
+        *_of_networks(),
+        *_of_connections(published),
         Scenario("rm of a running one", ("rm", "-f", NAME), [run],
                  allowed=frozenset({"running", "exited", "gone"})),
     ]  # fmt: skip
@@ -117,19 +123,29 @@ def _of_volumes(image: str) -> list[Scenario]:
     ]  # fmt: skip
 
 
-def _of_networks(image: str) -> list[Scenario]:
-    made = ("network", "create", WIRE)
-    gone, running = frozenset({"gone"}), frozenset({"running"})
-    run = ("run", "-d", "--name", NAME)
-    last = (image, "sleep", "1000")
+def _of_networks() -> list[Scenario]:
+    made, gone = ("network", "create", WIRE), frozenset({"gone"})
     return [
         Scenario("network create", ("network", "create", "--ipv6", WIRE), allowed=gone),
         Scenario("network rm", ("network", "rm", WIRE), [made], allowed=gone),
-        Scenario("network prune", ("network", "prune", "--force"), [made], allowed=gone),
-        Scenario("network connect", ("network", "connect", WIRE, NAME), [made, (*run, *last)],
-                 allowed=running),
-        Scenario("network disconnect", ("network", "disconnect", WIRE, NAME),
-                 [made, (*run, "--network", WIRE, *last)], allowed=running),
+        Scenario("network prune", _PRUNE, [made], allowed=gone),
+    ]
+
+
+def _of_connections(published: Sequence[str]) -> list[Scenario]:
+    """A container with a list of places and a port, which the next network is to publish."""
+    *flags, image, sleep, seconds = published
+    run = (*flags, "--egress", "none", image, sleep, seconds)
+    connect = ("network", "connect", TOWN, NAME)
+    links = ("exec", NAME, "ls", "/sys/class/net")
+    return [
+        Scenario("network connect", connect, [run], allowed=frozenset({"running"}),
+                 settled=(links, "eth0\neth1\nlo\n")),
+        Scenario("network disconnect", ("network", "disconnect", "bridge", NAME), [run, connect],
+                 allowed=frozenset({"running"}),
+                 settled=(("port", NAME), "80/tcp -> 0.0.0.0:24999\n80/tcp -> [::]:24999\n")),
+        Scenario("network leave", ("network", "disconnect", "bridge", NAME), [run],
+                 allowed=frozenset({"running"}), settled=(links, "lo\n")),
     ]  # fmt: skip
 
 
@@ -156,6 +172,7 @@ class Injector:
         self._image = image
         self._runner("run", "--name", "bystander", image, "sh", "-c", "echo kept; echo kept > /kept")
         self._runner("version")
+        self._runner("network", "create", "--label", "stays", TOWN)
         self._before = leaks.Snapshot.take(runner.root, runner.state)
 
     def _traced(self, scenario: Scenario, point: int, *, after: bool) -> tuple[int, str]:
@@ -224,6 +241,10 @@ class Injector:
             still = self._runner("ps", "-q", "--filter", "name=victim").out
             assert works.out == "works\n" or not still, str(works)
         self._ask(*scenario.command)
+        if scenario.settled is not None:
+            command, wanted = scenario.settled
+            found = self._ask(*command)
+            assert found.out == wanted, str(found)
         assert self._ask("logs", "bystander").out == "kept\n", "the log of the other container is lost"
         for name in self._ask("volume", "ls", "-q").out.split():
             data = os.path.join(self._runner.root, "volume", name, "_data")
@@ -246,13 +267,16 @@ class Injector:
         end = time.monotonic() + leaks.PATIENCE  # a container that removes itself may be at it
         while self._runner("volume", "prune", "--all", "--force") and os.listdir(place):
             assert time.monotonic() < end, f"volumes left behind: {os.listdir(place)}"
+            with_options = self._runner("volume", "ls", "-q").out.split()
+            if with_options:
+                self._runner("volume", "rm", *with_options, check=False)
         leaks.wait_for_nothing_left(self._before, self._runner.root, self._runner.state)
 
     def _remove(self) -> None:
         left = self._runner("ps", "-aq", "--no-trunc", "--filter", "name=victim").out.split()
         if left:
             self._runner("rm", "-f", "-v", *left, check=False)  # one of --rm may be gone by now; see _clean
-        self._runner("network", "prune", "--force", check=False)
+        self._runner(*_PRUNE, check=False)
 
 
 def sample(

@@ -3,28 +3,30 @@
 The record says in which networks a container is; one that runs is also linked, or cut off, at once. Its ports
 go with it: to another network when it leaves the one by which they are published (``publish.follow``).
 
-Whoever does either holds the record (``Store.editing``). A container that ends meanwhile gives back what
-``network.json`` says, so it says so before a link is made, and who has made one looks afterwards whether
-anybody is still there to do that.
+Whoever does either holds the record (``Store.editing``), as a start does until it is noted that it runs
+(``supervise.py``). The record is written last, so what was cut short is done by asking for it again. A
+container that ends meanwhile gives back what ``network.json`` says, so it says so before anything is made:
+first in which network there will be addresses (``joining``), then which. Who has made a link looks afterwards
+whether the container still runs.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import socket
+from contextlib import ExitStack, suppress
 
 import msgspec
 
-from ..errors import Conflict, Error, Forbidden
-from ..linux.links import Netlink
+from ..errors import Conflict, Error, Forbidden, NotFound
+from ..linux.links import Link, Netlink
 from ..monitor import client
-from ..network import above
 from ..network.document import Attached, Endpoint, Network
-from ..network.egress import Egress
 from ..network.inside import Inside, lead
+from ..network.leases import Leases
 from ..network.store import Networks
-from . import attached, events, files, links, networks, publish
+from . import attached, endpoints, events, files, links, networks, publish
 from .config import EndpointConfig
 from .record import Record
 from .store import Store
@@ -44,6 +46,7 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
         networks.check_egress(network, current.host_config)
         if network.name in current.networks:
             raise Forbidden(f"endpoint with name {current.name} already exists in network {network.name}")
+        _unplug(store, current, network)  # of somebody who was killed
         changed = msgspec.structs.replace(current, networks={**current.networks, network.name: asked})
         _plug(store, changed, network, asked)
         try:
@@ -59,18 +62,53 @@ def connect(store: Store, record: Record, network: Network, asked: EndpointConfi
 def disconnect(store: Store, record: Record, network: Network) -> str:
     """Why its ports are not published any more, if another network leads outside; empty if they are."""
     with store.editing(record.id) as current:
-        if network.name not in current.networks:
+        linked = _endpoint(attached.read(store, record.id), network) is not None
+        if network.name not in current.networks and not linked:
             raise Conflict(f"container {current.id} is not connected to network {network.name}")
         left = {name: each for name, each in current.networks.items() if name != network.name}
         changed = msgspec.structs.replace(current, networks=left)
+        reason = ""
+        if _unplug(store, changed, network):
+            try:
+                publish.follow(store, changed)
+            except (Error, OSError) as error:
+                reason = str(error) if store.held(record.id) else ""
         store.write_record(changed)
-        if not _unplug(store, changed, network):
-            return ""
-        try:
-            publish.follow(store, changed)
-        except (Error, OSError) as error:
-            return str(error) if store.held(record.id) else ""
-        return ""
+    return reason
+
+
+def release_orphans(store: Store, network: Network) -> None:
+    """Give back addresses of a network that whoever claimed them was killed with."""
+    owners = set(Leases(store.state).of(network.name).values())
+    if owners:
+        networks.release_orphans(store)
+    for identifier in owners:
+        if attached.read(store, identifier).joining == network.name:
+            with suppress(NotFound), store.editing(identifier):
+                _joined(store, attached.of(store), identifier)
+
+
+def _joined(store: Store, made: Networks, identifier: str) -> Attached:
+    """What it has of networks, and no address beside that."""
+    now = attached.read(store, identifier)
+    if not now.joining:
+        return now
+    known = [address for each in now.endpoints if each.network == now.joining for address in each.addresses]
+    for address, owner in made.leases.of(now.joining).items():
+        if owner == identifier and address not in known:
+            made.leases.release(now.joining, address, identifier)
+    now = msgspec.structs.replace(now, joining="")
+    _note(store, identifier, now)
+    return now
+
+
+def _note(store: Store, identifier: str, now: Attached) -> None:
+    with suppress(FileNotFoundError):  # it has just ended
+        attached.write(store, identifier, now)
+
+
+def _endpoint(now: Attached, network: Network) -> Endpoint | None:
+    return next((each for each in now.endpoints if each.network == network.name), None)
 
 
 def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
@@ -81,29 +119,58 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
     made = attached.of(store)
     files.host_known(store, record)
     try:
-        with Netlink() as kernel, networks.ready(kernel, made, [network]) as (link,):
-            before = attached.read(store, record.id)
+        with (
+            Netlink() as kernel,
+            networks.ready(kernel, made, [network]) as (link,),
+            ExitStack() as undo,
+        ):
+            before = _joined(store, made, record.id)
             numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
             number = next(each for each in range(len(numbers) + 1) if each not in numbers)
-            endpoint = networks.claim(made, record, network, asked, number, pid)
-            try:
-                _add(store, record, before, endpoint)
-                way = endpoint.leads and not any(each.leads for each in before.endpoints)
-                made.plug(kernel, link, network, endpoint, target, gateway=way)
-                networks.limit(made, record, [endpoint])
-                if networks.named([endpoint]) and not networks.named(before.endpoints):
-                    _resolve(store, record, pid, target)
-                if not store.held(record.id):
-                    raise Conflict(f"container {record.id} has just ended")
-            except BaseException:
-                if before.limited:
-                    Egress(made.filter).forget(record.id, [endpoint], all=False)
-                _give_back(made, kernel, record.id, endpoint, target)
-                with suppress(FileNotFoundError):
-                    attached.write(store, record.id, before)
-                raise
+            undo.callback(_note, store, record.id, before)
+            _note(store, record.id, msgspec.structs.replace(before, joining=network.name))
+            endpoint = endpoints.claim(made, record, network, asked, number, pid)
+            undo.callback(_detach, made, kernel, record, before, endpoint, target)
+            _attach(store, made, kernel, record, network, before, endpoint, link, pid, target)
+            undo.pop_all()
     finally:
         os.close(target)
+
+
+def _attach(
+    store: Store,
+    made: Networks,
+    kernel: Netlink,
+    record: Record,
+    network: Network,
+    before: Attached,
+    endpoint: Endpoint,
+    link: Link,
+    pid: int,
+    target: int,
+) -> None:
+    every = [*before.endpoints, endpoint]
+    after = msgspec.structs.replace(before, endpoints=every, limited=endpoints.limited(record))
+    _note(store, record.id, after)
+    files.write_network(store, record, every, links.hosts(store, record))
+    endpoints.attach(made, kernel, record, network, endpoint, link, target, beside=every)
+    events.connected(store, endpoint, record.id)
+    if networks.resolves(record, every) and not networks.resolves(record, before.endpoints):
+        _resolve(store, record, pid, target)
+    again = attached.target(store, record.id)
+    if again is None:
+        raise Conflict(f"container {record.id} has just ended")
+    os.close(again[1])
+
+
+def _detach(
+    made: Networks, kernel: Netlink, record: Record, left: Attached, endpoint: Endpoint, target: int | None
+) -> None:
+    """``left``: what the container has without the endpoint, and talks by from now on."""
+    last, limited = not left.endpoints, endpoints.limited(record)
+    endpoints.detach(made, kernel, record.id, endpoint, target, limited=limited, last=last)
+    if target is not None:
+        _new_ways(left.endpoints, target)
 
 
 def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
@@ -121,64 +188,44 @@ def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
             each.close()
 
 
-def _add(store: Store, record: Record, before: Attached, endpoint: Endpoint) -> None:
-    after = msgspec.structs.replace(before, endpoints=[*before.endpoints, endpoint])
-    attached.write(store, record.id, after)
-    files.write_network(store, record, after.endpoints, links.hosts(store, record))
-    events.connected(store, endpoint, record.id)
-
-
 def _unplug(store: Store, record: Record, network: Network) -> bool:
-    """Whether ports were published by that one."""
-    before = attached.read(store, record.id)
-    gone = next((each for each in before.endpoints if each.network == network.name), None)
-    if gone is None:
-        return False
+    """Whether its ports are to be published by another network now: they were by this one, or somebody who
+    has come so far was killed."""
     made = attached.of(store)
-    left = [each for each in before.endpoints if each is not gone]
-    addresses = (gone.address, gone.address6)
-    withdrawn = [port for port in before.ports if port.address in addresses]
+    before = _joined(store, made, record.id)
+    gone = _endpoint(before, network)
+    if gone is None:
+        return True
+    way = publish.way(made, before)
+    withdrawn = [port for port in before.ports if port.address in gone.addresses]
     publish.withdraw(store, made, record, before, withdrawn)
-    if before.limited:
-        Egress(made.filter).forget(record.id, [gone], all=False)
+    rest = [each for each in before.endpoints if each is not gone]
+    ports = [port for port in before.ports if port not in withdrawn]
     found = attached.target(store, record.id)
     target = found[1] if found is not None else None
     try:
         with Netlink() as kernel:
-            _give_back(made, kernel, record.id, gone, target)
-        ports = [port for port in before.ports if port not in withdrawn]
-        with suppress(FileNotFoundError):  # it has just ended
-            attached.write(store, record.id, msgspec.structs.replace(before, endpoints=left, ports=ports))
+            left = msgspec.structs.replace(before, endpoints=rest, ports=ports)
+            _detach(made, kernel, record, left, gone, target)
+        _note(store, record.id, left)
         events.disconnected(store, gone, record.id)
-        files.write_network(store, record, left, links.hosts(store, record))
-        if target is not None:
-            _new_way(left, target)
+        files.write_network(store, record, rest, links.hosts(store, record))
     finally:
         if target is not None:
             os.close(target)
-    return bool(withdrawn)
+    return way is not None and way[1] is gone
 
 
-def _new_way(left: list[Endpoint], target: int) -> None:
-    """The default route went with the link, if it was that way; the next network takes it over."""
-    way = next((each for each in left if each.leads), None)
-    if way is None:
+def _new_ways(left: list[Endpoint], target: int) -> None:
+    """Default routes that went with the link, if they were that way; the next networks take them over."""
+    ways = endpoints.ways(left)
+    if not ways:
         return
     with Inside(target) as inside:
-        if any(not route.destination for route in inside.routes()):
-            return
-        link = inside.link(way.interface)
-        if link is not None:
-            lead(inside, way, link.index)
-
-
-def _give_back(
-    made: Networks, kernel: Netlink, identifier: str, endpoint: Endpoint, target: int | None
-) -> None:
-    """``target``: the namespace; there is none if it has just ended, and its links with it."""
-    if endpoint.link:
-        kernel.delete_link(endpoint.link)
-    elif target is not None:
-        above.unplug(endpoint, target)
-    for address in filter(None, (endpoint.address, endpoint.address6)):
-        made.leases.release(endpoint.network, address, identifier)
+        there = {
+            4 if route.family == socket.AF_INET else 6 for route in inside.routes() if not route.destination
+        }
+        for version, way in ways.items():
+            link = inside.link(way.interface)
+            if link is not None and version not in there:
+                lead(inside, way, link.index, (version,))

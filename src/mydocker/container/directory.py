@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import CorruptData, NotFound, NotSupported
+from ..linux.links import Netlink
 from ..monitor.resolver import Server
 from ..network import dns
 from ..network.document import Endpoint
-from ..network.egress import LASTING, NONE, Egress, places
+from ..network.egress import LASTING, LONGEST, NONE, Egress, Remembered, is_outside, places
+from ..network.inside import packed
 from ..network.leases import Leases
 from . import attached, files
 from .store import Store
@@ -27,7 +29,7 @@ _SETTLED = 1_000_000_000
 
 
 class Directory:
-    __slots__ = ("_aliases", "_id", "_leases", "_store", "_turn", "_with_capitals")
+    __slots__ = ("_aliases", "_allowed", "_id", "_leases", "_store", "_turn", "_with_capitals")
 
     def __init__(self, store: Store, identifier: str) -> None:
         self._store = store
@@ -35,6 +37,7 @@ class Directory:
         self._leases = Leases(store.state)
         self._aliases: dict[str, tuple[int, dict[str, list[str]]]] = {}
         self._with_capitals: tuple[int, dict[str, str]] | None = None
+        self._allowed = Remembered()
         self._turn = 0
 
     def addresses(self, name: str) -> list[str] | None:
@@ -80,28 +83,36 @@ class Directory:
         return entries is None or any(place.host == name.lower() for place in places(entries))
 
     def told(self, name: str, message: bytes) -> None:
-        """With a list of places that the container may talk to, its addresses become some of them."""
+        """With a list of places that the container may talk to, its addresses become some of them.
+
+        Except for those of the host: who owns a name outside must not open what the host serves to itself.
+        """
         entries = self._egress()
         if entries is None:
             return
-        allowed = places(entries)
-        known = {(place.host, place.port, each) for place in allowed for each in place.protocols}
         try:
-            found = dns.addresses(message)
+            found = [(address, ttl) for address, ttl in dns.addresses(message) if is_outside(address)]
         except dns.Malformed:
             return
-        wanted = [
+        allowed = places(entries)
+        known = {(place.host, place.port, each) for place in allowed for each in place.protocols}
+        wanted = {
             (address, place.port, protocol)
             for place in allowed
             if place.named and place.host == name.lower()
             for address, _ in found
             for protocol in place.protocols
-            if (address, place.port, protocol) not in known
-        ]
-        if wanted:
-            seconds = max([LASTING, *(ttl for _, ttl in found)])
+        }
+        seconds = min(max([LASTING, *(ttl for _, ttl in found)]), LONGEST)
+        whose = [endpoint.id for endpoint in attached.read(self._store, self._id).endpoints]
+        due = self._allowed.due(whose, wanted - known, seconds)
+        if due:
+            with Netlink() as kernel:
+                own = {address for _, address, _ in kernel.addresses()}
+            others = [each for each in due if packed(each[0]) not in own]
             with suppress(NotSupported):  # somebody has flushed the packet filter: nothing is allowed then
-                Egress(attached.of(self._store).filter).allow(self._id, wanted, seconds)
+                Egress(attached.of(self._store).filter).allow(self._id, others, seconds)
+                self._allowed.note(due, seconds)
 
     def _egress(self) -> list[str] | None:
         try:

@@ -2,7 +2,7 @@
 
     leases            whose they are can be read from them              (network/leases.py)
     network.json      under <state>: everything that has to be undone, before it is done
-    links             one for each network                              (network/bridge.py)
+    limits, links     for each network                                  (endpoints.py)
     ports             held by the monitor, passed on by the packet filter  (publish.py)
 
 Each line is there before the next is begun, so whoever finds the container dead knows what to undo. It
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
@@ -22,14 +22,13 @@ from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, NotSuppor
 from ..linux.host import interface_up
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
-from ..monitor.owner import Connected, Held
-from ..network import above, bridge, flows, rates
+from ..monitor.owner import Connected
+from ..network import above, flows, rates
 from ..network.document import Attached, Endpoint, Network
-from ..network.egress import Egress, places
 from ..network.inside import Inside
 from ..network.leases import check
 from ..network.store import Networks
-from . import attached, events, files, links, publish
+from . import attached, endpoints, events, files, links, publish
 from .attached import of
 from .config import EndpointConfig, EndpointIpam, HostConfig
 from .record import Record
@@ -51,52 +50,46 @@ def no_bridge() -> str:
 
 
 def connect(store: Store, record: Record, pid: int) -> Connected:
-    """Put the network namespace of ``pid`` into the container's networks."""
+    """Put the network namespace of ``pid`` into the container's networks.
+
+    If that fails its links are gone; ``release`` undoes the rest.
+    """
     if not record.networks:
         return Connected()
     networks = of(store)
     wanted = [(networks.get(name), endpoint) for name, endpoint in record.networks.items()]
-    with _namespace(pid) as target, ExitStack() as undo:
-        endpoints = _plug_all(store, networks, record, wanted, target, pid)
-        dns = resolver_sockets(target) if named(endpoints) or record.host_config.egress else []
+    with _namespace(pid) as target, Netlink() as kernel, ExitStack() as undo:
+        made = _attach(store, networks, kernel, record, wanted, target, pid, undo)
+        dns = resolver_sockets(target) if resolves(record, made) else []
         for handle in dns:
             undo.enter_context(handle)
-        held = _lead(store, networks, record, endpoints, [network for network, _ in wanted])
+        files.write_network(store, record, made, links.hosts(store, record))
+        for endpoint in made:
+            events.connected(store, endpoint, record.id)
+        held = publish.publish(store, networks, record, made, [network for network, _ in wanted])
         undo.pop_all()
     return Connected(held=held, dns=dns)
 
 
-def _lead(
-    store: Store, networks: Networks, record: Record, endpoints: list[Endpoint], wanted: list[Network]
-) -> list[Held]:
-    """What the links are there for: names, limits, ports."""
-    limit(networks, record, endpoints)
-    files.write_network(store, record, endpoints, links.hosts(store, record))
-    if "bridge" in record.networks:
-        links.tell(store, record.id)
-    for endpoint in endpoints:
-        events.connected(store, endpoint, record.id)
-    return publish.publish(store, networks, record, endpoints, wanted)
-
-
-def _plug_all(
+def _attach(
     store: Store,
     networks: Networks,
+    kernel: Netlink,
     record: Record,
     wanted: list[tuple[Network, EndpointConfig]],
     target: int,
     pid: int,
+    undo: ExitStack,
 ) -> list[Endpoint]:
-    with Netlink() as kernel, ready(kernel, networks, [network for network, _ in wanted]) as links:
-        endpoints: list[Endpoint] = []
+    with ready(kernel, networks, [network for network, _ in wanted]) as links:
+        made: list[Endpoint] = []
         for number, (network, asked) in enumerate(wanted):
-            endpoints.append(claim(networks, record, network, asked, number, pid))
-        limited = record.host_config.egress is not None
-        attached.write(store, record.id, Attached(endpoints=endpoints, limited=limited))
-        way = next((each for each in endpoints if each.leads), None)
-        for link, (network, _), endpoint in zip(links, wanted, endpoints, strict=True):
-            networks.plug(kernel, link, network, endpoint, target, gateway=endpoint is way)
-    return endpoints
+            made.append(endpoints.claim(networks, record, network, asked, number, pid))
+        attached.write(store, record.id, Attached(endpoints=made, limited=endpoints.limited(record)))
+        for link, (network, _), endpoint in zip(links, wanted, made, strict=True):
+            undo.callback(endpoints.unplug, kernel, endpoint, target)
+            endpoints.attach(networks, kernel, record, network, endpoint, link, target, beside=made)
+    return made
 
 
 @contextmanager
@@ -122,45 +115,6 @@ def _check_still(networks: Networks, network: Network) -> None:
         raise NotFound(f"network {network.name} not found")
 
 
-def claim(
-    networks: Networks, record: Record, network: Network, asked: EndpointConfig, number: int, pid: int
-) -> Endpoint:
-    ipam = asked.ipam_config or EndpointIpam()
-    endpoint = Endpoint(
-        network=network.name,
-        network_id=network.id,
-        driver=network.driver,
-        id=os.urandom(32).hex(),
-        interface=f"eth{number}",
-        link=bridge.link_name(record.id, pid, number) if network.bridged else "",
-        routed=network.routed,
-        mac=asked.mac_address,
-        aliases=_names(record, asked) if network.name != "bridge" else [],
-        links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
-    )
-    rate_in, rate_out = rates.parse(asked.driver_opts or {})
-    changes: dict[str, object] = {"rate_in": rate_in, "rate_out": rate_out}
-    for pool in network.pools:
-        version = pool.subnet.version
-        six = "6" if version == 6 else ""
-        if f"address{six}" in changes:
-            continue
-        fixed = ipam.ipv6_address if six else ipam.ipv4_address
-        address = networks.leases.claim(network, record.id, address=fixed, version=version)
-        where = next(each for each in network.pools if address in each.subnet)
-        changes |= {f"address{six}": str(address), f"prefix{six}": where.subnet.prefixlen}
-        changes[f"gateway{six}"] = "" if network.closed or network.routed else str(where.gateway)
-        if not endpoint.mac and "mac" not in changes and network.driver != "ipvlan":
-            changes["mac"] = bridge.mac_of(address)
-    return msgspec.structs.replace(endpoint, **changes)
-
-
-def _names(record: Record, asked: EndpointConfig) -> list[str]:
-    """What the container is called in a network of the user's, beside its name."""
-    own = filter(None, (record.short_id, record.config.hostname))
-    return list(dict.fromkeys((*(asked.aliases or ()), *own)))
-
-
 def release(store: Store, identifier: str, *, known: bool = False) -> None:
     """Undo whatever ``connect`` has done. The container's processes are gone.
 
@@ -171,23 +125,27 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
         document = attached.read(store, identifier)
     except msgspec.MsgspecError:
         document = Attached()  # the machine stopped while it was written
-    if known and not document.endpoints:
+    if known and document == Attached():
         return
     networks = of(store)
     if document.endpoints:
-        with Netlink() as kernel:
-            for endpoint in document.endpoints:
-                bridge.unplug(kernel, endpoint)
+        flows.end(networks.unpublish(document.ports, identifier))
         if not all(endpoint.link for endpoint in document.endpoints):
             _cut_off(store, identifier, document.endpoints)
-        flows.end(networks.unpublish(document.ports, identifier))
-        if document.limited:
-            Egress(networks.filter).forget(identifier, document.endpoints, all=True)
-        for endpoint in document.endpoints:
-            for address in filter(None, (endpoint.address, endpoint.address6)):
-                networks.leases.release(endpoint.network, address, identifier)
-            events.disconnected(store, endpoint, identifier)
-    else:
+        last = document.endpoints[-1]
+        with Netlink() as kernel:
+            for endpoint in document.endpoints:
+                endpoints.detach(
+                    networks,
+                    kernel,
+                    identifier,
+                    endpoint,
+                    None,
+                    limited=document.limited,
+                    last=endpoint is last,
+                )
+                events.disconnected(store, endpoint, identifier)
+    if document.joining or not document.endpoints:
         networks.leases.release_all(identifier)
     if not known:
         networks.unpublish_all(identifier)
@@ -233,19 +191,13 @@ def _namespace(pid: int) -> Iterator[int]:
         os.close(fd)
 
 
-def limit(networks: Networks, record: Record, endpoints: list[Endpoint]) -> None:
-    """Have the packet filter know the only places outside that it may talk to, if it has a list of them."""
-    egress = record.host_config.egress
-    if egress is not None:
-        Egress(networks.filter).limit(record.id, endpoints, places(egress), networks.bridged())
-
-
 # -- names
 
 
-def named(endpoints: list[Endpoint]) -> bool:
-    """Whether there are names to resolve: everywhere but in the network ``bridge``, as under Docker."""
-    return any(endpoint.network != "bridge" for endpoint in endpoints)
+def resolves(record: Record, made: Iterable[Endpoint]) -> bool:
+    """Whether names are resolved for a container with these endpoints: everywhere but in the network
+    ``bridge``, as under Docker, and there too if it may only talk to some places."""
+    return any(endpoint.network != "bridge" or endpoints.limited(record) for endpoint in made)
 
 
 def resolver_sockets(target: int) -> list[socket.socket]:

@@ -230,12 +230,13 @@ def follow(store: Store, record: Record, network: Network | None = None) -> None
     which may not be that one.
     """
     asked, before = list(published(record)), attached.read(store, record.id)
-    way = _way(attached.of(store), before)
-    if asked and not before.ports and way is not None and network in (None, way[0]):
+    found = way(attached.of(store), before)
+    if asked and not before.ports and found is not None and network in (None, found[0]):
         _begin(store, record, asked)
 
 
-def _way(networks: Networks, now: Attached) -> tuple[Network, Endpoint] | None:
+def way(networks: Networks, now: Attached) -> tuple[Network, Endpoint] | None:
+    """The network by which the ports of a container are published that has this."""
     return outward(now.endpoints, [networks.get(each.network) for each in now.endpoints])
 
 
@@ -252,13 +253,13 @@ def _begin(store: Store, record: Record, asked: list[Asked]) -> list[Port]:
     """Of one that runs; ``Conflict`` if there is no network for it."""
     networks = attached.of(store)
     before = attached.read(store, record.id)
-    way = _way(networks, before)
-    if way is None:
+    found = way(networks, before)
+    if found is None:
         raise Conflict(f"container {record.name} is in no network by which a port could be published")
     made: list[Port] = []
     with ExitStack() as sockets:
         try:
-            held = _publish(store, networks, record, before, way, asked, made, sockets)
+            held = _publish(store, networks, record, before, found, asked, made, sockets)
             handles = iter(held)
             for port in made:
                 _hand_over(store, record, port, None if port.protocol == "sctp" else next(handles))

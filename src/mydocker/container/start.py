@@ -22,7 +22,20 @@ from ..monitor.build import write_plan
 from ..monitor.client import AttachOptions, Session
 from ..monitor.plan import Brief, Plan, encode
 from ..monitor.protocol import AttachRequest, Event, Kind
-from . import events, files, health, links, logs, propagation, rootfs, sources, spec, supervise, volumes
+from . import (
+    events,
+    files,
+    health,
+    links,
+    logs,
+    networks,
+    propagation,
+    rootfs,
+    sources,
+    spec,
+    supervise,
+    volumes,
+)
 from .reconcile import GONE, attend, look_around, settle
 from .record import Record
 from .state import STARTABLE, State, Status
@@ -223,7 +236,7 @@ def plan(
         seccomp_cache=f"{store.state}/seccomp",
         size=size,
         open_stdin=record.config.open_stdin,
-        connected=bool(record.networks),
+        connected=networks.own(record.host_config),
         init=bool(record.host_config.init),
         explain=explain,
     )

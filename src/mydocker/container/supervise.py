@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import Any
 
 from .. import errors
@@ -29,7 +29,7 @@ from ..monitor.protocol import encode
 from ..monitor.timestamp import now, parse_rfc3339
 from ..oci.signals import signal_number
 from ..runtime import cgroup
-from . import events, execute, health, names, networks, restart, volumes
+from . import events, execute, health, links, names, networks, restart, volumes
 from .config import Config
 from .directory import Directory
 from .reconcile import destroy, finish, reconcile, set_aside
@@ -132,11 +132,22 @@ def exit_code_of(error: Exception) -> int:
 class Owner:
     """See ``monitor/owner.py``. The lock comes with the process; ``failed`` and ``ended`` give it up."""
 
-    __slots__ = ("_aside", "_brief", "_delay", "_forced", "_kept", "_released", "_signals", "_store")
+    __slots__ = (
+        "_aside",
+        "_brief",
+        "_delay",
+        "_editing",
+        "_forced",
+        "_kept",
+        "_released",
+        "_signals",
+        "_store",
+    )
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         self._aside = False
+        self._editing = ExitStack()
         self._kept = False
         self._released = True
         self._delay = 0.0
@@ -148,12 +159,17 @@ class Owner:
         return volumes.trees(self._store, self._brief.id, spec)
 
     def connect(self, pid: int) -> Connected:
-        record, _ = self._read()
+        """The record is held from here until it is noted that the container runs, or has failed: who changes
+        its networks or ports meanwhile would find nothing that runs, and change nothing but the record."""
         with suppress(errors.Conflict, errors.Forbidden, errors.Unavailable):
-            return networks.connect(self._store, record, pid)
+            return networks.connect(self._store, self._edit(), pid)
+        self._editing.close()
         reconcile(self._store)  # who has the address, or the port, may have been killed
-        networks.release(self._store, record.id)
-        return networks.connect(self._store, record, pid)
+        networks.release(self._store, self._brief.id)
+        return networks.connect(self._store, self._edit(), pid)
+
+    def _edit(self) -> Record:
+        return self._editing.enter_context(self._store.editing(self._brief.id))
 
     def directory(self) -> Directory:
         return Directory(self._store, self._brief.id)
@@ -174,14 +190,18 @@ class Owner:
                 health=health.begun(record.config, state.health),
             )
             self._store.write_state(record.id, running, durable=record.durable)
+            self._editing.close()
+            if "bridge" in record.networks:
+                links.tell(self._store, record.id)
             events.mounted(self._store, record)
             events.container(self._store, record, "start")
 
         return note
 
     def failed(self, error: Exception) -> int:
+        self._editing.close()
         record, state = self._read()
-        if record.networks:
+        if networks.own(record.host_config):
             networks.release(self._store, record.id)
         fail(self._store, record, state, Lock(self._brief.lock), error)
         return exit_code_of(error)

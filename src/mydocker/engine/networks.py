@@ -67,6 +67,7 @@ class Network:
     def remove(self) -> None:
         """``Forbidden`` if containers are in it, or if it is one of those that are always there."""
         reconcile(self._store)
+        connect.release_orphans(self._store, self.document)
         attached.of(self._store).remove(self.document)
         _tell(self._store, "destroy", self.document)
 

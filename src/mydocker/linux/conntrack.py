@@ -69,6 +69,12 @@ class Conntrack(Socket):
         flags = number(CTA_FILTER_REPLY_FLAGS, CTA_FILTER_F_IP_SRC | CTA_FILTER_F_PROTO_NUM)
         return self._find(_family(address), wanted, flags)
 
+    def sent_by(self, address: bytes) -> Iterator[Flow]:
+        """Those whose first packet came from ``address``."""
+        source = attribute(CTA_IP_SRC[len(address)], address)
+        wanted = nested(CTA_TUPLE_ORIG, nested(CTA_TUPLE_IP, source))
+        return self._find(_family(address), wanted, number(CTA_FILTER_ORIG_FLAGS, CTA_FILTER_F_IP_SRC))
+
     def sent_to(self, family: int, port: int, protocol: int) -> Iterator[Flow]:
         """Those that were sent to ``port``, at whatever address."""
         destination = attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big"))

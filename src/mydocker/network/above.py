@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from ..errors import Conflict, InvalidArgument, NotSupported
@@ -160,7 +160,13 @@ def _new_namespace() -> Iterator[int]:
 
 
 def plug(
-    kernel: Netlink, parent: Link, network: Network, endpoint: Endpoint, target: int, *, gateway: bool
+    kernel: Netlink,
+    parent: Link,
+    network: Network,
+    endpoint: Endpoint,
+    target: int,
+    *,
+    gateway: Collection[int],
 ) -> None:
     """As ``bridge.plug``."""
     mac = bytes.fromhex(endpoint.mac.replace(":", ""))

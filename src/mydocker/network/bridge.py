@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 
 from ..errors import Conflict, Forbidden, NotSupported
 from ..linux.links import LONGEST_NAME, Link, Netlink
@@ -96,11 +97,18 @@ def mac_of(address: Address) -> str:
 
 
 def plug(
-    kernel: Netlink, bridge: Link, network: Network, endpoint: Endpoint, target: int, *, gateway: bool
+    kernel: Netlink,
+    bridge: Link,
+    network: Network,
+    endpoint: Endpoint,
+    target: int,
+    *,
+    gateway: Collection[int],
 ) -> None:
     """Link the network namespace of which ``target`` is a descriptor to ``bridge``.
 
-    ``gateway``: its default route goes this way. A link of the same name is of a start that was cut short.
+    ``gateway``: IP versions whose default routes go this way. A link of the same name is of a start that was
+    cut short.
     """
     mac = bytes.fromhex(endpoint.mac.replace(":", ""))
     arguments = {"peer": endpoint.interface, "address": mac, "namespace": target, "mtu": network.mtu}
@@ -117,7 +125,7 @@ def plug(
             raise Conflict(f"the link {endpoint.link} is gone")
         if not network.icc:
             kernel.isolate_port(port.index)
-        rates.hold(kernel, port.index, endpoint.rate_in)
+        rates.hold(kernel, port, endpoint.rate_in)
     settle(target, endpoint, gateway=gateway)
 
 

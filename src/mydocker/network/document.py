@@ -175,9 +175,18 @@ class Endpoint(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     """what it calls others in this network, and who they are"""
 
     @property
+    def addresses(self) -> list[str]:
+        return [each for each in (self.address, self.address6) if each]
+
+    @property
     def leads(self) -> bool:
         """Whether there is anything behind the network."""
-        return bool(self.gateway or self.gateway6 or self.routed)
+        return self.leads_by(4) or self.leads_by(6)
+
+    def leads_by(self, version: int) -> bool:
+        """Whether a default route of this IP version can go this way."""
+        address, gateway = (self.address, self.gateway) if version == 4 else (self.address6, self.gateway6)
+        return bool(gateway or (address and self.routed))
 
 
 def bare_endpoint(network: Network, container: str) -> Endpoint:
@@ -222,6 +231,8 @@ class Attached(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     ports: list[Port] = []
     limited: bool = False
     """whether it may talk to some places outside only (``egress.py``)"""
+    joining: str = ""
+    """a network in which it may have addresses that no endpoint tells of yet"""
 
 
 attached = msgspec.json.Decoder(Attached)

@@ -4,21 +4,25 @@
     HOST:PORT[/tcp|udp]                  a name, or an address ([fd00::1]:443), at one port of both or one
 
 Outside is whatever is not in a network of the container's own: neighbours are reached as before, and so is
-who talks to it first. In the packet filter (``filter.py``) each such container has, named after it,
+who talks to it first. What counts is where a packet was sent to, whoever gets it: a port that is published
+leads on from the host's address. In the packet filter (``filter.py``) each such container has, by its name,
 
     chain egress_<id>         jumped to for its addresses (maps limited4/6), from forward and input
     sets egressnet4/6_<id>    subnets
     sets egress4/6_<id>       address . protocol . port; those of names with a timeout: they are put there
                               when the container's resolver is told an address by those that it asks
 
-and in a table of the bridge family the links that may only send from addresses of theirs. Other names than
-those in the list are asked nobody outside. Out of scope: the resolver itself.
+and in a table of the bridge family the links that may only send from addresses of theirs; beside that only
+neighbours are looked for, from addresses that no host passes anything on from. Other names than those in the
+list are asked nobody outside. Out of scope: the resolver itself, and when an endpoint is limited
+(``container/endpoints.py``).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import string
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -32,12 +36,16 @@ LASTING = 3600
 """seconds at least for which an address that a name server has told is good: programs remember addresses"""
 _LABEL = frozenset(string.ascii_letters + string.digits + "-_")
 
+LONGEST = 86400
+"""seconds at most"""
 _NEIGHBOURS = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }"
+_PORT = "meta l4proto . ct original proto-dst"
 _TABLE = """
 add chain inet {t} input {{ type filter hook input priority filter; policy accept; }}
 flush chain inet {t} input
 add rule inet {t} input iifname != @bridges accept
 add rule inet {t} input ct state established,related accept
+add rule inet {t} input icmpv6 type {neighbours} ip6 hoplimit 255 accept
 add rule inet {t} input ip saddr vmap @limited4
 add rule inet {t} input ip6 saddr vmap @limited6
 add table bridge {t}
@@ -50,7 +58,7 @@ add rule bridge {t} prerouting iifname != @limited accept
 add rule bridge {t} prerouting ether type ip iifname . ip saddr @own4 accept
 add rule bridge {t} prerouting ether type arp iifname . arp saddr ip @own4 accept
 add rule bridge {t} prerouting ether type ip6 iifname . ip6 saddr @own6 accept
-add rule bridge {t} prerouting icmpv6 type {neighbours} accept
+add rule bridge {t} prerouting ip6 saddr {{ ::, fe80::/10 }} icmpv6 type {neighbours} accept
 add rule bridge {t} prerouting drop
 """
 _CHAIN = """
@@ -60,11 +68,12 @@ add set inet {t} egressnet4_{id} {{ type ipv4_addr; flags interval; }}
 add set inet {t} egressnet6_{id} {{ type ipv6_addr; flags interval; }}
 add chain inet {t} egress_{id}
 flush chain inet {t} egress_{id}
-add rule inet {t} egress_{id} ip daddr @egressnet4_{id} return
-add rule inet {t} egress_{id} ip6 daddr @egressnet6_{id} return
-add rule inet {t} egress_{id} ip daddr . meta l4proto . th dport @egress4_{id} return
-add rule inet {t} egress_{id} ip6 daddr . meta l4proto . th dport @egress6_{id} return
-add rule inet {t} egress_{id} icmpv6 type {neighbours} return
+add rule inet {t} egress_{id} ct original ip daddr @egressnet4_{id} return
+add rule inet {t} egress_{id} ct original ip6 daddr @egressnet6_{id} return
+add rule inet {t} egress_{id} meta l4proto tcp ct original ip daddr . {port} @egress4_{id} return
+add rule inet {t} egress_{id} meta l4proto udp ct original ip daddr . {port} @egress4_{id} return
+add rule inet {t} egress_{id} meta l4proto tcp ct original ip6 daddr . {port} @egress6_{id} return
+add rule inet {t} egress_{id} meta l4proto udp ct original ip6 daddr . {port} @egress6_{id} return
 add rule inet {t} egress_{id} meta l4proto tcp reject with tcp reset
 add rule inet {t} egress_{id} reject with icmpx admin-prohibited
 """
@@ -76,6 +85,10 @@ delete set inet {t} egress6_{id}
 delete set inet {t} egressnet4_{id}
 delete set inet {t} egressnet6_{id}
 """
+
+
+Key = tuple[str, int, str]
+"""address, port, protocol"""
 
 
 class Place(NamedTuple):
@@ -138,25 +151,47 @@ def _is_name(text: str) -> bool:
     )
 
 
+def is_outside(address: str) -> bool:
+    """Whether what a name server tells may be an address of somebody else than the host and its link."""
+    found = ipaddress.ip_address(address)
+    return not (found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified)
+
+
+class Remembered:
+    """What was allowed for a while, so that the packet filter need not be told again with every answer."""
+
+    def __init__(self) -> None:
+        self._whose: object = None
+        self._until: dict[Key, float] = {}
+
+    def due(self, whose: object, keys: Iterable[Key], seconds: float) -> list[Key]:
+        """Those that more than half of ``seconds`` are over for; all of them if ``whose`` is another."""
+        now = time.monotonic()
+        if whose != self._whose:
+            self._whose, self._until = whose, {}
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return [key for key in keys if self._until.get(key, now) - now < seconds / 2]
+
+    def note(self, keys: Iterable[Key], seconds: float) -> None:
+        self._until |= dict.fromkeys(keys, time.monotonic() + seconds)
+
+
 class Egress:
     """The lists of containers in the packet filter."""
 
     def __init__(self, filter: Filter) -> None:
         self._filter = filter
 
-    def limit(
-        self, container: str, endpoints: Iterable[Endpoint], allowed: list[Place], networks: list[Network]
-    ) -> None:
-        """Have these endpoints reach only what is ``allowed``. To be repeated with one that is new."""
-        commands = _TABLE + _CHAIN + self._allowed(allowed)
-        commands += "".join(self._endpoint("add", endpoint) for endpoint in endpoints)
+    def on(self, container: str, endpoint: Endpoint, allowed: list[Place], networks: list[Network]) -> None:
+        """Have an endpoint, whose link need not be there yet, reach only what is ``allowed``."""
+        commands = _TABLE + _CHAIN + self._allowed(allowed) + self._endpoint("add", endpoint)
         try:
             self._filter.change(self._text(commands, container), networks)
         except NotSupported as error:
             raise NotSupported(f"--egress needs nftables, with its bridge family: {error}") from None
 
-    def allow(self, container: str, addresses: list[tuple[str, int, str]], seconds: int) -> None:
-        """Address, port and protocol, for a while; from now on if it is there already."""
+    def allow(self, container: str, addresses: Iterable[Key], seconds: int) -> None:
+        """Of a name, for a while; from now on if it is there already."""
         lines = []
         for address, port, protocol in addresses:
             version = 6 if ":" in address else 4
@@ -165,15 +200,13 @@ class Egress:
                 lines.append(f"{verb} element inet {{t}} egress{version}_{{id}} {{{{ {key}{more} }}}}\n")
         self._filter.change(self._text("".join(lines), container), [])
 
-    def forget(self, container: str, endpoints: Iterable[Endpoint], *, all: bool) -> None:
-        """These endpoints are gone; ``all``: and no other is left. No error for what is not there."""
-        commands = [self._endpoint("delete", endpoint) for endpoint in endpoints]
-        if all:
-            commands.append(_GONE)
-        self._filter.forget([self._text(each, container) for each in commands])
+    def off(self, container: str, endpoint: Endpoint, *, last: bool) -> None:
+        """An endpoint is gone; ``last``: and no other is left. No error for what is not there."""
+        commands = self._endpoint("delete", endpoint) + (_GONE if last else "")
+        self._filter.forget(self._text(commands, container))
 
     def _text(self, commands: str, container: str) -> str:
-        return commands.format(t=self._filter.table, id=container[:12], neighbours=_NEIGHBOURS)
+        return commands.format(t=self._filter.table, id=container[:12], neighbours=_NEIGHBOURS, port=_PORT)
 
     def _allowed(self, allowed: list[Place]) -> str:
         lines = []

@@ -25,7 +25,6 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import NotSupported, Unavailable
@@ -90,8 +89,15 @@ add rule inet {t} forward iifname @bridges accept
 """
 
 _NUMBERS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
-_ABSENT = (os.strerror(errno.ENOENT), "element does not exist")
-"""what nft says of a table, and of an element of a set of intervals"""
+_ABSENT = (
+    os.strerror(errno.ENOENT),
+    "element does not exist",  # of a set of intervals
+    "cache initialization failed",  # a kernel without nftables
+    os.strerror(errno.EPERM),  # who may make nothing there has made nothing
+)
+"""what nft says of what is not there"""
+_PATIENCE = 30
+"""seconds for the program nft"""
 MISSING = "the program nft is missing (Debian: apt install nftables)"
 
 
@@ -111,20 +117,12 @@ class Filter:
         self._run(_BASE.format(t=self.table) + self._elements("add", networks))
 
     def remove_network(self, network: Network) -> None:
-        """Forget it; no error if it is not there."""
-        self._discard(self._elements("delete", [network]))
+        """Forget it; no error for what is not there."""
+        self.forget(self._elements("delete", [network]))
 
     def remove(self) -> None:
         """Remove the table; no error if it is not there."""
-        for family in ("inet", "bridge"):
-            self._discard(f"delete table {family} {self.table}\n")
-
-    def _discard(self, commands: str) -> None:
-        """Have something forgotten, which may not be there."""
-        if available():
-            message = self._try(commands)
-            if message and not any(each in message for each in _ABSENT):
-                raise _refused(message)
+        self.forget(f"delete table inet {self.table}\ndelete table bridge {self.table}\n")
 
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
@@ -148,12 +146,20 @@ class Filter:
         known = self._elements("add", networks)
         self._run((_BASE.format(t=self.table) + known if known else "") + commands)
 
-    def forget(self, transactions: Iterable[str]) -> None:
-        """One after the other; what is not there is forgotten already."""
-        if available():
-            for commands in transactions:
-                with suppress(Unavailable):
-                    self._try(commands)
+    def forget(self, commands: str) -> None:
+        """Deletions, together; one after the other if anything of it is not there, which is no error.
+
+        ``NotSupported`` with what else nft says.
+        """
+        if not commands or not available():
+            return
+        message = self._try(commands)
+        if message and not any(each in message for each in _ABSENT):
+            raise _refused(message)
+        lines = commands.split("\n")
+        if message and len(lines) > 2:
+            for line in filter(None, lines):
+                self.forget(f"{line}\n")
 
     def unpublish(self, ports: Iterable[Port]) -> list[Port]:
         """Forget them, together; one after the other if one of them is not there.
@@ -212,7 +218,16 @@ class Filter:
         program = shutil.which("nft", path=_PATH)
         if program is None:
             raise NotSupported(MISSING)
-        done = subprocess.run([program, "-f", "-"], input=commands.encode(), capture_output=True, check=False)
+        try:
+            done = subprocess.run(
+                [program, "-f", "-"],
+                input=commands.encode(),
+                capture_output=True,
+                check=False,
+                timeout=_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return f"nft has not ended after {_PATIENCE} seconds"
         if done.returncode == 0:
             return ""
         if done.returncode < 0:

@@ -8,9 +8,10 @@ published.
 
 from __future__ import annotations
 
+import errno
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ..linux.conntrack import Conntrack
 from ..linux.links import Netlink
@@ -18,6 +19,8 @@ from .document import Port
 from .inside import packed
 
 _NUMBERS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+_NO_TABLE = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL)
+"""what a kernel without netfilter's netlink says, or without that of its connections"""
 
 
 def begin(ports: Iterable[Port]) -> None:
@@ -27,7 +30,7 @@ def begin(ports: Iterable[Port]) -> None:
         return
     with Netlink() as links:
         own = {address for _, address, _ in links.addresses()}
-    with suppress(OSError), Conntrack() as kernel:  # a kernel without the one has no flows to forget
+    with _where_there_are_any(), Conntrack() as kernel:
         for port in wanted:
             family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
             for flow in kernel.sent_to(family, port.host_port, socket.IPPROTO_UDP):
@@ -45,7 +48,25 @@ def end(ports: Iterable[Port], *, cut: bool = False) -> None:
     for address, protocol in {(port.address, port.protocol) for port in ports if not port.proxied}:
         if protocol not in _NUMBERS:
             continue
-        with suppress(OSError), Conntrack() as kernel:
+        with _where_there_are_any(), Conntrack() as kernel:
             for flow in kernel.answered_by(packed(address), _NUMBERS[protocol]):
                 if flow.sent_to != packed(address) and (cut or protocol == "udp" or not flow.answered):
                     kernel.forget(flow)
+
+
+def forget(addresses: Iterable[str]) -> None:
+    """These are somebody else's now: what their last owner has begun does not go on as his."""
+    with _where_there_are_any(), Conntrack() as kernel:
+        for address in addresses:
+            for flow in kernel.sent_by(packed(address)):
+                kernel.forget(flow)
+
+
+@contextmanager
+def _where_there_are_any() -> Iterator[None]:
+    """A kernel that remembers no connections has none to forget."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_TABLE:
+            raise

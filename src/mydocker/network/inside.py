@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..errors import Conflict, NotSupported
 from ..linux import namespace
@@ -50,8 +50,8 @@ class Inside:
         os.close(self._outside)
 
 
-def settle(target: int, endpoint: Endpoint, *, gateway: bool, made: str = "") -> None:
-    """Give the link its addresses and bring it up; with ``gateway`` the default route goes this way.
+def settle(target: int, endpoint: Endpoint, *, gateway: Collection[int], made: str = "") -> None:
+    """Give the link its addresses and bring it up; ``gateway``: IP versions whose default routes go this way.
 
     ``target`` is a descriptor of the namespace, ``made`` what the link is called so far if not by its name.
     """
@@ -70,15 +70,16 @@ def settle(target: int, endpoint: Endpoint, *, gateway: bool, made: str = "") ->
         ):
             if address:
                 _patiently(endpoint, inside.add_address, link.index, packed(address), prefix)
-        rates.hold(inside, link.index, endpoint.rate_out)
+        rates.hold(inside, link, endpoint.rate_out)
         _patiently(endpoint, inside.set_up, link.index)
         if gateway:
-            lead(inside, endpoint, link.index)
+            lead(inside, endpoint, link.index, gateway)
 
 
-def lead(inside: Netlink, endpoint: Endpoint, index: int) -> None:
-    """Have the default route go by a link: to the gateways, or where there are none to whoever answers."""
-    for address, way in ((endpoint.address, endpoint.gateway), (endpoint.address6, endpoint.gateway6)):
+def lead(inside: Netlink, endpoint: Endpoint, index: int, versions: Collection[int]) -> None:
+    """Have default routes of IP go by a link: to the gateways, or where there are none to whoever answers."""
+    ways = {4: (endpoint.address, endpoint.gateway), 6: (endpoint.address6, endpoint.gateway6)}
+    for address, way in map(ways.__getitem__, versions):
         if way:
             inside.add_default_route(packed(way), index)
         elif address and endpoint.routed:

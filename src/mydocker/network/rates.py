@@ -12,14 +12,16 @@ from collections.abc import Mapping
 
 from ..errors import InvalidArgument, NotSupported
 from ..linux import qdisc
-from ..linux.links import Netlink
+from ..linux.links import Link, Netlink
 
 IN, OUT = "rate-in", "rate-out"
 _RATE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)([gmk]?)bit")
 _UNITS = {"g": 10**9, "m": 10**6, "k": 10**3, "": 1}
 _LEAST, _MOST = 1000, (1 << 32) - 1
 _BURST = 16 * 1024
-"""bytes at least that pass at once: a packet must be able to"""
+"""bytes at least that pass at once"""
+_HEADER = 18
+"""bytes of a frame before its packet, with the tag of a VLAN"""
 
 
 def parse(options: Mapping[str, str]) -> tuple[int, int]:
@@ -40,13 +42,16 @@ def _rate(text: str) -> int:
     return rate
 
 
-def hold(kernel: Netlink, index: int, rate: int) -> None:
-    """Let so many bytes per second go out by a link. ``NotSupported`` where the kernel cannot."""
+def hold(kernel: Netlink, link: Link, rate: int) -> None:
+    """Let so many bytes per second go out by a link. ``NotSupported`` where the kernel cannot.
+
+    What passes at once is as much as the longest packet at least: a longer one would never pass.
+    """
     if not rate:
         return
-    burst = max(rate // 100, _BURST)
+    burst = max(rate // 100, _BURST, link.mtu + _HEADER)
     try:
-        qdisc.add_tbf(kernel, index, rate=rate, burst=burst, limit=burst + max(rate // 10, _BURST))
+        qdisc.add_tbf(kernel, link.index, rate=rate, burst=burst, limit=burst + max(rate // 10, burst))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
             raise NotSupported(

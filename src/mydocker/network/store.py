@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -311,7 +311,7 @@ class Networks:
         endpoint: Endpoint,
         target: int,
         *,
-        gateway: bool,
+        gateway: Collection[int],
     ) -> None:
         """Make a container's link, where ``ready`` has found ``link``."""
         driver = bridge if network.bridged else above

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from mydocker import errors
-from mydocker.network.egress import Place, places
+from mydocker.network.egress import Key, Place, Remembered, places
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,19 @@ def test_none() -> None:
     assert places(["none"]) == []
     with pytest.raises(errors.InvalidArgument, match="goes with nothing else"):
         places(["none", "10.0.0.1"])
+
+
+def test_the_filter_is_told_when_half_of_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    one: Key = ("10.0.0.1", 7, "tcp")
+    two: Key = ("10.0.0.2", 7, "tcp")
+    known = Remembered()
+    assert known.due("a", [one], 3600) == [one]
+    assert known.due("a", [one], 3600) == [one], "as long as nobody says that it was done"
+    known.note([one], 3600)
+    for later, due in ((0, [two]), (1700, [two]), (1900, [one, two]), (9999, [one, two])):
+        now = 1000.0 + later
+        assert known.due("a", [one, two], 3600) == due
+    known.note([one], 3600)
+    assert known.due("b", [one], 3600) == [one], "what another had is gone with it"
