@@ -151,8 +151,7 @@ class Directory:
             address
             for endpoint in attached.read(self._store, owner).endpoints
             if endpoint.network == network
-            for address in (endpoint.address, endpoint.address6)
-            if address
+            for address in endpoint.addresses
         ]
 
     def _called(self, name: str, network: str) -> list[str]:

@@ -66,7 +66,7 @@ def write_network(
     if "." in names:
         names += f" {names.partition('.')[0]}"
     for endpoint in endpoints:
-        for address in filter(None, (endpoint.address, endpoint.address6)):
+        for address in endpoint.addresses:
             hosts += f"{address}\t{names}\n".encode()
     _write(f"{directory}/hosts", hosts)
     if set(record.networks) - {"bridge"} or host.egress:
