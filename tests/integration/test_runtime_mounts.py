@@ -83,6 +83,17 @@ def test_a_read_only_tmpfs_has_what_is_mounted_in_it(busybox_rootfs: str, tmp_pa
     assert _run(busybox_rootfs, script, *mounts).lines == ["seen", "1"]
 
 
+def test_a_read_only_tmpfs_leaves_what_hides_it_writable(busybox_rootfs: str, tmp_path: Path) -> None:
+    mounts: list[dict[str, Any]] = [
+        {"destination": "/covered", "type": "tmpfs", "options": ["ro"]},
+        {"destination": "/covered", "type": "bind", "source": str(tmp_path), "options": ["rbind"]},
+    ]
+    assert _run(
+        busybox_rootfs, "touch /covered/file && umount /covered; touch /covered/file; echo $?", *mounts
+    )
+    assert (tmp_path / "file").exists()
+
+
 # -- id-mapped mounts -------------------------------------------------------------------------------------
 
 

@@ -466,6 +466,7 @@ def test_however_deep_its_directories_are(mydocker: Runner, image: str) -> None:
     container = mydocker("run", "-d", "-w", "/tmp", image, "sh", "-c", script).line
     assert mydocker("wait", container).line == "0"
     assert mydocker("ps", "-as", "--filter", f"id={container}").out.count("\n") == 2
+    assert mydocker("diff", container).out.splitlines()[-1] == "A /tmp" + "/d" * 1800
     mydocker("volume", "clone", "deep", "deeper")
     mydocker("rm", container)
     mydocker("run", "--rm", "-w", "/tmp", image, "sh", "-c", script)
@@ -556,6 +557,19 @@ def test_an_export_that_nobody_reads_yet_holds_nobody_up(mydocker: Runner, image
         assert mydocker("run", "--rm", "-v", "memory:/v", image, "ls", "/v").line == "file"
         assert len(begun + exporting.stdout.read()) > 4 << 20
     assert exporting.returncode == 0
+
+
+def test_a_cp_that_nobody_reads_yet_holds_nobody_up(mydocker: Runner, image: str) -> None:
+    mydocker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    container, _ = mydocker.start(image, "-v", "memory:/v")
+    mydocker("exec", container, "dd", "if=/dev/zero", "of=/v/file", "bs=1M", "count=4")
+    stopped = mydocker("create", "-v", "memory:/v", image, "true").line
+    with mydocker.popen("cp", f"{stopped}:/v", "-", stdout=subprocess.PIPE) as copying:
+        assert copying.stdout is not None
+        begun = copying.stdout.read(512)
+        assert mydocker("run", "--rm", "-v", "memory:/v", image, "ls", "/v").line == "file"
+        assert len(begun + copying.stdout.read()) > 4 << 20
+    assert copying.returncode == 0
 
 
 def test_export_and_import(mydocker: Runner, image: str, tmp_path: Path) -> None:

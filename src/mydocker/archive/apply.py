@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable
 
 from .. import errors
 from ..linux.path import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2, path_of
+from ..linux.tree import remove_tree
 from . import tar
 from .compression import Limits
 from .stream import Stream, Truncated
@@ -231,23 +232,33 @@ class Unpacker:
 
     def _parent(self, entry: tar.Entry, path: bytes) -> int:
         """A descriptor of the directory ``path``, made (root's, 0755) if no entry has made it yet."""
+        missing = []
+        while (found := self._present(entry, path)) is None:
+            path, _, name = path.rpartition(b"/")
+            missing.append(name)
+        for name in reversed(missing):
+            path = path + b"/" + name if path else name
+            found = self._keep(path, self._implied(entry, found, name, path))
+        return found
+
+    def _present(self, entry: tar.Entry, path: bytes) -> int | None:
+        if not path:
+            return self._root
         known = self._open.get(path)
         if known is not None:
             return known
-        if not path:
-            return self._root
         try:
-            found = self._look_up(entry, path)
+            return self._keep(path, self._look_up(entry, path))
         except (FileNotFoundError, NotADirectoryError):
-            found = self._implied(entry, path)
+            return None
+
+    def _keep(self, path: bytes, directory: int) -> int:
         if len(self._open) >= _OPEN_DIRECTORIES:
             self._forget()
-        self._open[path] = found
-        return found
+        self._open[path] = directory
+        return directory
 
-    def _implied(self, entry: tar.Entry, path: bytes) -> int:
-        upper, _, name = path.rpartition(b"/")
-        above = self._parent(entry, upper)
+    def _implied(self, entry: tar.Entry, above: int, name: bytes, path: bytes) -> int:
         try:
             self._new_directory(above, name)
         except FileExistsError:
@@ -284,7 +295,7 @@ class Unpacker:
         """Remove what an earlier entry put there: a directory, or a link to one, may be open."""
         self._forget_below(path)
         if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-            _remove_tree(parent, name)
+            remove_tree(name, dir_fd=parent)
         else:
             os.unlink(name, dir_fd=parent)
 
@@ -447,18 +458,3 @@ def _is_whiteout(status: os.stat_result) -> bool:
 def _write(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _remove_tree(parent: int, name: bytes) -> None:
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        with os.scandir(descriptor) as found:
-            names = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in found]
-        for below, is_directory in names:
-            if is_directory:
-                _remove_tree(descriptor, below)
-            else:
-                os.unlink(below, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    os.rmdir(name, dir_fd=parent)

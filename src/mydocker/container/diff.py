@@ -14,10 +14,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from .. import errors
+from ..linux.descent import DIRECTORY, Descent
 from ..snapshot import lookup, view
 from ..snapshot.lookup import Found
 from . import rootfs
@@ -38,49 +39,60 @@ def diff(store: Store, record: Record) -> list[Change]:
     stack = rootfs.snapshotter.stack(store.directory(record.id), record.layers)
     try:
         with view.alone(stack.upper) as directory:
-            changes = list(_directory(directory, "", lookup.top(stack.lowers)))
+            changes = _changes(directory, lookup.top(stack.lowers))
     except FileNotFoundError as error:
         raise errors.NotFound(f"No such container: {record.id}") from error
     store.read_state(record.id)
     return changes
 
 
-def _directory(directory: int, path: str, below: Found | None) -> Iterator[Change]:
-    """What has changed in a directory of the read-write layer; ``below`` is the same one in the image."""
-    names = {*os.listdir(directory)}
-    hidden: set[str] = set()
-    if below is not None and path and _is_opaque(directory):
-        hidden = {*lookup.children(below)} - names
-    for name in sorted(names | hidden):
-        place = f"{path}/{name}"
-        if name in hidden:
-            yield Change("D", place)
-            continue
-        try:
-            yield from _entry(directory, name, place, lookup.child(below, name))
-        except FileNotFoundError:
-            continue  # the container is at work
+def _changes(top: int, lowers: Found) -> list[Change]:
+    """Of the read-write layer ``top``, over the image's root directory ``lowers``."""
+    found: dict[str, str] = {}
+    with Descent(os.dup(top)) as way:
+        levels: list[tuple[str, Found | None, list[str]]] = [("", lowers, os.listdir(top))]
+        while levels:
+            path, below, names = levels[-1]
+            if not names:
+                levels.pop()
+                if levels:
+                    way.leave()
+                continue
+            name = names.pop()
+            place, original = f"{path}/{name}", lookup.child(below, name)
+            with suppress(FileNotFoundError):  # the container is at work
+                directory = _entry(way.here, name, place, original, found)
+                if directory is not None:
+                    way.enter(directory)
+                    levels.append((place, original, []))
+                    levels[-1][2].extend(_names(directory, place, original, found))
+    for path in [*found]:  # a directory has changed, too, if something in it has
+        while (path := path.rpartition("/")[0]) and path not in found:
+            found[path] = "C"
+    return [Change(found[path], path) for path in sorted(found, key=lambda path: path.split("/"))]
 
 
-def _entry(parent: int, name: str, path: str, below: Found | None) -> Iterator[Change]:
+def _entry(parent: int, name: str, path: str, below: Found | None, found: dict[str, str]) -> int | None:
+    """Note what has become of it; a descriptor of a directory, which has to be looked into."""
     status = os.lstat(name, dir_fd=parent)
     if lookup.is_whiteout(status):
         if below is not None:
-            yield Change("D", path)
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        yield Change("C" if below is not None else "A", path)
-        return
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        inside = list(_directory(descriptor, path, below if below and below.is_directory else None))
-    finally:
-        os.close(descriptor)
+            found[path] = "D"
+        return None
+    directory = os.open(name, DIRECTORY, dir_fd=parent) if stat.S_ISDIR(status.st_mode) else None
     if below is None:
-        yield Change("A", path)
-    elif inside or not _same(status, below.status):
-        yield Change("C", path)
-    yield from inside
+        found[path] = "A"
+    elif directory is None or not _same(status, below.status):
+        found[path] = "C"
+    return directory
+
+
+def _names(directory: int, path: str, below: Found | None, found: dict[str, str]) -> list[str]:
+    """What is in a directory; note what is not any more, of one that was removed and made again."""
+    names = os.listdir(directory)
+    if below is not None and below.is_directory and _is_opaque(directory):
+        found.update({f"{path}/{name}": "D" for name in lookup.children(below).keys() - names})
+    return names
 
 
 def _same(ours: os.stat_result, theirs: os.stat_result) -> bool:

@@ -147,7 +147,7 @@ def _assemble(store: Store, record: Record) -> int:
     overlay = rootfs.stack(store.directory(record.id), record)
     overlay.mount_privately()
     root = os.open(overlay.target, _ROOT)
-    with volumes.opening(store, record.id) as held:
+    with volumes.opening(store) as held:
         for tree, destination in _mounts(store, record, held):
             is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             make = path.make_directory_in_root if is_directory else path.make_file_in_root

@@ -85,7 +85,7 @@ def summary(store: Store, record: Record, state: State, leading: Mapping[str, st
     """``leading``: identifiers of images by the names that lead to them. What a container was made from is
     shown by that identifier once its name leads elsewhere (moby, ``daemon/list.go``)."""
     config = record.config
-    named = not record.image or leading.get(config.image) == record.image
+    named = not record.image_name or leading.get(record.image_name) == record.image
     attached = having.read(store, record.id) if state.running and record.networks else Attached()
     return {
         "Id": record.id,

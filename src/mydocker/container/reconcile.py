@@ -34,9 +34,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..errors import Conflict, CorruptData, Error, NotFound, Unavailable
+from ..linux.tree import remove_tree
 from ..monitor.timestamp import now
 from ..runtime import cgroup
-from ..snapshot.tree import remove_tree
 from . import events, health, networks, volumes
 from .pause import thaw_abandoned
 from .record import Record

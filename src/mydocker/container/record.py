@@ -67,6 +67,12 @@ class Record(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
         return not self.host_config.auto_remove
 
     @property
+    def image_name(self) -> str:
+        """What the image was asked for by; empty if by its identifier, or if there is none."""
+        asked = self.config.image.removeprefix("sha256:")
+        return "" if self.image.removeprefix("sha256:").startswith(asked) else self.config.image
+
+    @property
     def short_id(self) -> str:
         return self.id[:12]
 

@@ -6,10 +6,10 @@ In scope: which directories these are, for an image and for ``--rootfs``. Out of
 
 from __future__ import annotations
 
+from ..linux.tree import remove_tree
 from ..runtime.rootfs import Overlay
 from ..snapshot.overlay import OverlaySnapshotter
 from ..snapshot.snapshotter import Snapshotter
-from ..snapshot.tree import remove_tree
 from .record import Record
 
 snapshotter: Snapshotter = OverlaySnapshotter()

@@ -29,19 +29,25 @@ def _made(path: str) -> int:
     Whoever may write to a parent may put something else in the place of what was just made, so its mode is
     changed by descriptor, and no link is followed to it.
     """
+    here = os.open("/", _DIRECTORY)
+    for name in filter(None, path.split("/")):
+        try:
+            inner = _entered(name, here)
+        finally:
+            os.close(here)
+        here = inner
+    return here
+
+
+def _entered(name: str, parent: int) -> int:
     try:
-        return os.open(path, _DIRECTORY)
+        return os.open(name, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         pass
-    above, name = os.path.split(path)
-    parent = _made(above)
     try:
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            return os.open(name, _DIRECTORY, dir_fd=parent)  # somebody was faster
-        made = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        os.chmod(".", 0o755, dir_fd=made)
-        return made
-    finally:
-        os.close(parent)
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return os.open(name, _DIRECTORY, dir_fd=parent)  # somebody was faster
+    made = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    os.chmod(".", 0o755, dir_fd=made)
+    return made

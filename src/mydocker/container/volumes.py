@@ -177,7 +177,10 @@ def rename(store: Store, name: str, new: str) -> Volume:
 
 
 def _unused(store: Store, verb: str, name: str) -> None:
-    found = users(store, every=True).get(name)
+    try:
+        found = users(store, every=True).get(name)
+    except CorruptData as error:
+        raise CorruptData(f"{verb} {name}: who has it cannot be told ({error}); see system check") from error
     if found:
         raise Conflict(f"{verb} {name}: volume is in use - [{', '.join(sorted(found))}]")
 
@@ -258,7 +261,11 @@ class Opening:
             return tree
         os.close(tree)
         part = _part(volume, options["device"], sub_path, recursive=local.is_recursive(options))
-        local.apply_attributes(options, part)
+        try:
+            local.apply_attributes(options, part)
+        except BaseException:
+            os.close(part)
+            raise
         return part
 
     def _mounted(self, volume: Volume, sub_path: str) -> int:
@@ -299,8 +306,9 @@ class Opening:
                     return tree
                 os.close(tree)
         tree = local.open_tree(options, volume.mountpoint)
-        os.ftruncate(note, 0)
-        os.pwrite(note, _identity(tree).encode(), 0)
+        if self._id:  # it lasts as long as the container
+            os.ftruncate(note, 0)
+            os.pwrite(note, _identity(tree).encode(), 0)
         return tree
 
     def _lock(self, name: str, held: ExitStack) -> int:
@@ -324,7 +332,7 @@ class Opening:
                 continue
             if state.running and state.pid and self._store.held(identifier):
                 for point in record.mounts:
-                    if point.type == "volume" and point.name == name:
+                    if point.type == "volume" and point.name == name and not point.sub_path:
                         yield state.pid, point.destination
 
 

@@ -331,7 +331,7 @@ class Container:
 
     def summary(self, *, size: bool = False) -> dict[str, Any]:
         """Docker's element of ``GET /containers/json``, from the state that was read last."""
-        leading = self._images.leading({self.record.config.image} - {""})
+        leading = self._images.leading({self.record.image_name} - {""})
         return self.summary_among(leading, size=size)
 
     def summary_among(self, leading: Mapping[str, str], *, size: bool = False) -> dict[str, Any]:
@@ -431,7 +431,7 @@ class Containers:
 
     def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:
         """``Container.summary`` of each; the images that their names lead to are looked up once."""
-        leading = self._images.leading({container.record.config.image for container in containers} - {""})
+        leading = self._images.leading({container.record.image_name for container in containers} - {""})
         return [container.summary_among(leading, size=size) for container in containers]
 
     def list(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> list[Container]:

@@ -32,10 +32,10 @@ from ..archive.stream import Stream, ahead
 from ..content import files
 from ..content.lock import Lock
 from ..linux.filesystem import syncfs
+from ..linux.tree import remove_tree
 from ..oci import digest as digests
 from ..snapshot import lookup
 from ..snapshot.targets import make_init_layer
-from ..snapshot.tree import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _serial = itertools.count()

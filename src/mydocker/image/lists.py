@@ -21,9 +21,9 @@ import msgspec
 
 from .. import errors
 from ..content import files
+from ..linux.tree import remove_tree
 from ..oci import descriptor as descriptors
 from ..oci.reference import Reference
-from ..snapshot.tree import remove_tree
 from .documents import Descriptor, Platform, decode
 
 _WORK = ".tmp"

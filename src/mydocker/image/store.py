@@ -226,10 +226,10 @@ class ImageStore:
 
     def leading(self, references: Collection[str]) -> dict[str, str]:
         """The identifier of the image that each of ``references`` leads to, of those that lead to one."""
-        index, found = self._index(), {}
+        found: dict[str, str] = {}
         for reference in references:
             with suppress(errors.NotFound, errors.InvalidArgument, errors.CorruptData):
-                found[reference] = self._find(index, reference)[0].id
+                found[reference] = self.resolve(reference).id
         return found
 
     def _find(self, index: Index, reference: str) -> tuple[Image, str]:

@@ -28,12 +28,22 @@ def syncfs(descriptor: int) -> None:
 
 
 def rename_new(name: str, source: int, target: int) -> None:
-    """Move ``name`` from one open directory to another; FileExistsError if it is there already."""
+    """Move ``name`` from one open directory to another; FileExistsError if it is there already.
+
+    Network file systems and some others cannot promise that, and are asked before.
+    """
     encoded = os.fsencode(name)
     try:
         syscall("renameat2", source, encoded, target, encoded, _RENAME_NOREPLACE)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, name) from None
+        if error.errno != errno.EINVAL:
+            raise OSError(error.errno, error.strerror, name) from None
+        try:
+            os.lstat(name, dir_fd=target)
+        except FileNotFoundError:
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
 
 
 def clear_flags(descriptor: int, flags: int) -> None:

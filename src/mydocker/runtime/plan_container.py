@@ -148,7 +148,9 @@ def make(
         if size is not None and rows_columns is None:
             rows_columns = size["height"], size["width"]
         plan.files.append(terminal.Terminal(rows_columns, console=not host_dev))
-    plan.files += [step.sealed for step in plan.files if isinstance(step, mounts.Filesystem) and step.sealed]
+    plan.files += [
+        mounts.Seal(step) for step in plan.files if isinstance(step, mounts.Filesystem) and step.sealed
+    ]
     if spec.get("hooks"):
         from mydocker.runtime.steps import hooks
 

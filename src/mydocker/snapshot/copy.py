@@ -64,8 +64,8 @@ class Target:
     """
 
     def __init__(self, directory: int, *, without: tuple[str, ...] = ()) -> None:
-        self._top = os.open(".", DIRECTORY, dir_fd=directory)
-        self._way = Descent(os.dup(self._top))
+        self._way = Descent(os.open(".", DIRECTORY, dir_fd=directory))
+        self._top = directory
         self._names: list[str] = []
         self._first: dict[tuple[int, int], _First] = {}
         self._without = without
@@ -75,7 +75,6 @@ class Target:
 
     def __exit__(self, *_: object) -> None:
         self._way.__exit__()
-        os.close(self._top)
 
     def enter(self, name: str) -> None:
         """Make a directory; what is added goes there."""
@@ -103,11 +102,11 @@ class Target:
             self._first[key] = _First("/".join((*self._names, name)), made.st_dev, made.st_ino)
 
     def _link(self, first: _First, name: str) -> bool:
-        """Give what was copied another name; not if it is gone, or there is a link on the way now."""
+        """Give what was copied another name; not if it is gone, too deep, or there is a link on the way."""
         try:
             known = path.openat2(self._top, first.place, _ANY, 0, _INSIDE)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
                 raise
             return False
         try:
@@ -132,7 +131,7 @@ class Target:
             found = os.fstat(made)
             if (stat.S_IFMT(found.st_mode), found.st_rdev) != (kind, status.st_rdev):
                 raise OSError(errno.EAGAIN, "changed while it was copied", name)
-            copy_attributes(source, status, made, without=self._without)
+            copy_attributes(source, status, f"/proc/self/fd/{made}", without=self._without, follow=True)
             return found
         finally:
             os.close(made)
@@ -156,7 +155,7 @@ class Target:
 
 
 def _copy_data(reading: int, writing: int, size: int) -> None:
-    """Only what is stored (man 2 lseek, SEEK_DATA); the kernel copies."""
+    """Only what is stored (man 2 lseek, SEEK_DATA), as long as it is there; the kernel copies."""
     at = 0
     while at < size:
         try:
@@ -168,10 +167,10 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
         end = os.lseek(reading, at, os.SEEK_HOLE)
         while at < end:
             copied = _copy_range(reading, writing, at, end - at)
-            if copied == 0:
-                raise OSError(errno.EIO, "the file became shorter while it was copied")
+            if copied == 0:  # it has become shorter
+                break
             at += copied
-    os.ftruncate(writing, size)
+    os.ftruncate(writing, min(size, os.fstat(reading).st_size))
 
 
 def _copy_range(reading: int, writing: int, at: int, count: int) -> int:

@@ -14,10 +14,10 @@ import os
 from collections.abc import Sequence
 
 from .. import errors
+from ..linux.tree import remove_tree
 from .attributes import copy_attributes
 from .snapshotter import Stack
 from .targets import Targets
-from .tree import remove_tree
 
 
 class OverlaySnapshotter:

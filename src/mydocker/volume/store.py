@@ -32,10 +32,10 @@ from .. import errors
 from ..content import files
 from ..linux.descent import DIRECTORY
 from ..linux.filesystem import rename_new
+from ..linux.tree import remove_tree
 from ..snapshot import lookup
 from ..snapshot.attributes import copy_attributes
 from ..snapshot.copy import copy_tree
-from ..snapshot.tree import remove_tree
 from . import local
 
 ANONYMOUS = "com.docker.volume.anonymous"
@@ -298,7 +298,8 @@ class VolumeStore:
 
         It is copied beside the directory (``filling``, in the end ``filled``) and only then moved in: who was
         killed leaves a volume that is empty still, or one whose ``filled`` the next one goes on to move. What
-        containers have put there meanwhile stays as it is.
+        containers have made of it meanwhile stays as it is. Files that are elsewhere (``local.has_source``)
+        are copied to where they belong: who was killed leaves those that were there by then.
         """
         volume = self.get(name)
         directory = os.path.join(self.root, name)
@@ -319,13 +320,24 @@ class VolumeStore:
                     self.fill(made, lowers, place)
                 os.rename(filling, filled)
             with _opened(filled) as source, _opened(data) as target:
-                for entry in os.listdir(source):
-                    with suppress(FileExistsError):
-                        rename_new(entry, source, target)
-                copy_attributes(source, os.fstat(source), target)
-            remove_tree(filled)
+                _move(source, target)
+            os.rename(filled, filling)
+            remove_tree(filling)
         finally:
             os.close(descriptor)
+
+
+def _move(source: int, target: int) -> None:
+    """What is in a directory, and its looks while nobody has put anything into the other."""
+    status = os.fstat(source)
+    fresh = not os.listdir(target)
+    if fresh:
+        copy_attributes(source, status, target)
+    for entry in os.listdir(source):
+        with suppress(FileExistsError):
+            rename_new(entry, source, target)
+    if fresh:
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mydocker import errors
 from mydocker.archive.apply import apply, prune
 from mydocker.archive.compression import Limits
 from mydocker.archive.stream import Stream
-from support import archives, probe, tree
+from support import archives, deep, probe, tree
 from support.archives import Member, directory, hardlink, symlink
 
 pytestmark = pytest.mark.root
@@ -54,6 +54,12 @@ def put(members: Sequence[Member], target: Path, **options: object) -> None:
 def is_whiteout(path: Path) -> bool:
     status = os.lstat(path)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def test_a_file_takes_the_place_of_directories_however_deep(target: Path) -> None:
+    with deep.cleaned(target):
+        put([directory("d/" * 1500), Member("d", b"file")], target)
+        assert (target / "d").read_bytes() == b"file"
 
 
 def opaque(path: Path) -> bool:

@@ -30,6 +30,17 @@ def rootfs(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_what_names_lead_to(store: ImageStore, rootfs: str) -> None:
+    identifier = store.import_(rootfs, "a:b")
+    assert store.leading({"a:b", "docker.io/library/a:b", "a:c", "A:b", identifier[7:12]}) == {
+        "a:b": identifier,
+        "docker.io/library/a:b": identifier,
+        identifier[7:12]: identifier,
+    }
+    Path(store.content.index).write_text('{"manifests": 1}')
+    assert store.leading({"a:b"}) == {}, "ps shows containers all the same"
+
+
 # import
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from mydocker.snapshot.tree import remove_tree
+from mydocker.linux.tree import remove_tree
 from mydocker.snapshot.usage import _everything, contents, usage
 from support import command, deep
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mydocker.linux.tree import remove_tree
 from mydocker.snapshot.copy import Target
-from mydocker.snapshot.tree import remove_tree
 from mydocker.volume.clone import clone
 from support import command, deep, probe, tree
 
@@ -72,6 +72,31 @@ def test_however_deep(tmp_path: Path) -> None:
         remove_tree(str(source))
         remove_tree(str(target))
     assert os.listdir(tmp_path) == []
+
+
+def test_names_too_deep_for_a_path(tmp_path: Path) -> None:
+    """The second is another file then: nobody can name the first."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    with deep.nested(source, 300):
+        deep.link_at_the_bottom(source)
+        copy(source, target)
+        assert deep.at_the_bottom(target) == ["one", "two"]
+
+
+def test_a_file_that_becomes_shorter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "log").write_bytes(b"x" * (2 << 20))
+    copy_range = os.copy_file_range
+
+    def rotated(reading: int, writing: int, count: int, at: int, to: int) -> int:
+        copied = copy_range(reading, writing, count // 2, at, to)
+        os.truncate(source / "log", 1 << 20)
+        return copied
+
+    monkeypatch.setattr(os, "copy_file_range", rotated)
+    copy(source, target)
+    assert (target / "log").read_bytes() == b"x" * (1 << 20)
 
 
 def test_a_name_whose_first_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mydocker import errors
+from mydocker.linux.tree import remove_tree
 from mydocker.snapshot.copy import Target
-from mydocker.snapshot.tree import remove_tree
 from mydocker.volume.store import ANONYMOUS, VolumeStore, check_name
 from support import deep, tree
 
@@ -177,7 +177,11 @@ def test_what_containers_have_written_meanwhile_stays(store: VolumeStore, lowers
     (data / "sub").mkdir(parents=True)
     (data / "sub/mine").touch()
     (data / "two").write_text("mine")
+    os.chmod(data, 0o700)
+    os.chown(data, 70, 70)
     store.populate(name, lowers, "/data")
+    top = data.stat()
+    assert (stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid) == (0o700, 70, 70)
     assert (data / "two").read_text() == "mine"
     assert os.listdir(data / "sub") == ["mine"]
     assert (data / "added").exists()

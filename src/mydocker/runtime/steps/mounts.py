@@ -120,19 +120,19 @@ class Filesystem(_Attached):
     """proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has by name.
 
     A new tmpfs is empty, so one that is to be read-only is so only when what is mounted in it has its place
-    there: that is a step of its own, ``sealed``.
+    there: that is a step of its own, ``Seal``, for which the mount stays open.
     """
 
-    __slots__ = ("copy", "sealed", "source", "type")
+    __slots__ = ("copy", "opened", "sealed", "source", "type")
 
     def __init__(self, type: str, source: str, destination: str, options: Options) -> None:
         super().__init__(destination, options)
         self.type = type
         self.source = source
-        self.sealed: Remount | None = None
-        if type == "tmpfs" and options.set & mount.MOUNT_ATTR_RDONLY:
+        self.opened = -1
+        self.sealed = type == "tmpfs" and bool(options.set & mount.MOUNT_ATTR_RDONLY)
+        if self.sealed:
             options.set &= ~mount.MOUNT_ATTR_RDONLY
-            self.sealed = Remount(destination, parse(["ro"], destination))
         self.copy: Callable[[int, int], None] | None = None
         if options.copy_up:
             from mydocker.runtime import copyup
@@ -156,6 +156,8 @@ class Filesystem(_Attached):
                 self._copy(tree, point)
             self.options.apply_attributes(tree)
             _attach(tree, point, context)
+            if self.sealed:
+                self.opened, tree = tree, -1
         finally:
             os.close(point)
             if tree >= 0:
@@ -187,6 +189,28 @@ class Filesystem(_Attached):
         finally:
             os.close(source)
             os.close(target)
+
+
+class Seal(Step):
+    """Make a new tmpfs read-only, whatever has been mounted over it."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, made: Filesystem) -> None:
+        self.made = made
+
+    def describe(self) -> str:
+        return f"make the tmpfs on {self.made.destination} read-only"
+
+    def observe(self, context: Context) -> str:
+        return self.made.observe(context)
+
+    def apply(self, context: Context) -> None:
+        opened, self.made.opened = self.made.opened, -1
+        try:
+            mount.mount_setattr(opened, mount.MOUNT_ATTR_RDONLY)
+        finally:
+            os.close(opened)
 
 
 class Remount(_Attached):

@@ -12,11 +12,11 @@ import errno
 import os
 from contextlib import suppress
 
-from ..linux.descent import DIRECTORY, Descent
-from ..linux.filesystem import FS_APPEND_FL, FS_IMMUTABLE_FL, clear_flags
+from .descent import DIRECTORY, Descent
+from .filesystem import FS_APPEND_FL, FS_IMMUTABLE_FL, clear_flags
 
 
-def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
+def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove ``path``, a directory; it is no error if it is gone, or if somebody else removes it too."""
     with suppress(FileNotFoundError):
         _empty(_open(path, dir_fd))
@@ -53,7 +53,7 @@ def _entries(directory: int) -> list[tuple[str, bool]]:
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
 
 
-def _open(name: str, parent: int | None) -> int:
+def _open(name: str | bytes, parent: int | None) -> int:
     try:
         return os.open(name, DIRECTORY, dir_fd=parent)
     except PermissionError:  # not our mode: as its owner we may change it
@@ -61,7 +61,7 @@ def _open(name: str, parent: int | None) -> int:
         return os.open(name, DIRECTORY, dir_fd=parent)
 
 
-def _rmdir(name: str, parent: int | None) -> None:
+def _rmdir(name: str | bytes, parent: int | None) -> None:
     try:
         os.rmdir(name, dir_fd=parent)
     except PermissionError:
@@ -84,7 +84,7 @@ def _unlink(name: str, parent: int) -> None:
         os.unlink(name, dir_fd=parent)
 
 
-def _make_mutable(name: str, parent: int | None) -> None:
+def _make_mutable(name: str | bytes, parent: int | None) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     try:
         clear_flags(descriptor, FS_IMMUTABLE_FL | FS_APPEND_FL)
