@@ -112,6 +112,13 @@ def test_life_of_a_network(mydocker: Runner, image: str) -> None:
     assert "network one not found" in missing.err
 
 
+def test_who_has_left_all_networks_is_in_none(mydocker: Runner, image: str) -> None:
+    container, _ = mydocker.start(image)
+    mydocker("network", "disconnect", "bridge", container)
+    assert mydocker.inspect(container)["NetworkSettings"]["Networks"] == {}
+    assert mydocker("ps", "--format", "{{.Networks}}").line == ""
+
+
 @pytest.mark.parametrize("name", ["host", "none"])
 def test_who_is_in_a_network_without_addresses(mydocker: Runner, image: str, name: str) -> None:
     """Whoever runs in it, with an endpoint that is nothing but its identifier."""

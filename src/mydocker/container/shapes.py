@@ -173,7 +173,7 @@ def networks(root: str, record: Record, state: State, attached: Attached) -> dic
     if mode.startswith("container:"):
         return {}
     endpoints = {each.network: each for each in attached.endpoints}
-    asked = record.networks or {mode: EndpointConfig()}
+    asked = {mode: EndpointConfig()} if mode in ("host", "none") else record.networks
     result = {}
     for name in sorted({*asked, *endpoints}):
         wanted, endpoint = asked.get(name, EndpointConfig()), endpoints.get(name)
