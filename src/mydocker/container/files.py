@@ -161,9 +161,7 @@ def _outside(given: bytes, ipv6: bool) -> list[str]:
 def sources(store: Store, record: Record) -> dict[str, str]:
     """Destination -> source of the bind mounts; with ``container:ID`` the files of that container, which may
     be those of another one."""
-    while (mode := record.host_config.network_mode).startswith("container:"):
-        record = store.read_record(mode.removeprefix("container:"))
-    directory = store.directory(record.id)
+    directory = store.directory(attached.whose(store, record))
     return {f"/etc/{name}": f"{directory}/{name}" for name in NAMES}
 
 
