@@ -115,7 +115,6 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
         return
     pid, target = found
     made = attached.of(store)
-    files.host_known(store, record)
     try:
         with Netlink() as kernel, ExitStack() as undo:
             with networks.ready(kernel, made, [network]) as (link,):

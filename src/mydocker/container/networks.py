@@ -80,12 +80,12 @@ def _attach(
     pid: int,
     undo: ExitStack,
 ) -> list[Endpoint]:
-    with ready(kernel, networks, [network for network, _ in wanted]) as above_them:
+    with ready(kernel, networks, [network for network, _ in wanted]) as found:
         made: list[Endpoint] = []
         for number, (network, asked) in enumerate(wanted):
             made.append(endpoints.claim(networks, record, network, asked, number, pid))
         attached.write(store, record.id, Attached(endpoints=made, limited=endpoints.limited(record)))
-        for link, (network, _), endpoint in zip(above_them, wanted, made, strict=True):
+        for link, (network, _), endpoint in zip(found, wanted, made, strict=True):
             undo.callback(endpoints.unplug, kernel, endpoint, target)
             endpoints.attach(networks, kernel, record, network, endpoint, link, target, beside=made)
     return made
