@@ -3,7 +3,7 @@
 The record says in which networks a container is; one that runs is also linked, or cut off, at once. Its ports
 go with it: to another network when it leaves the one by which they are published (``publish.follow``).
 
-Whoever does either holds the record (``Store.editing``), as a start does until it is noted that it runs
+Whoever does either holds the record (``Store.editing``), as a start does until the container's monitor has it
 (``supervise.py``). The record is written last, so what was cut short is done by asking for it again. A
 container that ends meanwhile gives back what ``network.json`` says, so it says so before anything is made:
 first in which network there will be addresses (``joining``), then which; and the other way round until they

@@ -8,8 +8,8 @@
 
 ``bridge`` is made when it is first needed; ``host`` and ``none`` are not on disk at all. What a network has
 in the kernel (its bridge, its place in the packet filter) is made with it, and again by whoever needs it and
-does not find it, as after a reboot. Engines that differ in <root> alone share what is below <state>,
-and the table of the packet filter.
+does not find it, as after a reboot. Engines that differ in <root> alone share what is below <state>, and the
+table of the packet filter.
 """
 
 from __future__ import annotations
