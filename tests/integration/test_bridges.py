@@ -117,6 +117,11 @@ def test_another_root_directory(mydocker: Runner, image: str, tmp_path: Path) ->
     other("network", "prune", "--force")
     mydocker("exec", container, "ping", "-c1", "-W5", pool[0]["Gateway"])
     assert bridge_of(mydocker, "bridge") in links() & filtered()
+    with mydocker.network("kept", "--subnet", "10.81.0.0/24"):
+        mydocker.remove_all()
+        other("network", "prune", "--force")
+        assert bridge_of(mydocker, "bridge") not in links() | filtered()
+        assert bridge_of(mydocker, "kept") in links() & filtered()
 
 
 def test_names_of_bridges(mydocker: Runner) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from support import probe
 from support.command import Runner
+from support.waiting import wait_until
 
 _NEEDED = probe.missing_programs("nft", "ip", "nsenter")
 pytestmark = pytest.mark.skipif(bool(_NEEDED), reason=_NEEDED or "")
@@ -68,6 +72,24 @@ def test_on_the_default_bridge(mydocker: Runner, image: str) -> None:
     assert mydocker.inspect("web")["HostConfig"]["Links"] == ["/db-1:/web/my-db"]
     mydocker("rename", "db-1", "base")
     assert mydocker.inspect("web")["HostConfig"]["Links"] == ["/base:/web/my-db"]
+
+
+def test_who_is_told_keeps_nobody(mydocker: Runner, image: str, net: str) -> None:
+    """A container whose start waits for the record of one that links to it runs, and is served."""
+    mydocker.start(image, "--name", "db")
+    other, _ = mydocker.start(image, "--name", "web", "--link", "db")
+    mydocker("stop", "--timeout", "0", "db")
+    record = os.open(f"{mydocker.root}/container/{other}", os.O_RDONLY)
+    try:
+        fcntl.flock(record, fcntl.LOCK_EX)
+        starting = mydocker.popen("start", "db", stdin=subprocess.DEVNULL)
+        wait_until(lambda: mydocker.inspect("db")["State"]["Running"])
+        mydocker("network", "connect", net, "db", timeout=20)
+        mydocker("exec", "db", "true", timeout=20)
+    finally:
+        os.close(record)
+    assert starting.wait(20) == 0
+    assert f"{address(mydocker, 'db')}\tdb " in mydocker("exec", "web", "cat", "/etc/hosts").out
 
 
 def test_another_address(mydocker: Runner, image: str) -> None:

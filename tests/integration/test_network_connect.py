@@ -131,3 +131,18 @@ def test_ways_of_both_families(mydocker: Runner, image: str) -> None:
     assert ways(pid) == {4: "eth0"}
     mydocker.remove_all()
     mydocker("network", "rm", "six", "both")
+
+
+def test_a_way_that_cannot_be_gone(mydocker: Runner, image: str) -> None:
+    """The container has left its first network all the same."""
+    with mydocker.network("first", *SIX) as first:
+        mydocker("network", "create", "--ipv6", "--subnet", "fd93::/64", "--subnet", "10.93.0.0/24", "next")
+        container, pid = mydocker.start(image, "--network", first)
+        mydocker("network", "connect", "next", container)
+        assert ways(pid) == {4: "eth0", 6: "eth0"}
+        Host(pid).run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+        mydocker("network", "disconnect", first, container)
+        assert (links(pid), leases(mydocker, first), ways(pid)) == (["eth1", "lo"], [], {4: "eth1"})
+        mydocker("network", "disconnect", "next", container)
+        mydocker("rm", "--force", container)
+        mydocker("network", "rm", "next")

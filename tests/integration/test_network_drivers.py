@@ -196,8 +196,12 @@ def test_one_after_the_other(mydocker: Runner, image: str, other: Host, driver: 
     for _ in range(3):
         mydocker("restart", "--timeout", "0", container)
     _, guest = start(mydocker, image, "--network", "container:owner", "--name", "guest")
+    _, further = start(mydocker, image, "--network", "container:guest")
+    if driver == "macvlan":
+        mydocker("stop", "--timeout", "0", "guest")
     mydocker("stop", "--timeout", "0", container)
-    assert {each["ifname"] for each in json.loads(guest.run("ip", "-j", "link").out)} == {"lo"}
+    here = further if driver == "macvlan" else guest
+    assert {each["ifname"] for each in json.loads(here.run("ip", "-j", "link").out)} == {"lo"}
     _, last = start(mydocker, image, "--network", "above")
     assert addresses(last) == ["10.99.0.128"]
     remove(mydocker)
@@ -304,13 +308,15 @@ def test_a_vlan_that_was_there(mydocker: Runner, other: Host) -> None:
     assert "cable.7" in links(), "it is not ours to remove"
 
 
-def test_without_a_parent(mydocker: Runner, image: str) -> None:
+@pytest.mark.parametrize("options", [(), ("--internal", "-o", "parent=cable")])
+def test_without_a_parent(mydocker: Runner, image: str, other: Host, options: tuple[str, ...]) -> None:
+    assert other
     if not has("type", "dummy"):
-        refused = create(mydocker, "above", check=1)
+        refused = create(mydocker, "above", *options, check=1)
         assert "dummy link, which this kernel does not have (CONFIG_DUMMY): use -o parent=LINK" in refused
         assert mydocker("network", "ls", "-q", "-f", "name=above").out == ""
         return
-    create(mydocker, "above")
+    create(mydocker, "above", *options)
     name = f"md-{mydocker('network', 'inspect', 'above').json()[0]['Id'][:12]}"
     assert links()[name]["linkinfo"]["info_kind"] == "dummy"  # type: ignore[index]
     _, first = start(mydocker, image, "--network", "above")

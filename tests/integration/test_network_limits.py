@@ -149,6 +149,22 @@ def test_nothing_outside(mydocker: Runner, image: str) -> None:
         assert f"egress_{container[:12]}" not in command.run(["nft", "list", "ruleset"]).out
 
 
+def test_undone_twice(mydocker: Runner, image: str, net: str) -> None:
+    """After somebody was killed in the middle: who has the address by then keeps his limits."""
+    flags = ("--network", net, "--egress", "none")
+    first, _ = start(mydocker, image, *flags)
+    told = Path(mydocker.state, "container", first, "network.json")
+    content = told.read_text()
+    mydocker("stop", "--timeout", "0", first)
+    with hosts.outside() as other, other.echo("tcp", 7):
+        _, guest = start(mydocker, image, *flags)
+        told.parent.mkdir()
+        told.write_text(content)
+        mydocker("ps")
+        assert not told.exists()
+        assert guest.ask("tcp", THERE, 7) == REFUSED
+
+
 def test_addresses_and_subnets(mydocker: Runner, image: str) -> None:
     with hosts.outside() as other, other.echo("tcp", 7), other.echo("tcp", 8), other.echo("udp", 7):
         _, guest = start(mydocker, image, "--egress", f"{THERE}:7/tcp")

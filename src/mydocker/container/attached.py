@@ -13,6 +13,7 @@ from ..content.files import write_all
 from ..errors import NotFound
 from ..network.document import Attached, attached
 from ..network.store import Networks
+from .record import Record
 from .store import NETWORKS, Store
 
 
@@ -42,6 +43,16 @@ def write(store: Store, identifier: str, document: Attached) -> None:
     finally:
         os.close(fd)
     os.rename(f"{place}.new", place)
+
+
+def whose(store: Store, record: Record) -> str:
+    """The container whose network namespace it is in: by ``container:ID``, which may be in another one's.
+
+    ``NotFound`` if one of these is gone.
+    """
+    while (mode := record.host_config.network_mode).startswith("container:"):
+        record = store.read_record(mode.removeprefix("container:"))
+    return record.id
 
 
 def target(store: Store, identifier: str) -> tuple[int, int] | None:

@@ -233,3 +233,8 @@ class HostConfig(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     """seconds after which a run is ended as by ``stop``; 0: none"""
     rootfs: str = ""
     """a host directory that takes the place of the image, beneath a throw-away overlay"""
+
+    @property
+    def networked(self) -> bool:
+        """Whether the container has a network namespace of its own with links in it."""
+        return self.network_mode not in ("none", "host") and not self.network_mode.startswith("container:")

@@ -3,11 +3,14 @@
 The record says in which networks a container is; one that runs is also linked, or cut off, at once. Its ports
 go with it: to another network when it leaves the one by which they are published (``publish.follow``).
 
-Whoever does either holds the record (``Store.editing``), as a start does until it is noted that it runs
+Whoever does either holds the record (``Store.editing``), as a start does until the container's monitor has it
 (``supervise.py``). The record is written last, so what was cut short is done by asking for it again. A
 container that ends meanwhile gives back what ``network.json`` says, so it says so before anything is made:
-first in which network there will be addresses (``joining``), then which. Who has made a link looks afterwards
-whether the container still runs.
+first in which network there will be addresses (``joining``), then which; and the other way round until they
+are given back. Who has made a link looks afterwards whether the container still runs.
+
+Who waits for the container's monitor does not hold the lock of all networks: who wants that alone would wait
+for the monitor too.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from contextlib import ExitStack, suppress
 import msgspec
 
 from ..errors import Conflict, Error, Forbidden, NotFound
-from ..linux.links import Link, Netlink
+from ..linux.links import Netlink
 from ..monitor import client
 from ..network.document import Attached, Endpoint, Network
 from ..network.inside import Inside, lead
@@ -31,17 +34,12 @@ from .config import EndpointConfig
 from .record import Record
 from .store import Store
 
-_SHARED = (
-    "container sharing network namespace with another container or host cannot be connected to any other "
-    "network"
-)
-
 
 def connect(store: Store, record: Record, network: Network, asked: EndpointConfig) -> None:
     """``Forbidden`` if it is in there already, ``Conflict`` if it has no links of its own."""
     with store.editing(record.id) as current:
-        if not networks.own(current.host_config):
-            raise Conflict(_SHARED)
+        if not current.host_config.networked:
+            raise Conflict(networks.SHARED)
         networks.check_endpoint(network, asked)
         networks.check_egress(network, current.host_config)
         if network.name in current.networks:
@@ -117,60 +115,56 @@ def _plug(store: Store, record: Record, network: Network, asked: EndpointConfig)
         return
     pid, target = found
     made = attached.of(store)
-    files.host_known(store, record)
     try:
-        with (
-            Netlink() as kernel,
-            networks.ready(kernel, made, [network]) as (link,),
-            ExitStack() as undo,
-        ):
-            before = _joined(store, made, record.id)
-            numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
-            number = next(each for each in range(len(numbers) + 1) if each not in numbers)
-            undo.callback(_note, store, record.id, before)
-            _note(store, record.id, msgspec.structs.replace(before, joining=network.name))
-            endpoint = endpoints.claim(made, record, network, asked, number, pid)
-            undo.callback(_detach, made, kernel, record, before, endpoint, target)
-            _attach(store, made, kernel, record, network, before, endpoint, link, pid, target)
+        with Netlink() as kernel, ExitStack() as undo:
+            with networks.ready(kernel, made, [network]) as (link,):
+                before = _joined(store, made, record.id)
+                numbers = {int(each.interface.removeprefix("eth")) for each in before.endpoints}
+                number = next(each for each in range(len(numbers) + 1) if each not in numbers)
+                undo.callback(_note, store, record.id, before)
+                _note(store, record.id, msgspec.structs.replace(before, joining=network.name))
+                endpoint = endpoints.claim(made, record, network, asked, number, pid)
+                undo.pop_all()
+                undo.callback(_detach, store, made, kernel, record, before, endpoint, target)
+                every = [*before.endpoints, endpoint]
+                after = msgspec.structs.replace(before, endpoints=every, limited=endpoints.limited(record))
+                _note(store, record.id, after)
+                endpoints.attach(made, kernel, record, network, endpoint, link, target, beside=every)
+            if networks.resolves(record, every) and not networks.resolves(record, before.endpoints):
+                _resolve(store, record, pid, target)
+            _check_runs(store, record)
+            files.write_network(store, record, every, links.hosts(store, record))
+            events.connected(store, endpoint, record.id)
             undo.pop_all()
     finally:
         os.close(target)
 
 
-def _attach(
+def _check_runs(store: Store, record: Record) -> None:
+    found = attached.target(store, record.id)
+    if found is None:
+        raise Conflict(f"container {record.id} has just ended")
+    os.close(found[1])
+
+
+def _detach(
     store: Store,
     made: Networks,
     kernel: Netlink,
     record: Record,
-    network: Network,
-    before: Attached,
+    left: Attached,
     endpoint: Endpoint,
-    link: Link,
-    pid: int,
-    target: int,
-) -> None:
-    every = [*before.endpoints, endpoint]
-    after = msgspec.structs.replace(before, endpoints=every, limited=endpoints.limited(record))
-    _note(store, record.id, after)
-    files.write_network(store, record, every, links.hosts(store, record))
-    endpoints.attach(made, kernel, record, network, endpoint, link, target, beside=every)
-    events.connected(store, endpoint, record.id)
-    if networks.resolves(record, every) and not networks.resolves(record, before.endpoints):
-        _resolve(store, record, pid, target)
-    again = attached.target(store, record.id)
-    if again is None:
-        raise Conflict(f"container {record.id} has just ended")
-    os.close(again[1])
-
-
-def _detach(
-    made: Networks, kernel: Netlink, record: Record, left: Attached, endpoint: Endpoint, target: int | None
+    target: int | None,
 ) -> None:
     """``left``: what the container has without the endpoint, and talks by from now on."""
     last, limited = not left.endpoints, endpoints.limited(record)
     endpoints.detach(made, kernel, record.id, endpoint, target, limited=limited, last=last)
+    _note(store, record.id, msgspec.structs.replace(left, joining=endpoint.network))
+    endpoints.give_back(made, record.id, endpoint)
+    _note(store, record.id, left)
     if target is not None:
-        _new_ways(left.endpoints, target)
+        with suppress(OSError):  # it can be told of no other way, but it has left this network
+            _new_ways(left.endpoints, target)
 
 
 def _resolve(store: Store, record: Record, pid: int, target: int) -> None:
@@ -206,8 +200,7 @@ def _unplug(store: Store, record: Record, network: Network) -> bool:
     try:
         with Netlink() as kernel:
             left = msgspec.structs.replace(before, endpoints=rest, ports=ports)
-            _detach(made, kernel, record, left, gone, target)
-        _note(store, record.id, left)
+            _detach(store, made, kernel, record, left, gone, target)
         events.disconnected(store, gone, record.id)
         files.write_network(store, record, rest, links.hosts(store, record))
     finally:

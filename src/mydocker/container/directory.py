@@ -111,7 +111,8 @@ class Directory:
                 own = {address for _, address, _ in kernel.addresses()}
             others = [each for each in due if packed(each[0]) not in own]
             with suppress(NotSupported):  # somebody has flushed the packet filter: nothing is allowed then
-                Egress(attached.of(self._store).filter).allow(self._id, others, seconds)
+                if others:
+                    Egress(attached.of(self._store).filter).allow(self._id, others, seconds)
                 self._allowed.note(due, seconds)
 
     def _egress(self) -> list[str] | None:

@@ -3,11 +3,14 @@
     claim     addresses                                         (network/leases.py)
     attach    the only places outside, if there is a list       (network/egress.py)
               the link                                          (network/bridge.py, above.py)
-    detach    the link, the list, the addresses
+    detach    the link, the list
+    give_back the addresses
 
 In this order nothing is ever sent by a link whose limits are not there yet, or not any more. ``network.json``
-has the endpoint from before ``attach`` until after ``detach``. Out of scope: what a container has of all its
-networks together (``networks.py``: files, names, ports).
+has the endpoint, or says in which network there may be addresses of none (``joining``), from before ``claim``
+until after ``give_back``. So all of it may be undone again, if somebody was killed in the middle: what others
+have by then stays as it is. Out of scope: what a container has of all its networks together (``networks.py``:
+files, names, ports).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def claim(
         id=os.urandom(32).hex(),
         interface=f"eth{number}",
         link=bridge.link_name(record.id, pid, number) if network.bridged else "",
-        routed=network.routed,
+        routed=network.routed and not network.closed,
         mac=asked.mac_address,
         aliases=_names(record, asked) if network.name != "bridge" else [],
         links={alias.lower(): name for name, alias in map(links.split, asked.links or ())},
@@ -135,9 +138,15 @@ def detach(
     limited: bool,
     last: bool,
 ) -> None:
-    """Undo ``attach`` and ``claim``, or what there is of them. ``last``: no endpoint is left then."""
+    """Undo ``attach``, or what there is of it. ``last``: no endpoint is left then."""
     unplug(kernel, endpoint, target)
     if limited:
-        Egress(networks.filter).off(container, endpoint, last=last)
+        owner = networks.leases.owner
+        own = [each for each in endpoint.addresses if owner(endpoint.network, each) == container]
+        Egress(networks.filter).off(container, endpoint, own, last=last)
+
+
+def give_back(networks: Networks, container: str, endpoint: Endpoint) -> None:
+    """Undo ``claim``."""
     for address in endpoint.addresses:
         networks.leases.release(endpoint.network, address, container)

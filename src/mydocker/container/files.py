@@ -56,7 +56,7 @@ def write_network(
     """The files of a container with an own network, which knows its addresses once it starts.
 
     ``links`` are addresses and names of others. The files are written in place: they may be bound into the
-    container already.
+    container already. Not to be called by who is ``Networks.connecting``: the network ``bridge`` may be made.
     """
     directory = store.directory(record.id)
     config, host = record.config, record.host_config
@@ -86,12 +86,6 @@ def _extra(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> bytes
         if address:
             lines += f"{address}\t{alias}\n".encode()
     return lines
-
-
-def host_known(store: Store, record: Record) -> None:
-    """Before ``Networks.connecting`` is held: what tells where the host is is there then."""
-    if any(entry.endswith(":host-gateway") for entry in record.host_config.extra_hosts or ()):
-        attached.of(store).get("bridge")
 
 
 def _gateway(store: Store, record: Record, endpoints: Sequence[Endpoint]) -> str:
@@ -161,9 +155,7 @@ def _outside(given: bytes, ipv6: bool) -> list[str]:
 def sources(store: Store, record: Record) -> dict[str, str]:
     """Destination -> source of the bind mounts; with ``container:ID`` the files of that container, which may
     be those of another one."""
-    while (mode := record.host_config.network_mode).startswith("container:"):
-        record = store.read_record(mode.removeprefix("container:"))
-    directory = store.directory(record.id)
+    directory = store.directory(attached.whose(store, record))
     return {f"/etc/{name}": f"{directory}/{name}" for name in NAMES}
 
 

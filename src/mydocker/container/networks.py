@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
 
-from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, NotSupported
+from ..errors import Conflict, CorruptData, Error, InvalidArgument, NotFound, NotSupported
 from ..linux.host import interface_up
 from ..linux.links import Link, Netlink
 from ..monitor import resolver
@@ -34,11 +34,10 @@ from .config import EndpointConfig, EndpointIpam, HostConfig
 from .record import Record
 from .store import Store
 
-
-def own(host: HostConfig) -> bool:
-    """Whether the container has a network namespace of its own with links in it."""
-    mode = host.network_mode
-    return mode not in ("none", "host") and not mode.startswith("container:")
+SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other "
+    "network"
+)
 
 
 def no_bridge() -> str:
@@ -81,12 +80,12 @@ def _attach(
     pid: int,
     undo: ExitStack,
 ) -> list[Endpoint]:
-    with ready(kernel, networks, [network for network, _ in wanted]) as links:
+    with ready(kernel, networks, [network for network, _ in wanted]) as found:
         made: list[Endpoint] = []
         for number, (network, asked) in enumerate(wanted):
             made.append(endpoints.claim(networks, record, network, asked, number, pid))
         attached.write(store, record.id, Attached(endpoints=made, limited=endpoints.limited(record)))
-        for link, (network, _), endpoint in zip(links, wanted, made, strict=True):
+        for link, (network, _), endpoint in zip(found, wanted, made, strict=True):
             undo.callback(endpoints.unplug, kernel, endpoint, target)
             endpoints.attach(networks, kernel, record, network, endpoint, link, target, beside=made)
     return made
@@ -100,12 +99,12 @@ def ready(kernel: Netlink, networks: Networks, wanted: list[Network]) -> Iterato
         with networks.connecting():
             for network in wanted:
                 _check_still(networks, network)
-            links = [networks.ready(kernel, network) for network in wanted]
-            found = [link for link in links if link is not None]
+            there = [networks.ready(kernel, network) for network in wanted]
+            found = [link for link in there if link is not None]
             if len(found) == len(wanted):
                 yield found
                 return
-        for network, link in zip(wanted, links, strict=True):
+        for network, link in zip(wanted, there, strict=True):
             if link is None:
                 networks.prepare_bridge(network)
 
@@ -144,6 +143,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
                     limited=document.limited,
                     last=endpoint is last,
                 )
+                endpoints.give_back(networks, identifier, endpoint)
                 events.disconnected(store, endpoint, identifier)
     if document.joining or not document.endpoints:
         networks.leases.release_all(identifier)
@@ -154,18 +154,19 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
             os.unlink(name)
 
 
-def _cut_off(store: Store, identifier: str, endpoints: list[Endpoint]) -> None:
+def _cut_off(store: Store, identifier: str, gone: list[Endpoint]) -> None:
     """Take the links without an end at the host from containers that go on in the same namespace: their
     addresses are given out again. As under Docker they have no network any more."""
     for other in store.worked_on():
         with suppress(NotFound, CorruptData):
-            if store.read_record(other).host_config.network_mode != f"container:{identifier}":
+            record = store.read_record(other)
+            if other == identifier or attached.whose(store, record) != identifier:
                 continue
             found = attached.target(store, other)
             if found is None:
                 continue
             try:
-                for endpoint in endpoints:
+                for endpoint in gone:
                     if not endpoint.link:
                         above.unplug(endpoint, found[1])
             finally:
@@ -178,8 +179,9 @@ def release_orphans(store: Store) -> None:
     for identifier in (networks.leases.owners() | networks.claims.owners()) - set(store.worked_on()):
         lock = store.lock(identifier)
         if lock is not None:
-            release(store, identifier)
-            store.release(identifier, lock)
+            with lock, suppress(Error, OSError):  # the others are given back
+                release(store, identifier)
+                store.release(identifier, lock)
 
 
 @contextmanager
@@ -228,12 +230,9 @@ def settled(
     store: Store, host: HostConfig, asked: dict[str, EndpointConfig] | None
 ) -> dict[str, EndpointConfig]:
     """The networks of a new container, with names in place of identifiers; checked in Docker's words."""
-    if not own(host):
+    if not host.networked:
         if asked:
-            raise Conflict(
-                "container sharing network namespace with another container or host cannot be "
-                "connected to any other network"
-            )
+            raise Conflict(SHARED)
         return {}
     networks = of(store)
     result: dict[str, EndpointConfig] = {}

@@ -31,7 +31,7 @@ from ..network.document import HOST_BINDING, Attached, Endpoint, Network, Port
 from ..network.filter import available
 from ..network.store import Networks
 from . import attached, events
-from .config import HostConfig, PortBinding
+from .config import PortBinding
 from .record import Record
 from .store import Store
 from .validate import published_port
@@ -208,7 +208,7 @@ def add(store: Store, record: Record, key: str, binding: PortBinding) -> list[Po
     """
     published_port(key, [binding])
     with store.editing(record.id) as current:
-        if not _own(current.host_config):
+        if not current.host_config.networked:
             raise Conflict("conflicting options: port publishing and the network mode")
         bindings = _bindings(current)
         if binding.host_port and binding in bindings.get(key, ()):
@@ -359,7 +359,3 @@ def _changed(record: Record, bindings: dict[str, list[PortBinding]]) -> Record:
             record.host_config, port_bindings=bindings or None, publish_all_ports=False
         ),
     )
-
-
-def _own(host: HostConfig) -> bool:
-    return host.network_mode not in ("none", "host") and not host.network_mode.startswith("container:")

@@ -4,7 +4,8 @@
     at all             whoever lists them, or finds one in the way of anything else   (``reconcile``)
     at all             whoever makes or starts one, if nobody has for ten seconds     (``look_around``)
 
-So whatever is about one container takes as long beside a thousand as beside none.
+So whatever is about one container takes as long beside a thousand as beside none. What the kernel will not
+give back is told who names the container; it keeps nobody else from anything.
 
 Somebody who creates, runs or removes a container holds its lock for as long as that takes. An entry under
 <state>/container whose lock is free therefore belonged to somebody who died, and so does a state ``running``
@@ -33,7 +34,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..errors import Conflict, CorruptData, Error, NotFound, Unavailable
+from ..errors import Conflict, CorruptData, Error, NotFound, NotSupported, Unavailable
 from ..linux.tree import remove_tree
 from ..monitor.timestamp import now
 from ..runtime import cgroup
@@ -53,6 +54,9 @@ _SECONDS = 10.0
 """for which nobody looks around again"""
 _LOOKED = "looked"
 
+_REFUSED = (NotSupported, Unavailable, OSError)
+"""of what a container has in the kernel"""
+
 KILLED = 137
 """128 + SIGKILL: how every process of the container has ended"""
 
@@ -61,7 +65,8 @@ def reconcile(store: Store) -> None:
     """Settle every container under <state> that nobody works on any more, and what was being renamed."""
     settle_notes(store)
     for identifier in store.worked_on():
-        _attend(store, identifier)
+        with suppress(*_REFUSED):
+            _attend(store, identifier)
 
 
 def attend(store: Store, identifier: str) -> bool:
@@ -103,7 +108,8 @@ def sweep(store: Store) -> None:
         except NotFound:
             interrupted = True
         if interrupted and not store.held(identifier):
-            settle(store, identifier)
+            with suppress(*_REFUSED):
+                settle(store, identifier)
     finish_abandoned(store)
     networks.release_orphans(store)
 
@@ -112,7 +118,8 @@ def finish_abandoned(store: Store) -> None:
     """Remove what was set aside by somebody who is gone."""
     for identifier in store.removed():
         if not store.held(identifier):
-            settle(store, identifier)
+            with suppress(*_REFUSED):
+                settle(store, identifier)
 
 
 def settle(store: Store, identifier: str, *, patience: float = 0.0) -> None:

@@ -28,7 +28,6 @@ from . import (
     health,
     links,
     logs,
-    networks,
     propagation,
     rootfs,
     sources,
@@ -236,7 +235,7 @@ def plan(
         seccomp_cache=f"{store.state}/seccomp",
         size=size,
         open_stdin=record.config.open_stdin,
-        connected=networks.own(record.host_config),
+        connected=record.host_config.networked,
         init=bool(record.host_config.init),
         explain=explain,
     )

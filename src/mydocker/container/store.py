@@ -246,7 +246,7 @@ class Store:
     def editing(self, identifier: str) -> Iterator[Record]:
         """The record, which nobody else replaces or removes inside of the ``with`` block.
 
-        Not to be waited for: whoever has it must not wait for the container's lock.
+        A start has it for as long as that takes. Whoever has it must not wait for the container's lock.
         """
         try:
             descriptor = os.open(self.directory(identifier), _DIRECTORY)

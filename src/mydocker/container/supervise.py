@@ -159,8 +159,11 @@ class Owner:
         return volumes.trees(self._store, self._brief.id, spec)
 
     def connect(self, pid: int) -> Connected:
-        """The record is held from here until it is noted that the container runs, or has failed: who changes
-        its networks or ports meanwhile would find nothing that runs, and change nothing but the record."""
+        """The record is held from here until the monitor has the container, or it has failed: who changes its
+        networks or ports meanwhile would find nothing that runs, or nobody who takes what he makes."""
+        if not self._released:
+            networks.release(self._store, self._brief.id)  # of the last run: what says so is written anew
+            self._released = True
         with suppress(errors.Conflict, errors.Forbidden, errors.Unavailable):
             return networks.connect(self._store, self._edit(), pid)
         self._editing.close()
@@ -190,20 +193,22 @@ class Owner:
                 health=health.begun(record.config, state.health),
             )
             self._store.write_state(record.id, running, durable=record.durable)
-            self._editing.close()
-            if "bridge" in record.networks:
-                links.tell(self._store, record.id)
             events.mounted(self._store, record)
             events.container(self._store, record, "start")
 
         return note
 
+    def begun(self) -> None:
+        """Not before: of those who are told, some may be held by who waits for this container's monitor."""
+        self._editing.close()
+        with suppress(errors.Error, OSError):
+            links.tell(self._store, self._brief.id)
+
     def failed(self, error: Exception) -> int:
         self._editing.close()
         record, state = self._read()
-        if networks.own(record.host_config):
-            networks.release(self._store, record.id)
-        fail(self._store, record, state, Lock(self._brief.lock), error)
+        released = not record.host_config.networked or self._release()
+        fail(self._store, record, state, Lock(self._brief.lock), error, released=released)
         return exit_code_of(error)
 
     def plan(self) -> Plan:
@@ -218,12 +223,16 @@ class Owner:
             group.remove()
         except errors.NotFound:
             oom_killed = False  # somebody has removed it by hand
-        try:
-            networks.release(self._store, self._brief.id, known=True)
-            self._released = True
-        except (errors.Error, OSError):  # how it has ended comes first: who looks next gives it back
-            self._released = False
+        self._released = self._release(known=True)
         return oom_killed
+
+    def _release(self, *, known: bool = False) -> bool:
+        """Whether that could be: how it has ended comes first, and who looks next gives it back."""
+        try:
+            networks.release(self._store, self._brief.id, known=known)
+        except (errors.Error, OSError):
+            return False
+        return True
 
     def ended(self, code: int, *, oom_killed: bool) -> float | None:
         record, state = self._read()
@@ -357,11 +366,22 @@ def ends(record: Record, number: int) -> bool:
     return number == signal.SIGKILL or not stop or number == signal_number(stop)
 
 
-def fail(store: Store, record: Record, state: State, lock: Lock, error: Exception) -> None:
-    """Note that a start has failed, or remove the container that removes itself; give up the lock."""
+def fail(
+    store: Store, record: Record, state: State, lock: Lock, error: Exception, *, released: bool = True
+) -> None:
+    """Note that a start has failed, or remove the container that removes itself; give up the lock.
+
+    Of one whose networks could not be ``released``, who looks next does it, and finds it below <state>.
+    """
     if state.running:  # it failed after it was noted as running
         state = state.to(Status.EXITED, pid=0, finished_at=now())
     failed = state.to(state.status, exit_code=exit_code_of(error), error=str(error))
+    if not released:
+        if record.host_config.auto_remove:
+            failed = failed.to(Status.REMOVING, volumes_go=True)
+        store.write_state(record.id, failed, durable=record.durable)
+        lock.close()
+        return
     if record.host_config.auto_remove:
         with suppress(errors.Unavailable):  # it is dead then, which is for ``rm`` to report
             destroy(store, record.id, record, lock)

@@ -174,6 +174,7 @@ def _make(
             socket.send_fds(monitor, [encode(known)], known.descriptors)
         kind = Kind.QUIET if starter is not None and brief.rests and not network.held else Kind.STARTED
         _hand_over_task(monitor, kind, task, pipes, network, listener, plan)
+        owner.begun()
         if starter is not None and brief.attach is None:
             tell(starter, packet(Kind.STARTED, protocol.encode(Started(pid=task.pid))))
     except Exception:

@@ -38,6 +38,9 @@ class Starting(Protocol):
     def starting(self) -> Callable[[int], None]:
         """It is about to execute its program; what is returned writes down that it runs, and its PID."""
 
+    def begun(self) -> None:
+        """Its monitor has it. Who starts it is told after this, which raises nothing: it runs."""
+
     def failed(self, error: Exception) -> int:
         """The container could not be started, and nothing of it is left in the kernel; its exit code."""
 

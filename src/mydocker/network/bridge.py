@@ -28,7 +28,7 @@ def find(kernel: Netlink, network: Network) -> Link | None:
     return link if link is not None and link.up else None
 
 
-def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
+def make(kernel: Netlink, network: Network, *, forward: bool) -> None:
     """The bridge with its addresses; needs the lock of all networks.
 
     One that is there already was made half, or somebody has set it down: as containers may be on it, what it
@@ -53,7 +53,6 @@ def make(kernel: Netlink, network: Network, *, forward: bool) -> Link:
         if network.enable_ipv6:
             _forward("/proc/sys/net/ipv6/conf/all/forwarding")
     kernel.set_up(link.index)
-    return link
 
 
 def _add(kernel: Netlink, network: Network) -> Link:

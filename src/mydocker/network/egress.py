@@ -184,7 +184,9 @@ class Egress:
 
     def on(self, container: str, endpoint: Endpoint, allowed: list[Place], networks: list[Network]) -> None:
         """Have an endpoint, whose link need not be there yet, reach only what is ``allowed``."""
-        commands = _TABLE + _CHAIN + self._allowed(allowed) + self._endpoint("add", endpoint)
+        commands = (
+            _TABLE + _CHAIN + self._allowed(allowed) + self._endpoint("add", endpoint, endpoint.addresses)
+        )
         try:
             self._filter.change(self._text(commands, container), networks)
         except NotSupported as error:
@@ -200,9 +202,12 @@ class Egress:
                 lines.append(f"{verb} element inet {{t}} egress{version}_{{id}} {{{{ {key}{more} }}}}\n")
         self._filter.change(self._text("".join(lines), container), [])
 
-    def off(self, container: str, endpoint: Endpoint, *, last: bool) -> None:
-        """An endpoint is gone; ``last``: and no other is left. No error for what is not there."""
-        commands = self._endpoint("delete", endpoint) + (_GONE if last else "")
+    def off(self, container: str, endpoint: Endpoint, own: Iterable[str], *, last: bool) -> None:
+        """An endpoint is gone; ``last``: and no other is left. No error for what is not there.
+
+        ``own``: its addresses that nobody else has by now, whose limits would go.
+        """
+        commands = self._endpoint("delete", endpoint, own) + (_GONE if last else "")
         self._filter.forget(self._text(commands, container))
 
     def _text(self, commands: str, container: str) -> str:
@@ -224,13 +229,12 @@ class Egress:
                     lines.append(f"add element inet {{t}} egress{version}_{{id}} {{{{ {key} }}}}\n")
         return "".join(lines)
 
-    def _endpoint(self, verb: str, endpoint: Endpoint) -> str:
+    def _endpoint(self, verb: str, endpoint: Endpoint, addresses: Iterable[str]) -> str:
         lines = [f'{verb} element bridge {{t}} limited {{{{ "{endpoint.link}" }}}}\n']
-        for version, address in ((4, endpoint.address), (6, endpoint.address6)):
-            if address:
-                jump = " : jump egress_{id}"
-                lines.append(
-                    f'{verb} element bridge {{t}} own{version} {{{{ "{endpoint.link}" . {address} }}}}\n'
-                )
-                lines.append(f"{verb} element inet {{t}} limited{version} {{{{ {address}{jump} }}}}\n")
+        for address in addresses:
+            version = 6 if ":" in address else 4
+            key = f'"{endpoint.link}" . {address}'
+            lines.append(f"{verb} element bridge {{t}} own{version} {{{{ {key} }}}}\n")
+            jump = " : jump egress_{id}"
+            lines.append(f"{verb} element inet {{t}} limited{version} {{{{ {address}{jump} }}}}\n")
         return "".join(lines)

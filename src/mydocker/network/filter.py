@@ -124,6 +124,12 @@ class Filter:
         """Remove the table; no error if it is not there."""
         self.forget(f"delete table inet {self.table}\ndelete table bridge {self.table}\n")
 
+    def remove_unused(self) -> None:
+        """The same, unless it knows a bridge, of whatever root directory."""
+        listed = self._nft(f"list set inet {self.table} bridges\n")
+        if listed.returncode == 0 and b"elements" not in listed.stdout:
+            self.remove()
+
     def publish(self, ports: Iterable[Port], networks: Callable[[], Iterable[Network]]) -> None:
         """Have the ports lead to their containers. ``networks``: should somebody have flushed the table."""
         wanted = [_element(port) for port in ports]
@@ -214,7 +220,14 @@ class Filter:
             raise _refused(message)
 
     def _try(self, commands: str) -> str:
-        """The first line of what nft says against it, empty when it is done; ``Unavailable`` if killed."""
+        """The first line of what nft says against it, empty when it is done."""
+        done = self._nft(commands)
+        if done.returncode == 0:
+            return ""
+        return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"
+
+    def _nft(self, commands: str) -> subprocess.CompletedProcess[bytes]:
+        """``Unavailable`` if it was killed or takes too long, which says nothing about the packet filter."""
         program = shutil.which("nft", path=_PATH)
         if program is None:
             raise NotSupported(MISSING)
@@ -227,12 +240,10 @@ class Filter:
                 timeout=_PATIENCE,
             )
         except subprocess.TimeoutExpired:
-            return f"nft has not ended after {_PATIENCE} seconds"
-        if done.returncode == 0:
-            return ""
+            raise Unavailable(f"nft has not ended after {_PATIENCE} seconds (try again)") from None
         if done.returncode < 0:
             raise Unavailable(f"the program nft was killed by signal {-done.returncode} (try again)")
-        return done.stderr.decode(errors="replace").partition("\n")[0] or f"exit status {done.returncode}"
+        return done
 
 
 def _refused(reason: str | None) -> NotSupported:

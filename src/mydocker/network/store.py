@@ -1,14 +1,15 @@
 """The networks on disk.
 
     <root>/network/<name>.json       the document, written once
-    <root>/network/lock              flock: shared by who connects a container, exclusive for who makes a
+    <state>/network.lock             flock: shared by who connects a container, exclusive for who makes a
                                      network or removes one
     <state>/network/<name>/          leases (``leases.py``)
     <state>/port/                    claims on ports of the host (``claims.py``)
 
 ``bridge`` is made when it is first needed; ``host`` and ``none`` are not on disk at all. What a network has
 in the kernel (its bridge, its place in the packet filter) is made with it, and again by whoever needs it and
-does not find it, as after a reboot.
+does not find it, as after a reboot. Engines that differ in <root> alone share what is below <state>, and the
+table of the packet filter.
 """
 
 from __future__ import annotations
@@ -154,13 +155,14 @@ class Networks:
 
     def connecting(self) -> Lock:
         """To be held by who gives a container an address, until its links are there."""
-        os.makedirs(self.root, 0o711, exist_ok=True)
-        return Lock(f"{self.root}/lock", shared=True)
+        os.makedirs(self.state, 0o700, exist_ok=True)
+        return Lock(f"{self.state}/network.lock", shared=True)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         os.makedirs(self.root, 0o711, exist_ok=True)
-        with Lock(f"{self.root}/lock"):
+        os.makedirs(self.state, 0o700, exist_ok=True)
+        with Lock(f"{self.state}/network.lock"):
             for name in os.listdir(self.root):
                 if name.endswith(".tmp"):  # of somebody who was killed
                     os.unlink(f"{self.root}/{name}")
@@ -205,6 +207,8 @@ class Networks:
         """Make a network. Raises ``InvalidArgument``, ``Conflict``, ``Forbidden`` in Docker's words."""
         check_name(name)
         chosen = _options(driver, dict(options or {}))
+        if internal:
+            chosen.pop(PARENT, None)  # as in Docker: it leads nowhere, like one without a parent
         with self._changing():
             if os.path.exists(f"{self.root}/{name}.json"):
                 raise Conflict(f"network with name {name} already exists")
@@ -283,18 +287,17 @@ class Networks:
         with self._changing():
             if "bridge" not in self._stored() or not self.leases.close("bridge"):
                 return
-            last = self._stored() == {"bridge"} and not self.leases.owners()
-            self._lower(self.get("bridge"), last=last)
+            self._lower(self.get("bridge"), last=not self.leases.owners())
 
     def _lower(self, network: Network, *, last: bool = False) -> None:
-        """Filter last, as whoever finds the bridge takes it to be filtered. ``last``: no network needs the
-        table any more."""
+        """Filter last, as whoever finds the bridge takes it to be filtered. ``last``: there may be no network
+        any more that needs the table."""
         with Netlink() as kernel:
             bridge.remove(kernel, network)
         try:
             self.filter.remove_network(network)
             if last:
-                self.filter.remove()
+                self.filter.remove_unused()
         except NotSupported:
             if not self.unfiltered():
                 raise

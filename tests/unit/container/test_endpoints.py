@@ -55,6 +55,7 @@ class Recorder:
         self.told: list[str] = []
         self.filter = self
         self.leases = self
+        self.holder = "c" * 64
 
     def bridged(self) -> list[Network]:
         return []
@@ -64,7 +65,8 @@ class Recorder:
         self.told.append("limit")
 
     def forget(self, commands: str) -> None:
-        assert '"mdv0" . 10.0.0.2' in commands
+        assert "bridge t limited" in commands
+        assert ("limited4 { 10.0.0.2" in commands) == (self.holder == "c" * 64)
         self.told.append("chain" if "delete chain" in commands else "unlimit")
 
     def plug(self, *_: Any, gateway: Sequence[int]) -> None:
@@ -74,6 +76,10 @@ class Recorder:
     def delete_link(self, name: str) -> None:
         assert name == "mdv0"
         self.told.append("unplug")
+
+    def owner(self, network: str, address: str) -> str:
+        assert (network, address) == ("four", "10.0.0.2")
+        return self.holder
 
     def release(self, network: str, address: str, container: str) -> None:
         assert (network, address, container) == ("four", "10.0.0.2", "c" * 64)
@@ -104,7 +110,37 @@ def test_no_link_without_its_limits() -> None:
     for last, undone in ((False, "unlimit"), (True, "chain")):
         at.told.clear()
         endpoints.detach(at, at, "c" * 64, one, 0, limited=True, last=last)
+        endpoints.give_back(at, "c" * 64, one)
         assert at.told == ["unplug", undone, "release"]
+
+
+def test_who_has_the_address_by_now_keeps_his_limits() -> None:
+    at: Any = Recorder()
+    at.holder = "d" * 64
+    endpoints.detach(at, at, "c" * 64, endpoint("four", **WAYS["four"]), 0, limited=True, last=True)
+    assert at.told == ["unplug", "chain"]
+
+
+@pytest.mark.parametrize(
+    ("options", "internal", "leads"),
+    [({"parent": "eth0"}, False, True), ({}, False, False), ({"parent": "eth0"}, True, False)],
+)
+def test_no_way_by_a_network_that_leads_nowhere(
+    tmp_path: Any, options: dict[str, str], internal: bool, leads: bool
+) -> None:
+    at: Any = Recorder()
+    at.leases = Leases(str(tmp_path))
+    network = Network(
+        name="n",
+        id="1" * 64,
+        created="",
+        driver="ipvlan",
+        options={"ipvlan_mode": "l3", **options},
+        internal=internal,
+        ipam=Ipam(config=[Pool(subnet="10.0.0.0/24", gateway="10.0.0.1")]),
+    )
+    made = endpoints.claim(at, record(), network, EndpointConfig(), 0, 1)
+    assert bool(endpoints.ways([made])) == leads
 
 
 def test_no_address_stays_of_what_cannot_be_had(tmp_path: Any) -> None:

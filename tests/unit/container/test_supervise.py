@@ -6,9 +6,13 @@ import fcntl
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mydocker import errors
+from mydocker.container import links, networks
 from mydocker.container.config import Config, HostConfig
+from mydocker.container.reconcile import attend, reconcile
 from mydocker.container.record import Record
 from mydocker.container.state import State, Status
 from mydocker.container.store import Store
@@ -73,13 +77,27 @@ def owner(store: Store) -> Owner:
     )
 
 
-def test_the_record_is_held_until_it_is_noted_that_it_runs(store: Store) -> None:
+def test_the_record_is_held_until_the_monitor_has_the_container(store: Store) -> None:
     starting = owner(store)
     starting.connect(os.getpid())
     assert is_held(store)
     starting.starting()(os.getpid())
-    assert not is_held(store)
     assert store.read_state(IDENTIFIER).status is Status.RUNNING
+    assert is_held(store)
+    starting.begun()
+    assert not is_held(store)
+
+
+def test_who_cannot_be_told_is_nobodys_business(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tell(_: Store, identifier: str) -> None:
+        assert identifier == IDENTIFIER
+        assert not is_held(store)
+        raise OSError
+
+    monkeypatch.setattr(links, "tell", tell)
+    starting = owner(store)
+    starting.connect(os.getpid())
+    starting.begun()
 
 
 def test_or_that_it_has_failed(store: Store) -> None:
@@ -89,3 +107,48 @@ def test_or_that_it_has_failed(store: Store) -> None:
     starting.failed(OSError("no"))
     assert not is_held(store)
     assert store.read_state(IDENTIFIER).error == "no"
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise errors.NotSupported("the packet filter refuses")
+
+
+@pytest.mark.parametrize("auto_remove", [False, True])
+def test_a_failure_is_told_whatever_cannot_be_released(
+    store: Store, monkeypatch: pytest.MonkeyPatch, auto_remove: bool
+) -> None:
+    host = HostConfig(network_mode="bridge", auto_remove=auto_remove)
+    store.write_record(msgspec.structs.replace(store.read_record(IDENTIFIER), host_config=host))
+    starting = owner(store)
+    with monkeypatch.context() as context:
+        context.setattr(networks, "release", refuse)
+        assert starting.failed(errors.CommandNotFound("no")) == 127
+    state = store.read_state(IDENTIFIER)
+    assert (state.exit_code, state.error) == (127, "no")
+    assert store.worked_on() == [IDENTIFIER]
+    assert attend(store, IDENTIFIER)
+    assert store.worked_on() == []
+    assert os.path.exists(store.directory(IDENTIFIER)) == (not auto_remove)
+
+
+def test_what_the_last_run_has_left_is_released_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    again = owner(store)
+    monkeypatch.setattr(networks, "release", refuse)
+    assert not again._release()
+    again._released = False
+    with pytest.raises(errors.NotSupported):
+        again.connect(os.getpid())
+    monkeypatch.setattr(networks, "release", lambda *_, **__: told.append("release"))
+    monkeypatch.setattr(networks, "connect", lambda *_: told.append("connect"))
+    again.connect(os.getpid())
+    assert told == ["release", "connect"]
+    again.failed(OSError())
+
+
+def test_one_that_cannot_be_settled_keeps_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkdir(store.run_directory(IDENTIFIER))
+    monkeypatch.setattr(networks, "release", refuse)
+    reconcile(store)
+    with pytest.raises(errors.NotSupported):
+        attend(store, IDENTIFIER)

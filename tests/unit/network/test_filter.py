@@ -11,6 +11,7 @@ import pytest
 from mydocker import errors
 from mydocker.linux import namespace
 from mydocker.network import filter as module
+from mydocker.network.document import Network
 from mydocker.network.filter import Filter
 from support import command, probe
 
@@ -65,6 +66,21 @@ def test_what_is_not_there_keeps_nothing_else() -> None:
     within(work)
 
 
+def test_a_table_that_somebody_needs_stays() -> None:
+    def work() -> None:
+        networks = [Network(name=name, id=name * 64, created="") for name in ("a", "b")]
+        Filter("t").remove_unused()
+        Filter("t").add_networks(networks)
+        for network in networks:
+            Filter("t").remove_unused()
+            assert "table inet t" in command.run(["nft", "list", "ruleset"]).out
+            Filter("t").remove_network(network)
+        Filter("t").remove_unused()
+        assert command.run(["nft", "list", "ruleset"]).out == ""
+
+    within(work)
+
+
 def test_what_else_is_in_the_way_is_told() -> None:
     def work() -> None:
         command.run(["nft", "-f", "-"], input=TABLES.encode())
@@ -81,5 +97,5 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: os.Pat
     os.chmod(program, 0o755)
     monkeypatch.setattr(module, "_PATH", str(tmp_path))
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
-    with pytest.raises(errors.NotSupported, match="has not ended"):
+    with pytest.raises(errors.Unavailable, match="has not ended"):
         Filter("t").change("", [])
