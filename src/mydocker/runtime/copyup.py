@@ -8,6 +8,7 @@ import nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -64,12 +65,20 @@ def _copy_file(name: str, source: int, target: int) -> None:
             left -= sent
         for attribute in os.listxattr(reading):
             if attribute.startswith(("user.", "security.capability")):
-                os.setxattr(writing, attribute, os.getxattr(reading, attribute))
+                _copy_attribute(attribute, reading, writing)
         _like(os.fstat(reading), writing)
     finally:
         os.close(reading)
         if writing >= 0:
             os.close(writing)
+
+
+def _copy_attribute(name: str, reading: int, writing: int) -> None:
+    try:
+        os.setxattr(writing, name, os.getxattr(reading, name))
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # a tmpfs has those of the user from Linux 6.6 on
+            raise
 
 
 def _like(status: os.stat_result, copied: int) -> None:
