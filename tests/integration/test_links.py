@@ -75,7 +75,7 @@ def test_on_the_default_bridge(mydocker: Runner, image: str) -> None:
 
 
 def test_who_is_told_keeps_nobody(mydocker: Runner, image: str, net: str) -> None:
-    """A container whose start waits for the record of one that links to it runs, and is served."""
+    """A container that cannot tell one that links to it, as somebody holds its record, runs and is served."""
     mydocker.start(image, "--name", "db")
     other, _ = mydocker.start(image, "--name", "web", "--link", "db")
     mydocker("stop", "--timeout", "0", "db")

@@ -93,6 +93,25 @@ def test_one_more_try(mydocker: Runner, image: str) -> None:
         assert "is not connected" in mydocker("network", "disconnect", more, container, check=1).err
 
 
+def test_what_a_killed_disconnect_has_not_come_to(mydocker: Runner, image: str) -> None:
+    """It has left, but its default route is gone with the link, and the record tells of the network."""
+    with mydocker.network("more", "--subnet", "10.92.0.0/24") as more:
+        container, pid = mydocker.start(image, "--network", more)
+        mydocker("network", "connect", "bridge", container)
+        record = Path(mydocker.root, "container", container, "config.json")
+        hosts = Path(mydocker.root, "container", container, "hosts")
+        before, known = record.read_text(), hosts.read_text()
+        mydocker("network", "disconnect", more, container)
+        assert ways(pid) == {4: "eth1"}
+        Host(pid).run("ip", "route", "del", "default")
+        left = hosts.read_text()
+        hosts.write_text(known)
+        record.write_text(before)
+        mydocker("network", "disconnect", more, container)
+        assert (ways(pid), hosts.read_text()) == ({4: "eth1"}, left)
+        mydocker("rm", "-f", container)
+
+
 def test_during_a_start(mydocker: Runner, image: str) -> None:
     """Whoever is first: when both are over, the container is in the networks that its record tells of."""
     with mydocker.network("more", "--subnet", "10.92.0.0/24") as more:

@@ -66,6 +66,8 @@ def disconnect(store: Store, record: Record, network: Network) -> str:
         left = {name: each for name, each in current.networks.items() if name != network.name}
         changed = msgspec.structs.replace(current, networks=left)
         reason = ""
+        if not linked:
+            _mend(store, changed)
         if _unplug(store, changed, network):
             try:
                 publish.follow(store, changed)
@@ -160,7 +162,7 @@ def _detach(
     last, limited = not left.endpoints, endpoints.limited(record)
     endpoints.detach(made, kernel, record.id, endpoint, target, limited=limited, last=last)
     _note(store, record.id, msgspec.structs.replace(left, joining=endpoint.network))
-    endpoints.give_back(made, record.id, endpoint)
+    endpoints.give_back(made, record.id, endpoint, limited=limited)
     _note(store, record.id, left)
     if target is not None:
         with suppress(OSError):  # it can be told of no other way, but it has left this network
@@ -207,6 +209,20 @@ def _unplug(store: Store, record: Record, network: Network) -> bool:
         if target is not None:
             os.close(target)
     return way is not None and way[1] is gone
+
+
+def _mend(store: Store, record: Record) -> None:
+    """Whoever has left a network may have been killed after that: the rest of it, if the container runs."""
+    found = attached.target(store, record.id)
+    if found is None:
+        return
+    try:
+        now = attached.read(store, record.id).endpoints
+        with suppress(OSError):
+            _new_ways(now, found[1])
+        files.write_network(store, record, now, links.hosts(store, record))
+    finally:
+        os.close(found[1])
 
 
 def _new_ways(left: list[Endpoint], target: int) -> None:

@@ -69,7 +69,7 @@ def _changes(top: int, lowers: Found) -> list[Change]:
     for path in [*found]:  # a directory has changed, too, if something in it has
         while (path := path.rpartition("/")[0]) and path not in found:
             found[path] = "C"
-    return [Change(found[path], path) for path in sorted(found, key=lambda path: path.split("/"))]
+    return [Change(found[path], path) for path in sorted(found, key=lambda path: path.replace("/", "\0"))]
 
 
 def _entry(parent: int, name: str, path: str, below: Found | None, found: dict[str, str]) -> int | None:

@@ -8,16 +8,16 @@
 
 In this order nothing is ever sent by a link whose limits are not there yet, or not any more. ``network.json``
 has the endpoint, or says in which network there may be addresses of none (``joining``), from before ``claim``
-until after ``give_back``. So all of it may be undone again, if somebody was killed in the middle: what others
-have by then stays as it is. Out of scope: what a container has of all its networks together (``networks.py``:
-files, names, ports).
+until after ``give_back``; while a container is started it is not there before all claims, which means any. So
+all of it may be undone again, if somebody was killed in the middle: what others have by then stays as it is.
+Out of scope: what a container has of all its networks together (``networks.py``: files, names, ports).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import msgspec
 
@@ -141,12 +141,14 @@ def detach(
     """Undo ``attach``, or what there is of it. ``last``: no endpoint is left then."""
     unplug(kernel, endpoint, target)
     if limited:
-        owner = networks.leases.owner
-        own = [each for each in endpoint.addresses if owner(endpoint.network, each) == container]
-        Egress(networks.filter).off(container, endpoint, own, last=last)
+        with networks.unlimiting():
+            owner = networks.leases.owner
+            own = [each for each in endpoint.addresses if owner(endpoint.network, each) == container]
+            Egress(networks.filter).off(container, endpoint, own, last=last)
 
 
-def give_back(networks: Networks, container: str, endpoint: Endpoint) -> None:
-    """Undo ``claim``."""
-    for address in endpoint.addresses:
-        networks.leases.release(endpoint.network, address, container)
+def give_back(networks: Networks, container: str, endpoint: Endpoint, *, limited: bool) -> None:
+    """Undo ``claim``. Not while somebody else takes the limits off, who relies on the addresses."""
+    with networks.unlimiting() if limited else nullcontext():
+        for address in endpoint.addresses:
+            networks.leases.release(endpoint.network, address, container)

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ..errors import Conflict, CorruptData, InvalidArgument, NotFound
+from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, Unavailable
 from ..network.document import Endpoint
 from . import attached, events, files
 from .config import HostConfig
@@ -26,6 +26,7 @@ from .record import Record
 from .store import Store
 
 _LINKED = "linked"
+_PATIENCE = 1.0
 _NOT_WITH_HOST = (
     "conflicting options: host type networking can't be used with links. This would result in undefined "
     "behavior"
@@ -156,7 +157,10 @@ def _ports(prefix: str, address: str, ports: Sequence[str]) -> list[str]:
 
 
 def tell(store: Store, identifier: str) -> None:
-    """A container has an address now: write it into /etc/hosts of those that link to it and run."""
+    """A container has an address now: write it into /etc/hosts of those that link to it and run.
+
+    One that is being started looks by itself in the end (``refresh``), and is not waited for.
+    """
     directory = f"{store.directory(identifier)}/{_LINKED}"
     try:
         linking = os.listdir(directory)
@@ -164,11 +168,18 @@ def tell(store: Store, identifier: str) -> None:
         return
     for other in linking:
         try:
-            with store.editing(other) as record:
+            with store.editing(other, _PATIENCE) as record:
                 _write_hosts(store, record)
+        except Unavailable:
+            continue
         except (NotFound, CorruptData):
             with suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{other}")
+
+
+def refresh(store: Store, identifier: str) -> None:
+    """What a container links to may have been given an address while it was started. Its record is held."""
+    _write_hosts(store, store.read_record(identifier))
 
 
 def _write_hosts(store: Store, record: Record) -> None:

@@ -143,7 +143,7 @@ def release(store: Store, identifier: str, *, known: bool = False) -> None:
                     limited=document.limited,
                     last=endpoint is last,
                 )
-                endpoints.give_back(networks, identifier, endpoint)
+                endpoints.give_back(networks, identifier, endpoint, limited=document.limited)
                 events.disconnected(store, endpoint, identifier)
     if document.joining or not document.endpoints:
         networks.leases.release_all(identifier)

@@ -70,7 +70,9 @@ class Record(msgspec.Struct, rename="pascal", kw_only=True, frozen=True):
     def image_name(self) -> str:
         """What the image was asked for by; empty if by its identifier, or if there is none."""
         asked = self.config.image.removeprefix("sha256:")
-        return "" if self.image.removeprefix("sha256:").startswith(asked) else self.config.image
+        shortest = 12  # what could be a name as well is looked up
+        by_identifier = len(asked) >= shortest and self.image.removeprefix("sha256:").startswith(asked)
+        return "" if by_identifier or not self.image else self.config.image
 
     @property
     def short_id(self) -> str:

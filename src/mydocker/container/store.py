@@ -33,7 +33,8 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from ..errors import Conflict, CorruptData, InvalidArgument, NotFound
+from ..content.lock import take_within
+from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, Unavailable
 from ..monitor.protocol import ADDED
 from ..network.store import DEFAULT_STATE
 from . import record as records
@@ -243,17 +244,21 @@ class Store:
     # -- documents
 
     @contextmanager
-    def editing(self, identifier: str) -> Iterator[Record]:
+    def editing(self, identifier: str, patience: float | None = None) -> Iterator[Record]:
         """The record, which nobody else replaces or removes inside of the ``with`` block.
 
-        A start has it for as long as that takes. Whoever has it must not wait for the container's lock.
+        A start has it from when it is connected to networks until its monitor has the container. Whoever has
+        it must not wait for the container's lock. ``Unavailable`` after so many seconds of ``patience``.
         """
         try:
             descriptor = os.open(self.directory(identifier), _DIRECTORY)
         except FileNotFoundError:
             raise NotFound(f"No such container: {identifier}") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if patience is None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            elif not take_within(descriptor, patience):
+                raise Unavailable(f"container {identifier} is being changed (try again)")
             yield self.read_record(identifier)
         finally:
             os.close(descriptor)

@@ -26,6 +26,7 @@ from ..monitor.monitor import Monitor
 from ..monitor.owner import Connected
 from ..monitor.plan import Brief, Plan, decode_brief
 from ..monitor.protocol import encode
+from ..monitor.resolver import UNKNOWN
 from ..monitor.timestamp import now, parse_rfc3339
 from ..oci.signals import signal_number
 from ..runtime import cgroup
@@ -139,6 +140,7 @@ class Owner:
         "_editing",
         "_forced",
         "_kept",
+        "_links",
         "_released",
         "_signals",
         "_store",
@@ -149,6 +151,7 @@ class Owner:
         self._aside = False
         self._editing = ExitStack()
         self._kept = False
+        self._links = False
         self._released = True
         self._delay = 0.0
         self._forced = False
@@ -179,6 +182,7 @@ class Owner:
 
     def starting(self) -> Callable[[int], None]:
         record, state = self._read()
+        self._links = bool(record.host_config.links)
 
         def note(pid: int) -> None:
             running = state.to(
@@ -200,8 +204,10 @@ class Owner:
 
     def begun(self) -> None:
         """Not before: of those who are told, some may be held by who waits for this container's monitor."""
-        self._editing.close()
-        with suppress(errors.Error, OSError):
+        with self._editing, suppress(*UNKNOWN):
+            if self._links:
+                links.refresh(self._store, self._brief.id)
+        with suppress(*UNKNOWN):
             links.tell(self._store, self._brief.id)
 
     def failed(self, error: Exception) -> int:

@@ -60,6 +60,20 @@ class Lock:
         self.__exit__()
 
 
+def take_within(descriptor: int, patience: float) -> bool:
+    """Lock an open file or directory, asking again for so many seconds; whether it is held now."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
+
+
 def locked(path: str) -> int:
     """A descriptor of the file at ``path``, made if it is not there, with its lock held.
 

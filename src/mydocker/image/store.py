@@ -227,9 +227,11 @@ class ImageStore:
     def leading(self, references: Collection[str]) -> dict[str, str]:
         """The identifier of the image that each of ``references`` leads to, of those that lead to one."""
         found: dict[str, str] = {}
-        for reference in references:
-            with suppress(errors.NotFound, errors.InvalidArgument, errors.CorruptData):
-                found[reference] = self.resolve(reference).id
+        with suppress(errors.CorruptData):
+            index = self._index()
+            for reference in references:
+                with suppress(errors.NotFound, errors.InvalidArgument, errors.CorruptData):
+                    found[reference] = self._find(index, reference)[0].id
         return found
 
     def _find(self, index: Index, reference: str) -> tuple[Image, str]:

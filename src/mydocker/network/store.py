@@ -155,8 +155,11 @@ class Networks:
 
     def connecting(self) -> Lock:
         """To be held by who gives a container an address, until its links are there."""
-        os.makedirs(self.state, 0o700, exist_ok=True)
         return Lock(f"{self.state}/network.lock", shared=True)
+
+    def unlimiting(self) -> Lock:
+        """To be held by who takes off the limits of an address, and by who gives back one that had some."""
+        return Lock(f"{self.state}/egress.lock")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

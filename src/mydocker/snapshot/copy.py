@@ -160,16 +160,15 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
     while at < size:
         try:
             at = os.lseek(reading, at, os.SEEK_DATA)
+            end = os.lseek(reading, at, os.SEEK_HOLE)
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
             break  # a hole up to the end
-        end = os.lseek(reading, at, os.SEEK_HOLE)
-        while at < end:
-            copied = _copy_range(reading, writing, at, end - at)
-            if copied == 0:  # it has become shorter
-                break
-            at += copied
+        copied = _copy_range(reading, writing, at, end - at)
+        if copied == 0:  # it has become shorter
+            break
+        at += copied
     os.ftruncate(writing, min(size, os.fstat(reading).st_size))
 
 

@@ -112,9 +112,9 @@ def test_no_endpoint_is_told_of_whose_address_is_given_back(
     plug(store)
     give_back = endpoints.give_back
 
-    def look(made: Networks, container: str, endpoint: Any) -> None:
+    def look(made: Networks, container: str, endpoint: Any, *, limited: bool) -> None:
         assert attached.read(store, IDENTIFIER) == Attached(joining="lan")
-        give_back(made, container, endpoint)
+        give_back(made, container, endpoint, limited=limited)
 
     monkeypatch.setattr(endpoints, "give_back", look)
     assert connect._unplug(store, record(), LAN)

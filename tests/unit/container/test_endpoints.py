@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -60,6 +61,10 @@ class Recorder:
     def bridged(self) -> list[Network]:
         return []
 
+    def unlimiting(self) -> nullcontext[None]:
+        self.told.append("lock")
+        return nullcontext()
+
     def change(self, commands: str, _: Sequence[Network]) -> None:
         assert '"mdv0" . 10.0.0.2' in commands
         self.told.append("limit")
@@ -110,15 +115,15 @@ def test_no_link_without_its_limits() -> None:
     for last, undone in ((False, "unlimit"), (True, "chain")):
         at.told.clear()
         endpoints.detach(at, at, "c" * 64, one, 0, limited=True, last=last)
-        endpoints.give_back(at, "c" * 64, one)
-        assert at.told == ["unplug", undone, "release"]
+        endpoints.give_back(at, "c" * 64, one, limited=True)
+        assert at.told == ["unplug", "lock", undone, "lock", "release"]
 
 
 def test_who_has_the_address_by_now_keeps_his_limits() -> None:
     at: Any = Recorder()
     at.holder = "d" * 64
     endpoints.detach(at, at, "c" * 64, endpoint("four", **WAYS["four"]), 0, limited=True, last=True)
-    assert at.told == ["unplug", "chain"]
+    assert at.told == ["unplug", "lock", "chain"]
 
 
 @pytest.mark.parametrize(

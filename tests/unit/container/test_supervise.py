@@ -100,6 +100,23 @@ def test_who_cannot_be_told_is_nobodys_business(store: Store, monkeypatch: pytes
     starting.begun()
 
 
+@pytest.mark.parametrize("linking", [[], ["db:db"]])
+def test_it_looks_for_what_it_links_to_in_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch, linking: list[str]
+) -> None:
+    """Who was given an address meanwhile has not waited for the record."""
+    held: list[bool] = []
+    monkeypatch.setattr(links, "refresh", lambda *_: held.append(is_held(store)))
+    record = store.read_record(IDENTIFIER)
+    host = msgspec.structs.replace(record.host_config, links=linking)
+    store.write_record(msgspec.structs.replace(record, host_config=host))
+    starting = owner(store)
+    starting.connect(os.getpid())
+    starting.starting()(os.getpid())
+    starting.begun()
+    assert held == [True] * bool(linking)
+
+
 def test_or_that_it_has_failed(store: Store) -> None:
     starting = owner(store)
     starting.connect(os.getpid())
