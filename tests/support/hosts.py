@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mydocker.linux import namespace
 from support import command, probe
 
 HERE, THERE, PREFIX = "10.99.0.1", "10.99.0.2", 24
@@ -176,3 +177,17 @@ def free_port() -> int:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Do ``work`` in a child in a network namespace of its own; what it raises is printed."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            namespace.unshare(namespace.CLONE_NEWNET)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0

@@ -27,7 +27,6 @@ import msgspec
 
 from ..errors import Conflict, CorruptData, InvalidArgument, NotFound, NotSupported
 from ..linux import mount, path
-from ..linux.descent import DIRECTORY
 from ..runtime.borrow import borrow
 from ..volume import local
 from ..volume.store import Volume, VolumeStore
@@ -377,15 +376,6 @@ class Files:
         self.top = top
         self._volume = volume
         self._status = os.stat(os.path.dirname(volume.mountpoint))
-
-    @contextmanager
-    def directory(self) -> Iterator[int]:
-        """The same to read."""
-        descriptor = os.open(".", DIRECTORY, dir_fd=self.top)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     def check(self) -> None:
         """``NotFound`` if the volume has been removed: then what was read of it need not be all."""

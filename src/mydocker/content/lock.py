@@ -39,33 +39,29 @@ class Lock:
 
     def acquire_now(self) -> bool:
         """Take it if nobody holds it; true if it is held now, to be released by ``release``."""
-        self._open()
-        try:
-            fcntl.flock(self._descriptor, self._operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.__exit__()
-            return False
-        return True
+        return self.acquire_within(0)
 
     def acquire_within(self, patience: float) -> bool:
         """The same, asking again for so many seconds."""
-        end = time.monotonic() + patience
-        while not self.acquire_now():
-            if time.monotonic() >= end:
-                return False
-            time.sleep(_PAUSE)
-        return True
+        self._open()
+        taken = False
+        try:
+            taken = take_within(self._descriptor, patience, self._operation)
+        finally:
+            if not taken:
+                self.__exit__()
+        return taken
 
     def release(self) -> None:
         self.__exit__()
 
 
-def take_within(descriptor: int, patience: float) -> bool:
+def take_within(descriptor: int, patience: float, operation: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file or directory, asking again for so many seconds; whether it is held now."""
     end = time.monotonic() + patience
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= end:
                 return False

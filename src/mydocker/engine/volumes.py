@@ -22,6 +22,7 @@ from ..errors import Conflict, NotFound
 from ..image import filters as filtering
 from ..image.sources import descriptor_chunks
 from ..linux.filesystem import syncfs
+from ..linux.tree import opened_directory
 from ..snapshot.usage import usage
 from ..volume.clone import clone
 from ..volume.store import Volume as Document
@@ -99,7 +100,7 @@ class Volume:
         """Write its files as a tar, at a path or to a descriptor."""
         with opened(target) as descriptor, volumes.files_of(self._store, self.document) as found:
             writer = Writer(lambda piece: files.write_all(descriptor, piece))
-            with found.directory() as directory:
+            with opened_directory(".", dir_fd=found.top) as directory:
                 pack(directory, writer, whiteouts=False, top=True)
             found.check()
             writer.finish()
@@ -109,7 +110,7 @@ class Volume:
         with volumes.files_of(self._store, self.document) as found:
             _unpack(source, found.top)
             found.check()
-            with found.directory() as directory:
+            with opened_directory(".", dir_fd=found.top) as directory:
                 syncfs(directory)
 
 

@@ -10,10 +10,21 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from .descent import DIRECTORY, Descent
 from .filesystem import FS_APPEND_FL, FS_IMMUTABLE_FL, clear_flags
+
+
+@contextmanager
+def opened_directory(path: str, *, dir_fd: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory, for the ``with`` block."""
+    directory = os.open(path, DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:

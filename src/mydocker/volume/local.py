@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 from .. import errors
 from ..linux import mount
+from ..linux.tree import opened_directory
 from ..runtime.steps import options as mount_options
 
 _KNOWN = ("type", "o", "device", "size")
@@ -145,13 +146,10 @@ def opened(options: Options, mountpoint: str) -> Iterator[int]:
     """The same, for work on its files: a descriptor of their directory."""
     tree = open_tree(options, mountpoint)
     try:
-        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        with opened_directory(".", dir_fd=tree) as directory:
+            yield directory
     finally:
         os.close(tree)
-    try:
-        yield directory
-    finally:
-        os.close(directory)
 
 
 def _parsed(name: str, options: Options) -> mount_options.Options:

@@ -32,7 +32,7 @@ from .. import errors
 from ..content import files
 from ..linux.descent import DIRECTORY
 from ..linux.filesystem import rename_new
-from ..linux.tree import remove_tree
+from ..linux.tree import opened_directory, remove_tree
 from ..snapshot import lookup
 from ..snapshot.attributes import copy_attributes
 from ..snapshot.copy import copy_tree
@@ -237,7 +237,7 @@ class VolumeStore:
             os.mkdir(data, 0o755)
             os.chmod(data, 0o755)
             if fill is not None:
-                with _opened(data) as directory:
+                with opened_directory(data) as directory:
                     fill(directory)
             files.replace(f"{draft}/config.json", document)
             try:
@@ -316,10 +316,10 @@ class VolumeStore:
                 if os.listdir(data) or lookup.resolve(lowers, place) is None:
                     return
                 os.mkdir(filling, 0o755)
-                with _opened(filling) as made:
+                with opened_directory(filling) as made:
                     self.fill(made, lowers, place)
                 os.rename(filling, filled)
-            with _opened(filled) as source, _opened(data) as target:
+            with opened_directory(filled) as source, opened_directory(data) as target:
                 _move(source, target)
             os.rename(filled, filling)
             remove_tree(filling)
@@ -338,15 +338,6 @@ def _move(source: int, target: int) -> None:
             rename_new(entry, source, target)
     if fresh:
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    descriptor = os.open(path, DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

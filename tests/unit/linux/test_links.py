@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Callable
 
 import pytest
 
 from mydocker.linux import namespace
 from mydocker.linux.links import Netlink
 from support import command, probe
+from support.hosts import apart
 
 pytestmark = pytest.mark.root
-
-
-def apart(work: Callable[[], None]) -> None:
-    """Do ``work`` in a child in a network namespace of its own; what it raises is printed."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            namespace.unshare(namespace.CLONE_NEWNET)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_bridge_address_and_route() -> None:

@@ -16,7 +16,7 @@ from mydocker.linux.nftables import Nftables, field
 from mydocker.network.document import Port
 from mydocker.network.filter import Filter
 from support import probe
-from unit.linux.test_links import apart
+from support.hosts import apart
 
 pytestmark = [
     pytest.mark.root,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 
 import pytest
 
 from mydocker import errors
-from mydocker.linux import namespace
 from mydocker.network import filter as module
 from mydocker.network.document import Network
 from mydocker.network.filter import Filter
 from support import command, probe
+from support.hosts import apart
 
 pytestmark = [
     pytest.mark.root,
@@ -35,19 +34,6 @@ delete element inet t one { 10.0.0.1 }
 """
 
 
-def within(work: Callable[[], None]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            namespace.unshare(namespace.CLONE_NEWNET)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
-
-
 def elements() -> list[object]:
     listed = json.loads(command.run(["nft", "-j", "list", "sets"]).out)["nftables"]
     return [element for entry in listed for element in entry.get("set", {}).get("elem", [])]
@@ -63,7 +49,7 @@ def test_what_is_not_there_keeps_nothing_else() -> None:
         Filter("t").remove()
         Filter("t").forget(GONE)
 
-    within(work)
+    apart(work)
 
 
 def test_a_table_that_somebody_needs_stays() -> None:
@@ -78,7 +64,7 @@ def test_a_table_that_somebody_needs_stays() -> None:
         Filter("t").remove_unused()
         assert command.run(["nft", "list", "ruleset"]).out == ""
 
-    within(work)
+    apart(work)
 
 
 def test_what_else_is_in_the_way_is_told() -> None:
@@ -87,7 +73,7 @@ def test_what_else_is_in_the_way_is_told() -> None:
         with pytest.raises(errors.NotSupported, match="busy"):
             Filter("t").forget("delete chain inet t kept\n")
 
-    within(work)
+    apart(work)
 
 
 def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
 from mydocker import errors
-from mydocker.linux import namespace
 from mydocker.linux.links import Netlink
 from mydocker.network import rates
 from support import command, probe
+from support.hosts import apart
 
 
 @pytest.mark.parametrize(
@@ -37,23 +36,17 @@ def test_other_options() -> None:
 @pytest.mark.root
 @pytest.mark.skipif(bool(probe.missing_programs("tc")), reason="needs tc (iproute2)")
 def test_the_kernel_has_it() -> None:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            namespace.unshare(namespace.CLONE_NEWNET)
-            with Netlink() as kernel:
-                for name, mtu, least in (("one", 1500, 16_000), ("long", 40_000, 40_014)):
-                    kernel.add_bridge(name, mtu=mtu)
-                    link = kernel.link(name)
-                    assert link is not None
-                    rates.hold(kernel, link, 1_250_000)
-                    rates.hold(kernel, link, 0)
-                    (shown,) = json.loads(command.run(["tc", "-j", "qdisc", "show", "dev", name]).out)
-                    assert shown["kind"] == "tbf"
-                    assert shown["options"]["rate"] == 1_250_000
-                    assert least <= shown["options"]["burst"] <= least + 1000, "the longest packet passes"
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
+    def work() -> None:
+        with Netlink() as kernel:
+            for name, mtu, least in (("one", 1500, 16_000), ("long", 40_000, 40_014)):
+                kernel.add_bridge(name, mtu=mtu)
+                link = kernel.link(name)
+                assert link is not None
+                rates.hold(kernel, link, 1_250_000)
+                rates.hold(kernel, link, 0)
+                (shown,) = json.loads(command.run(["tc", "-j", "qdisc", "show", "dev", name]).out)
+                assert shown["kind"] == "tbf"
+                assert shown["options"]["rate"] == 1_250_000
+                assert least <= shown["options"]["burst"] <= least + 1000, "the longest packet passes"
+
+    apart(work)
